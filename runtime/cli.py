@@ -1,0 +1,70 @@
+"""The command `glorext`: a table of subcommands, each in the module that does the work, imported when it is chosen."""
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+COMMANDS = {
+    "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
+    "train": ("glorext.train.command", "train a network from a recipe"),
+    "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a checkpoint"),
+    "pack": ("glorext.hub.pack", "make a model package from a training run"),
+    "publish": ("glorext.hub.publish", "put a package into a registry folder"),
+    "list": ("glorext.hub.listing", "show what the registries offer"),
+    "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
+    "export": ("glorext.deploy.export", "write a network as MINDIR or ONNX with its contract"),
+    "convert": ("glorext.deploy.convert", "convert an exported model with MindSpore Lite"),
+    "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
+    "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
+    "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
+}
+
+
+def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """An argument parser for the subcommand `name`, its help ending with `example`."""
+    return argparse.ArgumentParser(
+        prog=f"glorext {name}", description=description, epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return (f"usage: glorext COMMAND [options]\n\n"
+            f"Train, publish, load and deploy ResNeXt50 and GloRe-ResNet50 with MindSpore.\n\n{rows}\n\n"
+            f"`glorext COMMAND --help` explains a command and ends with an example.\n"
+            f"Exit status: 0 done, 1 failed, 2 wrong usage.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand; its exit status."""
+    from .errors import GlorextError
+    from .log import log_to_stderr
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from . import version
+        print(f"glorext {version()}")
+        return 0
+    if argv[0] not in COMMANDS:
+        import difflib
+        close = difflib.get_close_matches(argv[0], COMMANDS, 1)
+        hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
+        print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
+        return 2
+    log_to_stderr()
+    try:
+        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
+    except GlorextError as error:
+        print(f"glorext {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"glorext {argv[0]}: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

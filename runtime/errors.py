@@ -1,0 +1,96 @@
+"""Named errors: each says what was expected, what was found, where, and what to do."""
+from __future__ import annotations
+
+
+class GlorextError(Exception):
+    """Root of all errors that glorext raises on purpose.
+
+    Args:
+        message: one sentence, when the four parts below do not fit the case.
+        expected: what should have been there.
+        found: what was there instead.
+        where: the file, folder, key or URL.
+        do: what the user can do about it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str | None = None, *, expected=None, found=None, where=None, do: str | None = None):
+        self.expected, self.found, self.where, self.do = expected, found, where, do
+        parts = [message] if message else []
+        if expected is not None:
+            parts.append(f"expected {expected}" + (f", found {found}" if found is not None else ""))
+        elif found is not None:
+            parts.append(f"found {found}")
+        text = "; ".join(parts)
+        if where is not None:
+            text += f" in {where}"
+        if do:
+            text = f"{text.rstrip('.')}. {do[0].upper()}{do[1:]}"
+        super().__init__(text if text.endswith((".", "?", "!")) else text + ".")
+
+
+class UsageError(GlorextError):
+    """The call itself cannot be carried out as it stands: wrong arguments or an impossible combination."""
+
+    exit_status = 2
+
+
+class RecipeError(UsageError):
+    """A recipe holds an unknown key, a value of the wrong type or an impossible value."""
+
+
+class SetupError(GlorextError):
+    """Something outside the project is missing: a compiler, a library, the network."""
+
+
+class DeviceError(GlorextError):
+    """The wanted device is not there. Never answered by quietly taking another one."""
+
+
+class DataError(GlorextError):
+    """A data set, picture, label list or data file is not what it should be."""
+
+
+class CheckpointError(GlorextError):
+    """A checkpoint is cut off, unreadable, or belongs to another network."""
+
+
+class PackageError(GlorextError):
+    """A model package is incomplete or contradicts its manifest."""
+
+
+class RegistryError(GlorextError):
+    """A registry cannot be read or written, or would be damaged by the request."""
+
+
+class NotFoundError(RegistryError):
+    """No registry that was searched has the wanted name or version."""
+
+
+class IntegrityError(GlorextError):
+    """The bytes of a file are not the ones that were promised."""
+
+
+class DownloadError(GlorextError):
+    """A file could not be fetched."""
+
+
+class DiskFullError(GlorextError):
+    """There is not enough room for a file that is about to be written."""
+
+
+class ExportError(GlorextError):
+    """A network could not be written in the wanted format."""
+
+
+class ConversionError(GlorextError):
+    """The converter failed, or what it wrote does not compute what its source computes."""
+
+
+class InferenceError(GlorextError):
+    """Offline inference failed or gave an unusable result."""
+
+
+class AccuracyError(GlorextError):
+    """A measured accuracy misses its reference, or cannot be compared with it."""

@@ -1,0 +1,151 @@
+"""Files that are whole or not there: digests, atomic writes, strict JSON."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from .errors import DataError, DiskFullError, UsageError
+
+CHUNK = 1 << 20
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data` as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path) -> str:
+    """SHA-256 of a file as 64 hex digits, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def require_space(folder, nbytes: int) -> None:
+    """Raise DiskFullError when the file system of `folder` has less than `nbytes` free."""
+    folder = Path(folder)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        raise DiskFullError(expected=f"{nbytes:,} free bytes", found=f"{free:,}", where=folder,
+                            do="Make room or choose another folder.")
+
+
+@contextlib.contextmanager
+def disk_full_named(where):
+    """Turn the operating system's "no space left" into a DiskFullError that names `where`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"the disk is full while writing {where}; nothing was left under that name",
+                                do="Make room and run the command again.") from error
+        raise
+
+
+def _file_mode(wanted: int = 0o666) -> int:
+    # mkstemp and mkdtemp are private; a published file must be readable as the user's umask says.
+    mask = os.umask(0)
+    os.umask(mask)
+    return wanted & ~mask
+
+
+@contextlib.contextmanager
+def atomic_path(final):
+    """Yield a temporary path beside `final`; move it to `final` when the block ends well, remove it when not.
+
+    The temporary name keeps the suffix of `final`, since many writers choose the format by it.
+    """
+    final = Path(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}.", suffix=f".part{final.suffix}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with disk_full_named(final):
+            yield temporary
+            os.chmod(temporary, _file_mode())
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_dir(final, replace: bool = False):
+    """Yield a temporary folder beside `final`; rename it to `final` when the block ends well, remove it when not.
+
+    Raises:
+        UsageError: `final` exists and `replace` is false.
+    """
+    final = Path(final)
+    if final.exists() and not replace:
+        raise UsageError(expected="a folder that does not exist yet", found=f"{final}",
+                         do="Choose another name or remove it first.")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".part"))
+    try:
+        with disk_full_named(final):
+            yield temporary
+            os.chmod(temporary, _file_mode(0o777))
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def json_bytes(value) -> bytes:
+    """`value` as JSON, the same bytes for the same value: sorted keys, two spaces, UTF-8, one newline at the end."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_json(path, value) -> None:
+    """Write `value` to `path` atomically, in the form of `json_bytes`."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(json_bytes(value))
+
+
+def _no_duplicates(pairs):
+    found = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name):
+    raise ValueError(f"the non-finite number {name}")
+
+
+def parse_json(data: bytes, where):
+    """JSON text to Python values; `where` names it in errors.
+
+    Raises:
+        DataError: not JSON, a key twice in one object, a number that is not finite, nested too deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError(expected="JSON", found=str(error), where=where,
+                        do="Write the file again with the command that made it.") from error
+
+
+def read_json(path):
+    """Read a JSON file strictly (see `parse_json`); a missing file is a DataError too."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(expected="a JSON file", found="no such file", where=path) from error
+    return parse_json(data, path)
