@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""How models leave the framework: export, conversion, C++ inference, accuracy, report."""

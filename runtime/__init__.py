@@ -1,4 +1,5 @@
 """What every room stands on: errors, files, environment, the device, the command line."""
+from . import env
 from .device import cap_onednn, prepare, set_device
 from .errors import (AccuracyError, CheckpointError, ConversionError, DataError, DeviceError, DiskFullError,
                      DownloadError, ExportError, GlorextError, InferenceError, IntegrityError, NotFoundError,

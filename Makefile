@@ -1,0 +1,63 @@
+# Two commands for a clean checkout: `make demo` runs the whole way on real pictures, `make test` runs the tests.
+# Both make .venv with pinned packages, install glorext into it and build the C++ programs; what is done is skipped.
+VENV := .venv
+PY := $(VENV)/bin/python
+ROOMS := runtime models train hub deploy
+SOURCES := setup.py pyproject.toml README.md $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
+SYSTEM_PACKAGES := g++ cmake make libjpeg-dev libpng-dev doctest-dev
+# The compiler's own view of what the C++ part includes: programs on PATH say nothing about headers.
+HEADERS := '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <png.h>\n\#include <doctest/doctest.h>\n'
+HAVE_SYSTEM = command -v cmake >/dev/null 2>&1 && command -v g++ >/dev/null 2>&1 && \
+	printf $(HEADERS) | g++ -x c++ -fsyntax-only - 2>/dev/null
+
+.PHONY: demo test install native clean
+.DELETE_ON_ERROR:
+
+demo: native
+	@$(VENV)/bin/glorext demo --out demo_out
+
+test: native
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+install: $(VENV)/.glorext
+native: $(VENV)/.native
+
+$(VENV)/.made:
+	@found=; for p in $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python); do \
+	  if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
+	  then found=$$p; break; fi; done; \
+	if [ -z "$$found" ]; then \
+	  echo "glorext: needs Python 3.10, 3.11 or 3.12 with venv, found $$($(or $(PYTHON),python3) --version 2>&1 | tail -n 1): install one (Debian: apt-get install python3-venv) or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi; \
+	rm -rf $(VENV); $$found -m venv $(VENV) && touch $@
+
+$(VENV)/.pinned: requirements.txt $(VENV)/.made
+	@echo "glorext: installing pinned packages into $(VENV) (about 3 GB on disk; one to three minutes)"
+	@$(PY) -m pip install --quiet --retries 2 --disable-pip-version-check --log $(VENV)/pip.log -r requirements.txt \
+	  >$(VENV)/pip.out 2>&1 || { tail -n 1 $(VENV)/pip.out >&2; \
+	  echo "glorext: the pinned packages could not be installed: check the network, proxy or package index, then run make again; the whole story is in $(VENV)/pip.log" >&2; exit 1; }
+	@touch $@
+
+# Installed as a user installs it, not linked: a file that the package forgets is missing in the tests too.
+$(VENV)/.glorext: $(SOURCES) $(VENV)/.pinned
+	@rm -rf build *.egg-info
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall . \
+	  >$(VENV)/pip.out 2>&1 || { cat $(VENV)/pip.out >&2; exit 1; }
+	@rm -rf build *.egg-info
+	@touch $@
+
+$(VENV)/.system:
+	@$(HAVE_SYSTEM) || { \
+	  if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; else as=no; fi; \
+	  if [ "$$as" != no ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "glorext: installing system packages: $(SYSTEM_PACKAGES)"; \
+	    { $$as apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as apt-get install -qq -y $(SYSTEM_PACKAGES); } >/dev/null 2>&1; fi; \
+	  $(HAVE_SYSTEM) || { echo "glorext: the C++ part needs g++, cmake and the headers of libjpeg, libpng and doctest: run as root: apt-get install $(SYSTEM_PACKAGES)" >&2; exit 1; }; }
+	@mkdir -p $(VENV) && touch $@
+
+# MindSpore Lite is fetched once into the cache and the C++ programs are built there.
+$(VENV)/.native: $(VENV)/.glorext $(VENV)/.system
+	@$(PY) -m glorext.deploy.native
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo_out
