@@ -1,0 +1,171 @@
+"""Checkpoints of every published layout: read, told apart, loaded completely or not at all, written, digested."""
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError, UsageError
+from glorext.runtime.log import get_logger
+
+from .formats import read_tensors, write_tensors
+from .layouts import Layout, from_canonical, recognise, to_canonical, without_state
+
+logger = get_logger("models")
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's content.
+
+    Args:
+        weights: the network's arrays under canonical names, in the file's order.
+        layout: how the file named them.
+        state: what the training run left: optimizer moments, step counters.
+        where: the file, or "memory".
+    """
+
+    weights: dict[str, np.ndarray]
+    layout: Layout
+    state: dict[str, np.ndarray]
+    where: str
+
+    @property
+    def num_classes(self) -> int | None:
+        """Rows of the classifier, or None without one."""
+        head = self.weights.get(self.layout.head + "weight")
+        return None if head is None else head.shape[0]
+
+
+def read_checkpoint(source) -> Checkpoint:
+    """Read a checkpoint in any known format and layout. Imports MindSpore for nothing, torch only for a .pth.
+
+    Args:
+        source: a .ckpt, .safetensors, .pth or .pt file, a dict of names to arrays or MindSpore parameters, or a
+            network.
+
+    Raises:
+        CheckpointError: unreadable, damaged, or of no known layout.
+    """
+    if isinstance(source, Checkpoint):
+        return source
+    where = str(source) if isinstance(source, (str, Path)) else "memory"
+    try:
+        weights, state = without_state(_arrays(source))
+        layout = recognise(weights)
+        return Checkpoint(to_canonical(weights, layout), layout, state, where)
+    except CheckpointError as error:
+        if error.where is None:
+            raise CheckpointError(expected=error.expected, found=error.found, where=where, do=error.do) from error
+        raise
+
+
+def _arrays(source) -> dict[str, np.ndarray]:
+    if isinstance(source, (str, Path)):
+        return read_tensors(source)
+    if hasattr(source, "parameters_and_names"):
+        source = {parameter.name: parameter for parameter in source.get_parameters()}
+    return {name: value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
+            for name, value in source.items()}
+
+
+def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
+    """Load a checkpoint into a network: every tensor of the network, or an error and an untouched network.
+
+    Args:
+        net: a network made by `create`, under any precision mode.
+        source: what `read_checkpoint` takes.
+        head: "strict": the classifier must fit too; "new": the network keeps its own, the checkpoint's is left out.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        CheckpointError: missing, unexpected or wrong-shaped tensors, listed by group; the classifier's are named apart.
+    """
+    if head not in ("strict", "new"):
+        raise UsageError(expected="head to be 'strict' or 'new'", found=repr(head))
+    import mindspore as ms
+    checkpoint = read_checkpoint(source)
+    parameters = {parameter.name: parameter for parameter in net.get_parameters()}
+    prefix = checkpoint.layout.head
+    own_head = {name for name in parameters if name.startswith(prefix)}
+    # A network without a classifier takes the features of a whole one.
+    left_out = prefix if head == "new" or not own_head else None
+    weights = {name: array for name, array in checkpoint.weights.items() if not (left_out and name.startswith(left_out))}
+    kept = own_head if head == "new" else set()
+    wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items() if name not in kept}
+    _require_match(wanted, weights, checkpoint)
+    for name in kept:
+        parameters[name].init_data()
+    for name in wanted:
+        array = weights[name]
+        if array.dtype == np.float64:
+            logger.warning("%s: %s is float64 and loses digits as float32", checkpoint.where, name)
+        parameters[name].set_data(ms.Tensor(array.astype(np.float32)))
+    return checkpoint
+
+
+def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
+    missing = [name for name in wanted if name not in weights]
+    unexpected = [name for name in weights if name not in wanted]
+    shared = [name for name in wanted if name in weights]
+    shapes = [f"{name} {weights[name].shape} instead of {wanted[name]}" for name in shared
+              if weights[name].shape != wanted[name]]
+    kinds = [f"{name} of {weights[name].dtype}" for name in shared if weights[name].dtype.kind != "f"]
+    if not (missing or unexpected or shapes or kinds):
+        return
+    head = checkpoint.layout.head
+    do = "Check the network's name and arguments; `glorext lint` tells which network a checkpoint belongs to."
+    if len(shapes) <= 2 and not (missing or unexpected or kinds) and all(text.startswith(head) for text in shapes):
+        do = (f"The checkpoint has {checkpoint.num_classes} classes, the network {wanted[head + 'weight'][0]}: give "
+              f"num_classes={checkpoint.num_classes}, or head=\"new\" to train a new classifier.")
+    groups = (("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes), ("not floating point", kinds))
+    raise CheckpointError(expected=f"all {len(wanted)} tensors of the network and no others",
+                          found="; ".join(_listed(*group) for group in groups if group[1]),
+                          where=checkpoint.where, do=do)
+
+
+def _listed(title: str, items: list) -> str:
+    more = f", and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return f"{len(items)} {title}: {', '.join(items[:SHOWN])}{more}"
+
+
+def save_checkpoint(source, path, layout: str | None = None, groups: int = 32) -> None:
+    """Write a network's weights as .ckpt or .safetensors, by the suffix; readable, and whole or not there.
+
+    Args:
+        source: a network, or a dict of names to arrays or parameters. A dict keeps all its entries, optimizer state
+            among them, unless a layout is given.
+        path: the file; MindSpore reads both formats.
+        layout: None for the names as they are, else "grouped", "split", "mindcv" or "torchvision": the network's
+            tensors alone under those names.
+        groups: of the network's 3x3 convolutions, for "split".
+
+    Raises:
+        CheckpointError: another suffix or no known layout.
+        UsageError: a layout of another family of networks.
+        DiskFullError: no room.
+    """
+    tensors = _arrays(source)
+    if layout is not None:
+        tensors = from_canonical(read_checkpoint(tensors).weights, layout, groups)
+    write_tensors(tensors, path)
+
+
+def weights_digest(source) -> str:
+    """SHA-256 over name, element type, shape and bytes of the network's tensors in the order of canonical names.
+
+    Training state, layout and file format do not matter, every bit of every weight does.
+
+    Args:
+        source: what `read_checkpoint` takes.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(read_checkpoint(source).weights.items()):
+        digest.update(f"{name}\n{array.dtype.name}\n{','.join(map(str, array.shape))}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,181 @@
+"""Weight files to named NumPy arrays and back: .ckpt, .safetensors and .pth, without running anything they contain."""
+from __future__ import annotations
+
+import binascii
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError
+from glorext.runtime.files import atomic_path
+
+# MindSpore's names of element types inside a .ckpt. Text entries ("str") are remarks of the training run.
+CKPT_TYPES = {"Int8": np.int8, "UInt8": np.uint8, "Int16": np.int16, "UInt16": np.uint16, "Int32": np.int32,
+              "UInt32": np.uint32, "Int64": np.int64, "UInt64": np.uint64, "Float16": np.float16,
+              "Float32": np.float32, "Float64": np.float64, "Bool": np.bool_}
+CRC_MARK, CRC_BYTES = b"crc_num", 10
+TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+FULL_AGAIN = "Get the file again: it is cut off, damaged, or not a checkpoint."
+
+
+@lru_cache(maxsize=1)
+def _checkpoint_message():
+    """MindSpore's checkpoint message, declared here so that reading a file does not import MindSpore."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    field = descriptor_pb2.FieldDescriptorProto
+    one, required, many = field.LABEL_OPTIONAL, field.LABEL_REQUIRED, field.LABEL_REPEATED
+    file = descriptor_pb2.FileDescriptorProto(name="glorext_checkpoint.proto", package="glorext", syntax="proto2")
+    for message, members in (
+            ("Tensor", [("dims", 1, many, field.TYPE_INT64, None), ("type", 2, required, field.TYPE_STRING, None),
+                        ("content", 3, required, field.TYPE_BYTES, None)]),
+            ("Value", [("tag", 1, required, field.TYPE_STRING, None),
+                       ("tensor", 2, one, field.TYPE_MESSAGE, ".glorext.Tensor")]),
+            ("Checkpoint", [("value", 1, many, field.TYPE_MESSAGE, ".glorext.Value")])):
+        declared = file.message_type.add(name=message)
+        for name, number, label, kind, type_name in members:
+            declared.field.add(name=name, number=number, label=label, type=kind, type_name=type_name)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("glorext.Checkpoint"))
+
+
+def read_tensors(path) -> dict[str, np.ndarray]:
+    """Every tensor of a weight file under the name it has there, in the file's order.
+
+    Args:
+        path: a .ckpt or .safetensors file, or a .pth or .pt file where torch is installed.
+
+    Raises:
+        CheckpointError: no such file, another kind of file, cut off, damaged, or a .pth without torch.
+    """
+    path = Path(path)
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise CheckpointError(expected="a checkpoint file", found=error.strerror, where=path) from error
+    if size == 0:
+        raise CheckpointError(expected="a checkpoint file", found="an empty file", where=path, do=FULL_AGAIN)
+    if head.startswith(TORCH_MAGIC):
+        return _read_torch(path)
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_ckpt(path)
+    if not tensors:
+        raise CheckpointError(expected="named tensors", found="none", where=path, do=FULL_AGAIN)
+    return tensors
+
+
+def _damaged(path, what) -> CheckpointError:
+    return CheckpointError(expected=f"a {path.suffix or 'checkpoint'} file", found=what, where=path, do=FULL_AGAIN)
+
+
+def _read_ckpt(path) -> dict[str, np.ndarray]:
+    from google.protobuf.message import DecodeError
+    data = path.read_bytes()
+    tail = len(data) - CRC_BYTES - len(CRC_MARK)
+    if tail > 0 and data[tail:].startswith(CRC_MARK):
+        promised, data = int.from_bytes(data[-CRC_BYTES:], "big"), data[:tail]
+        if binascii.crc32(data) != promised:
+            raise _damaged(path, "bytes that do not match the file's own CRC")
+    message = _checkpoint_message()()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise _damaged(path, f"bytes that are not MindSpore's checkpoint format ({error})") from error
+    pieces: dict[str, list] = {}
+    for value in message.value:
+        if value.tensor.type not in ("str", ""):
+            # A tensor above 512 MB is written in pieces under one name.
+            pieces.setdefault(value.tag, []).append(_ckpt_tensor(value, path))
+    return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in pieces.items()}
+
+
+def _ckpt_tensor(value, path) -> np.ndarray:
+    tensor = value.tensor
+    if tensor.type == "BFloat16":
+        import ml_dtypes
+        kind = np.dtype(ml_dtypes.bfloat16)
+    elif tensor.type in CKPT_TYPES:
+        kind = np.dtype(CKPT_TYPES[tensor.type])
+    else:
+        raise _damaged(path, f"{value.tag} with the unknown element type {tensor.type!r}")
+    # MindSpore writes the shape () as (0,) with one element.
+    shape = () if list(tensor.dims) == [0] and len(tensor.content) == kind.itemsize else tuple(tensor.dims)
+    count = 1
+    for length in shape:
+        count *= length
+    if any(length < 0 for length in shape) or count * kind.itemsize != len(tensor.content):
+        raise _damaged(path, f"{value.tag} with {len(tensor.content)} bytes for the shape {shape} of {kind}")
+    array = np.frombuffer(tensor.content, kind).reshape(shape)
+    return array.astype(np.float32) if tensor.type == "BFloat16" else array
+
+
+def _read_safetensors(path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: _widened(file.get_tensor(name)) for name in file.keys()}
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise _damaged(path, f"bytes that are not safetensors ({error})") from error
+
+
+def _widened(array) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
+def _read_torch(path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise CheckpointError(
+            expected="torch to be installed, to read a PyTorch file", found="no torch", where=path,
+            do="Where torch is installed, write the weights as safetensors, which needs no torch here: "
+               "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'FILE.safetensors').") from error
+    import pickle
+    try:
+        # weights_only: a pickle can otherwise run any code.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(path, f"no plain PyTorch weights ({str(error).splitlines()[0]})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not any(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise _damaged(path, f"a {type(loaded).__name__} without tensors")
+    return {name: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+            for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+
+
+def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
+    """Write named arrays as .ckpt or .safetensors, by the suffix: the whole file or none, the same bytes every time.
+
+    Raises:
+        CheckpointError: another suffix, or an element type that MindSpore has no name for.
+        DiskFullError: no room.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save
+        data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"format": "np"})
+    elif path.suffix == ".ckpt":
+        data = _ckpt_bytes(tensors)
+    else:
+        raise CheckpointError(expected="a name that ends in .ckpt or .safetensors", found=path.name)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _ckpt_bytes(tensors) -> bytes:
+    names = {np.dtype(kind): name for name, kind in CKPT_TYPES.items()}
+    message = _checkpoint_message()()
+    for name, array in tensors.items():
+        if array.dtype not in names:
+            raise CheckpointError(expected=f"element types {', '.join(CKPT_TYPES)}", found=f"{name} of {array.dtype}")
+        value = message.value.add(tag=name)
+        value.tensor.dims.extend(array.shape or (0,))
+        value.tensor.type = names[array.dtype]
+        value.tensor.content = array.tobytes()
+    return message.SerializeToString(deterministic=True)

@@ -1,0 +1,175 @@
+"""The names under which checkpoints store the same networks, and the lossless ways between them."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError, UsageError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to store a network's tensors.
+
+    Args:
+        name: "grouped" and "split" (ResNeXt as published by MindSpore's model zoo, from GPU and from Ascend),
+            "mindcv", "torchvision" (timm's names are the same), "glore" and "glore_v2" (as published).
+        family: "resnext", "glore" or "glore_v2": which class of network it belongs to.
+        head: the classifier's prefix among the canonical names.
+        stem_pool: the MaxPool padding that the weights were trained with.
+    """
+
+    name: str
+    family: str
+    head: str
+    stem_pool: str
+
+
+LAYOUTS = {layout.name: layout for layout in (
+    Layout("grouped", "resnext", "head.fc.", "same"),
+    Layout("split", "resnext", "head.fc.", "same"),
+    Layout("mindcv", "resnext", "head.fc.", "same"),
+    Layout("torchvision", "resnext", "head.fc.", "torch"),
+    Layout("glore", "glore", "end_point.", "same"),
+    Layout("glore_v2", "glore_v2", "classifier.", "same"))}
+
+CONVS = re.compile(r"(.*\.conv2)\.convs\.(\d+)\.weight")
+STATE_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "velocity.", "optimizer.")
+STATE_NAMES = {"global_step", "momentum", "learning_rate", "weight_decay", "epoch_num", "step_num", "loss_scale",
+               "scale_sense", "current_iterator_step", "last_overflow_iterator_step", "step", "epoch"}
+# Canonical prefix of a ResNeXt tensor beside the same one in the layouts without "backbone.".
+PREFIXES = {"mindcv": ("down_sample", "classifier."), "torchvision": ("downsample", "fc.")}
+TORCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def without_state(tensors: dict) -> tuple[dict, dict]:
+    """Part the tensors of a file into the network's, without the prefix `network.`, and the training run's."""
+    weights, state = {}, {}
+    for name, value in tensors.items():
+        if name in STATE_NAMES or name.startswith(STATE_PREFIXES) or name.endswith("num_batches_tracked"):
+            state[name] = value
+            continue
+        short = name
+        for prefix in ("network.", "module."):
+            short = short.removeprefix(prefix)
+        if short in weights:
+            raise CheckpointError(expected="each tensor once", found=f"{short!r} with and without a prefix")
+        weights[short] = value
+    return weights, state
+
+
+def recognise(names) -> Layout:
+    """The layout that tensor names belong to, the training run's own ones left out.
+
+    Raises:
+        CheckpointError: none of the known layouts.
+    """
+    names = set(names)
+    if any(name.startswith("backbone.") for name in names):
+        return LAYOUTS["split" if any(map(CONVS.fullmatch, names)) else "grouped"]
+    if "conv1.conv_1.weight" in names:
+        return LAYOUTS["glore"]
+    if any(name.startswith("layer2.Residual_Unit1.") for name in names):
+        return LAYOUTS["glore_v2"]
+    if "conv1.weight" in names and "layer1.0.conv1.weight" in names:
+        return LAYOUTS["torchvision" if "bn1.running_mean" in names else "mindcv"]
+    some = ", ".join(sorted(names)[:3]) or "none"
+    raise CheckpointError(
+        expected="the names of ResNeXt (MindSpore's model zoo, MindCV, torchvision, timm) or GloRe-ResNet",
+        found=f"{len(names)} other names: {some}", do="`glorext lint` shows what a checkpoint holds.")
+
+
+def to_canonical(weights: dict, layout: Layout) -> dict:
+    """A network's arrays under canonical names: the published ones, ResNeXt's 3x3 convolutions in one tensor each."""
+    if layout.name == "split":
+        return _merged(weights)
+    if layout.name in PREFIXES:
+        return {_canonical_name(name, layout.name): value for name, value in weights.items()}
+    return dict(weights)
+
+
+def from_canonical(weights: dict, layout_name: str, groups: int = 32) -> dict:
+    """Canonical arrays under the names of a layout; the way back is `to_canonical`, bit for bit.
+
+    Args:
+        groups: for "split", into how many tensors a 3x3 convolution is cut.
+
+    Raises:
+        UsageError: no such layout, or one of another family of networks.
+    """
+    if layout_name not in LAYOUTS:
+        raise UsageError(expected=f"a layout out of {', '.join(LAYOUTS)}", found=repr(layout_name))
+    family = recognise(weights).family
+    if LAYOUTS[layout_name].family != family:
+        raise UsageError(expected=f"a layout of {family} networks", found=repr(layout_name))
+    if layout_name == "split":
+        return _cut(weights, groups)
+    if layout_name in PREFIXES:
+        return {_stored_name(name, layout_name): value for name, value in weights.items()}
+    return dict(weights)
+
+
+def _merged(weights: dict) -> dict:
+    merged, parts = {}, {}
+    for name, value in weights.items():
+        match = CONVS.fullmatch(name)
+        if match:
+            target = f"{match[1]}.weight"
+            merged.setdefault(target, None)
+            parts.setdefault(target, {})[int(match[2])] = value
+        else:
+            merged[name] = value
+    for target, found in parts.items():
+        if sorted(found) != list(range(len(found))) or len({value.shape for value in found.values()}) != 1:
+            raise CheckpointError(expected=f"parts 0 to n-1 of one shape for {target}",
+                                  found=f"parts {sorted(found)[:10]} (of {len(found)})")
+        merged[target] = np.concatenate([found[i] for i in range(len(found))])
+    return merged
+
+
+def _cut(weights: dict, groups: int) -> dict:
+    cut = {}
+    for name, value in weights.items():
+        if name.endswith(".conv2.weight"):
+            if value.shape[0] % groups:
+                raise UsageError(expected=f"a number of groups that divides {value.shape[0]}", found=groups)
+            for i, part in enumerate(np.split(value, groups)):
+                cut[f"{name.removesuffix('weight')}convs.{i}.weight"] = part
+        else:
+            cut[name] = value
+    return cut
+
+
+def _is_norm(name: str) -> bool:
+    return bool(re.search(r"(^|\.)(bn\d?|down_?sample\.1)\.[a-z_]+$", name))
+
+
+def _canonical_name(name: str, layout_name: str) -> str:
+    shortcut, head = PREFIXES[layout_name]
+    if layout_name == "torchvision" and _is_norm(name):
+        stem, _, last = name.rpartition(".")
+        name = f"{stem}.{TORCH_NORM.get(last, last)}"
+    if name.startswith(head):
+        return "head.fc." + name.removeprefix(head)
+    if name.startswith(("conv1.", "bn1.")):
+        return "backbone." + name.replace("1", "", 1)
+    if name.startswith("layer"):
+        name = name.replace(f".{shortcut}.0.", ".down_sample.conv.").replace(f".{shortcut}.1.", ".down_sample.bn.")
+        return "backbone." + name
+    return name
+
+
+def _stored_name(name: str, layout_name: str) -> str:
+    shortcut, head = PREFIXES[layout_name]
+    if name.startswith("head.fc."):
+        return head + name.removeprefix("head.fc.")
+    name = name.removeprefix("backbone.")
+    if name.startswith(("conv.", "bn.")):
+        name = name.replace(".", "1.", 1)
+    name = name.replace(".down_sample.conv.", f".{shortcut}.0.").replace(".down_sample.bn.", f".{shortcut}.1.")
+    if layout_name == "torchvision" and _is_norm(name):
+        stem, _, last = name.rpartition(".")
+        name = f"{stem}.{ {ours: theirs for theirs, ours in TORCH_NORM.items()}.get(last, last)}"
+    return name
