@@ -1,0 +1,139 @@
+"""Converts an exported model with the real MindSpore Lite converter and proves the result before keeping it."""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime import ConversionError, DataError, UsageError, atomic_path, get_logger, version
+
+from . import native
+from .artifact import Artifact, read_artifact, write_artifact
+from .export import GOLDEN_INPUT, GOLDEN_LOGITS
+from .infer import run_tensor
+
+logger = get_logger("deploy")
+# What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
+OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".ms", "ms")}
+# The converter fuses BatchNorm into convolutions, which moves logits by a few float32 roundings per layer.
+TOLERANCE = 1e-4
+
+
+def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: native.Programs | None = None) -> list[Artifact]:
+    """Convert an exported ONNX model for MindSpore Lite, once for each of `formats`, into `out`.
+
+    The converter reports success for models that do not compute, so each result is built in the C++ program, run on
+    the golden inputs that the export left beside `model`, and compared; only then it gets its name.
+
+    Raises:
+        UsageError: an unknown format, or a source that this MindSpore Lite does not read.
+        DataError: no golden inputs beside the model.
+        ConversionError: the converter failed, or its result computes something else.
+    """
+    model, out = Path(model), Path(out)
+    for name in formats:
+        if name not in OUTPUTS:
+            raise UsageError(expected=f"formats out of {', '.join(OUTPUTS)}", found=name, where="--format")
+    source = read_artifact(model)
+    if source.format != "onnx":
+        raise UsageError(expected="an exported ONNX model", found=f"{source.format}", where=model,
+                         do="MindSpore Lite 2.0.0 does not read the MINDIR of MindSpore 2.10: "
+                            "run `glorext export --format onnx` and convert that file.")
+    golden = _golden(model)
+    programs = programs or native.build()
+    return [_convert_one(source, model, out, name, golden, programs) for name in formats]
+
+
+def _golden(model: Path) -> tuple[np.ndarray, np.ndarray]:
+    paths = [model.parent / name for name in (GOLDEN_INPUT, GOLDEN_LOGITS)]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(expected=f"{path.name} beside the model", found="no such file", where=model.parent,
+                            do="Export again: `glorext export` writes it, and no conversion is accepted without it.")
+    return np.load(paths[0], allow_pickle=False), np.load(paths[1], allow_pickle=False)
+
+
+def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, programs: native.Programs) -> Artifact:
+    save, ending, kind = OUTPUTS[name]
+    final = out / f"{source.name}{ending}"
+    with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
+        written = _run_converter(model, Path(scratch) / source.name, save, source, programs)
+        values = dict(format=kind, name=source.name, weights_sha256=source.weights_sha256,
+                      source={"file": source.file, "sha256": source.sha256}, input=source.input, output=source.output,
+                      input_spec=source.input_spec, labels=source.labels,
+                      versions={**source.versions, "glorext": version(), "mindspore_lite": programs.lite.version})
+        write_artifact(written, **values)
+        worst = _prove(written, golden, source, programs)
+        with atomic_path(final) as temporary:
+            shutil.copyfile(written, temporary)
+    for golden_name in (GOLDEN_INPUT, GOLDEN_LOGITS):
+        if out.resolve() != model.parent.resolve():
+            with atomic_path(out / golden_name) as temporary:
+                shutil.copyfile(model.parent / golden_name, temporary)
+    artifact = write_artifact(final, **values)
+    logger.info("wrote %s (%.1f MB); on the golden inputs its logits differ by at most %.1e", final,
+                artifact.size / 1e6, worst)
+    return artifact
+
+
+def converter_command(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> list[str]:
+    """The converter's command line: our driver of the converter library, or the SDK's converter_lite."""
+    shape = f"{source.input.name}:{','.join(map(str, source.input.shape))}"
+    if programs.convert is not None:
+        return [str(programs.convert), "--fmk", "onnx", "--model", str(model), "--out", str(prefix), "--save", save,
+                "--input_shape", shape, "--input_format", source.input.layout, "--optimize", "none"]
+    return [str(programs.lite.converter), "--fmk=ONNX", f"--modelFile={model}", f"--outputFile={prefix}",
+            f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}", f"--inputShape={shape}",
+            f"--inputDataFormat={source.input.layout}", "--optimize=none"]
+
+
+def _run_converter(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> Path:
+    command = converter_command(model.absolute(), prefix, save, source, programs)
+    environment = dict(os.environ)
+    if programs.convert is None:
+        libraries = programs.lite.root / "tools" / "converter" / "lib"
+        environment["LD_LIBRARY_PATH"] = f"{libraries}:{environment.get('LD_LIBRARY_PATH', '')}"
+    done = subprocess.run(command, capture_output=True, text=True, cwd=prefix.parent, env=environment)
+    written = prefix.with_name(f"{prefix.name}.{save}")
+    if done.returncode or not written.is_file():
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        reason = next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "no message")
+        raise ConversionError(f"MindSpore Lite {programs.lite.version} could not convert {model.name}: {reason.strip()}",
+                              do="Run `glorext doctor`; the converter's command was: " + " ".join(command))
+    written.chmod(0o644)
+    return written
+
+
+def _prove(written: Path, golden, source: Artifact, programs: native.Programs) -> float:
+    inputs, expected = golden
+    if source.input.shape[0] > 0:
+        inputs, expected = (array[:1].repeat(source.input.shape[0], 0) for array in (inputs, expected))
+    found = run_tensor(written, inputs, programs)
+    if found.shape != expected.shape:
+        raise ConversionError(expected=f"logits of shape {expected.shape}", found=str(found.shape), where=written.name)
+    worst = float(np.abs(found - expected).max())
+    limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not worst <= limit:
+        raise ConversionError(expected=f"MindSpore's logits to {limit:.1e} on the golden inputs",
+                              found=f"a difference of {worst:.1e}", where=f"the converted {written.name}",
+                              do="The converter said success, but the result computes something else; it was not kept.")
+    return worst
+
+
+def main(argv: list[str]) -> int:
+    """`glorext convert`."""
+    from glorext.runtime.cli import parser
+    arguments = parser("convert", "Convert an exported ONNX model with MindSpore Lite; the result is run and compared.",
+                       "glorext convert exported/resnext50-digits.onnx --out converted/")
+    arguments.add_argument("model", type=Path, help="an exported model with its contract beside it")
+    arguments.add_argument("--out", required=True, type=Path, help="folder for the converted models")
+    arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}")
+    options = arguments.parse_args(argv)
+    formats = [name.strip().lower() for name in options.format.split(",")]
+    for artifact in convert(options.model, options.out, formats):
+        print(options.out / artifact.file)
+    return 0
