@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from glorext.models import InputSpec
-from glorext.runtime import DataError, IntegrityError, read_json, sha256_bytes, sha256_file, write_json
+from glorext.runtime import DataError, IntegrityError, UsageError, read_json, sha256_bytes, sha256_file, write_json
 
 SCHEMA = "glorext.artifact/1"
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")
@@ -112,7 +112,7 @@ def read_artifact(model) -> Artifact:
             input=_port(values["input"]), output=_port(values["output"]),
             input_spec=InputSpec.from_dict(values["input_spec"]), labels=tuple(values["labels"]),
             versions=values["versions"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(expected=f"a contract of schema {SCHEMA}", found=f"{type(error).__name__}: {error}",
                         where=path, do="Make the model again with `glorext export` or `glorext convert`.") from error
     found = sha256_file(model)

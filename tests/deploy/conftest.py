@@ -1,0 +1,71 @@
+"""What the tests of deployment share: the built programs, and one tiny network with everything made from it."""
+import numpy as np
+import pytest
+
+from glorext.runtime import SetupError
+
+TINY = {"layers": (1, 1, 1, 1), "groups": 4, "width_per_group": 4, "stem_width": 16, "num_classes": 10}
+SIZE = 32
+
+
+@pytest.fixture(scope="session")
+def native():
+    """The C++ programs with .root, .infer and .convert; built in the real cache, since building takes a while."""
+    from types import SimpleNamespace
+    from glorext.deploy import native
+    try:
+        programs = native.build()
+    except SetupError as error:
+        pytest.skip(f"no C++ programs: {error}")
+    return SimpleNamespace(root=programs.lite.root, infer=programs.infer, convert=programs.convert, programs=programs)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """A tiny ResNeXt with weights in which nothing is zero or one, so that every layer moves the logits."""
+    import mindspore as ms
+    from glorext.deploy.source import Source
+    from glorext.models import InputSpec, create, save_checkpoint, weights_digest
+    from glorext.runtime import set_device
+    set_device("CPU")
+    generator = np.random.default_rng(7)
+    net = create("resnext50", **TINY)
+    for parameter in net.get_parameters():
+        scale = 1 if parameter.ndim > 1 else 0.3
+        value = parameter.asnumpy() * scale + generator.normal(0, 0.1, parameter.shape)
+        parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
+    path = tmp_path_factory.mktemp("source") / "tiny.ckpt"
+    save_checkpoint(net, path)
+    return Source("tiny", "resnext50", TINY, path, InputSpec(size=SIZE, resize=SIZE), tuple("0123456789"),
+                  weights_digest(path))
+
+
+@pytest.fixture(scope="session")
+def exported(source, tmp_path_factory):
+    """The folder with the tiny network as MINDIR and ONNX with a dynamic batch."""
+    from glorext.deploy.export import export
+    folder = tmp_path_factory.mktemp("exported")
+    export(source, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted(exported, native, tmp_path_factory):
+    """The folder with the tiny network as converted by MindSpore Lite, .mindir and .ms."""
+    from glorext.deploy.convert import convert
+    folder = tmp_path_factory.mktemp("converted")
+    convert(exported / "tiny.onnx", folder, programs=native.programs)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """40 pictures of noise in ten class folders, PNG and JPEG."""
+    from PIL import Image
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(3)
+    for number in range(40):
+        path = folder / str(number % 10) / f"{number:02d}.{'png' if number % 3 else 'jpg'}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(path)
+    return folder

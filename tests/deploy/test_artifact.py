@@ -1,0 +1,60 @@
+"""The contract beside a model: complete, strict, bound to the file's bytes."""
+import json
+
+import pytest
+
+from glorext.deploy.artifact import Port, labels_digest, read_artifact, write_artifact
+from glorext.models import InputSpec
+from glorext.runtime import DataError, IntegrityError
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"not really a model")
+    write_artifact(path, format="onnx", name="m", weights_sha256="0" * 64, source=None,
+                   input=Port("image", "float32", (-1, 3, 8, 8), "NCHW"), output=Port("logits", "float32", (-1, 2)),
+                   input_spec=InputSpec(size=8, resize=8), labels=("a", "b"), versions={"glorext": "1"})
+    return path
+
+
+def edit(model, change):
+    path = model.with_name("m.onnx.json")
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_what_is_written_is_read(model):
+    artifact = read_artifact(model)
+    assert artifact.input == Port("image", "float32", (-1, 3, 8, 8), "NCHW")
+    assert artifact.input_spec == InputSpec(size=8, resize=8)
+    assert artifact.labels == ("a", "b") and artifact.size == 18
+
+
+def test_a_changed_model_is_refused(model):
+    model.write_bytes(b"not really a m0del")
+    with pytest.raises(IntegrityError, match="m.onnx"):
+        read_artifact(model)
+
+
+def test_missing_model_and_missing_contract_are_told_apart(model):
+    with pytest.raises(DataError, match="expected a model file"):
+        read_artifact(model.with_name("other.onnx"))
+    model.with_name("m.onnx.json").unlink()
+    with pytest.raises(DataError, match="m.onnx.json"):
+        read_artifact(model)
+
+
+@pytest.mark.parametrize("change", [
+    lambda values: values.update(schema="glorext.artifact/9"), lambda values: values.update(format="exe"),
+    lambda values: values.pop("labels"), lambda values: values["input"].pop("shape"),
+    lambda values: values["input"].update(shape="abc"), lambda values: values["input_spec"].update(size="x")])
+def test_a_contract_that_is_not_one_is_refused(model, change):
+    edit(model, change)
+    with pytest.raises(DataError, match="m.onnx.json"):
+        read_artifact(model)
+
+
+def test_label_digest_depends_on_order_and_names():
+    assert labels_digest(["a", "b"]) != labels_digest(["b", "a"]) != labels_digest(["ba"])
