@@ -39,10 +39,10 @@ $(VENV)/.pinned: requirements.txt $(VENV)/.made
 
 # Installed as a user installs it, not linked: a file that the package forgets is missing in the tests too.
 $(VENV)/.glorext: $(SOURCES) $(VENV)/.pinned
-	@rm -rf build *.egg-info
+	@rm -rf build hub/*.egg-info
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall . \
 	  >$(VENV)/pip.out 2>&1 || { cat $(VENV)/pip.out >&2; exit 1; }
-	@rm -rf build *.egg-info
+	@rm -rf build hub/*.egg-info
 	@touch $@
 
 $(VENV)/.system:
@@ -60,4 +60,4 @@ $(VENV)/.native: $(VENV)/.glorext $(VENV)/.system
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo_out
+	rm -rf $(VENV) build hub/*.egg-info demo_out
