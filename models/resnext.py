@@ -1,9 +1,8 @@
 """ResNeXt (Xie et al., 2016, arXiv:1611.05431), post-activation, with the names of MindSpore's published checkpoints."""
-import mindspore as ms
-from mindspore import nn, ops
+from mindspore import nn
 from mindspore.common.initializer import HeNormal
 
-from .layers import max_pool
+from .layers import check_stages, classify, max_pool
 
 EXPANSION = 4
 
@@ -91,7 +90,7 @@ class Head(nn.Cell):
         self.fc = nn.Dense(channels, num_classes)
 
     def construct(self, x):
-        return ops.cast(self.fc(ops.mean(x, (2, 3))), ms.float32)
+        return classify(self.fc, x)
 
 
 class ResNeXt(nn.Cell):
@@ -114,8 +113,7 @@ class ResNeXt(nn.Cell):
     def __init__(self, layers=(3, 4, 6, 3), groups=32, width_per_group=4, stem_width=64, num_classes=1000,
                  in_channels=3, include_top=True, stem_pool="same"):
         super().__init__()
-        if len(layers) != 4 or min(layers) < 1:
-            raise ValueError(f"layers: expected four numbers above zero, found {layers!r}")
+        check_stages(layers)
         self.backbone = Backbone(layers, groups, width_per_group, stem_width, in_channels, stem_pool)
         self.include_top = include_top
         if include_top:

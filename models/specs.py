@@ -10,7 +10,6 @@ from glorext.runtime.device import prepare
 from glorext.runtime.errors import UsageError
 from glorext.runtime.log import get_logger
 
-from .checkpoint import load_checkpoint_into, read_checkpoint
 from .input_spec import InputSpec
 
 logger = get_logger("models")
@@ -100,8 +99,7 @@ SPECS = {spec.name: spec for spec in (
         PublishedResult(0.7850, None, "GPU", ZOO),
         PublishedResult(0.7833, 0.9402, "Ascend 910", f"{CARD} glore_res50 1.3, 1.5, 1.6")),
         recipe="glore_res50_imagenet"),
-    _glore("glore_res101", "GloReResNetV2", V2, "glore_v2", {"layers": (3, 4, 23, 3),
-           "units": ((), (1, 3), (3, 11, 19), ())}, 50_300_200),
+    _glore("glore_res101", "GloReResNetV2", V2, "glore_v2", {}, 50_300_200),
     _glore("glore_res200", "GloReResNetV2", V2, "glore_v2", {"layers": (3, 24, 36, 3),
            "units": ((), (12, 18), (16, 24, 32), ())}, 70_424_872, (
         PublishedResult(0.7995, 0.9489, "Ascend 910", f"{CARD} glore_res200 1.3, 1.5, 1.6"),)),
@@ -152,6 +150,7 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
     arguments = model.arguments | overrides
     if checkpoint is None:
         return _built(constructor, arguments, name)
+    from .checkpoint import load_checkpoint_into, read_checkpoint
     content = read_checkpoint(checkpoint)
     stem_pool = arguments.setdefault("stem_pool", content.layout.stem_pool)
     if stem_pool != content.layout.stem_pool:
