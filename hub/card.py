@@ -1,0 +1,178 @@
+"""The card of a package, in MindSpore Hub's own format: YAML front matter, then Markdown.
+
+Cards are written for the official client's reader, which is narrow: exactly two lines of the file start with `---`,
+the text is ASCII, and no value but a link holds a colon. `read_card` reads by the same rules, as hostile input.
+"""
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from glorext.runtime import PackageError
+
+MAX_CARD_BYTES = 1 << 20
+MAX_DEPTH = 8
+REQUIRED = ("model-name", "backbone-name", "module-type", "fine-tunable", "model-version", "author", "update-time",
+            "repo-link", "user-id", "used-for", "mindspore-version", "license", "summary")
+USED_FOR = ("inference", "extract-feature", "transfer-learning")
+MODULE_TYPES = ("audio", "cv", "nlp", "recommend", "other")
+FILE_FORMATS = ("ckpt", "air", "onnx", "mindir", "mslite")
+MAY_HOLD_COLON = ("repo-link", "asset", "evaluation")
+REPO_LINK = re.compile(r"https?://[A-Za-z0-9.-]+\.com/[\w.-]+/[\w.-]+(?:/tree/[\w.-]+/[\w./-]*[\w-])?")
+LINK = re.compile(r"https?://[^\s<>\"]+")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """safe_load without aliases (a few of them expand to gigabytes), repeated keys and deep nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"more than {MAX_DEPTH} levels of nesting")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"the key {key!r}, which is no string")
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} twice")
+        return super().construct_mapping(node, deep)
+
+
+def strict_yaml(text: str, where) -> dict:
+    """A YAML mapping, read without running or expanding anything.
+
+    Raises:
+        PackageError: a tag that is not plain YAML, an alias, a repeated key, nesting beyond 8, not a mapping.
+    """
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise PackageError(expected="plain YAML", found=reason[:200], where=where) from error
+    if not isinstance(value, dict):
+        raise PackageError(expected="a YAML mapping", found=type(value).__name__, where=where)
+    return value
+
+
+def split_card(text: str, where="card.md") -> tuple[str, str]:
+    """Front matter and body of a card.
+
+    Raises:
+        PackageError: not exactly two lines that start with `---`.
+    """
+    lines = text.splitlines(keepends=True)
+    marks = [number for number, line in enumerate(lines) if line.startswith("---")]
+    if len(marks) != 2:
+        raise PackageError(expected="exactly two lines that start with '---'", found=len(marks), where=where)
+    return "".join(lines[marks[0] + 1:marks[1]]), "".join(lines[marks[1] + 1:])
+
+
+def read_card(path) -> tuple[dict, str]:
+    """Front matter and body of the card at `path`, checked by `check_front_matter`."""
+    path = Path(path)
+    data = path.read_bytes()
+    if len(data) > MAX_CARD_BYTES:
+        raise PackageError(expected=f"at most {MAX_CARD_BYTES:,} bytes", found=f"{len(data):,}", where=path)
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise PackageError(expected="ASCII text", found=f"byte {data[error.start]:#x} at offset {error.start}",
+                           where=path) from error
+    if path.stem.lower().endswith("cn"):
+        raise PackageError(expected="a card whose name does not end in 'cn'", found=path.name, where=path.parent)
+    header, body = split_card(text, path)
+    front = strict_yaml(header, path)
+    check_front_matter(front, path)
+    for line in body.splitlines():
+        if line.startswith("#") and line.rstrip().endswith(":"):
+            raise PackageError(expected="headings without a colon at their end", found=repr(line[:100]), where=path)
+    return front, body
+
+
+def check_front_matter(front: dict, where="card.md") -> None:
+    """Raise PackageError, naming the field, where MindSpore Hub's client would refuse the front matter."""
+    def wrong(key, expected, found=None):
+        found = repr(front.get(key))[:200] if found is None else found
+        raise PackageError(expected=expected, found=found, where=f"{where}: {key}")
+    for key in REQUIRED:
+        if front.get(key) in (None, ""):
+            wrong(key, "a value", "none")
+        if type(front[key]) is not (bool if key == "fine-tunable" else str):
+            wrong(key, "true or false" if key == "fine-tunable" else "a string (quote it)")
+    for key, value in front.items():
+        if key not in MAY_HOLD_COLON and ":" in str(value):
+            wrong(key, "no colon")
+    if front["module-type"].split("-")[0].lower() not in MODULE_TYPES:
+        wrong("module-type", f"one of {', '.join(MODULE_TYPES)}")
+    if not set(front["used-for"].split("/")) <= set(USED_FOR):
+        wrong("used-for", f"{', '.join(USED_FOR)}, joined by '/'")
+    if not REPO_LINK.fullmatch(front["repo-link"]):
+        wrong("repo-link", "https://HOST.com/GROUP/REPO or .../GROUP/REPO/tree/BRANCH/PATH, without a slash at the end")
+    if type(front.get("accuracy", 0)) not in (int, float):
+        wrong("accuracy", "a number")
+    _check_assets(front.get("asset", []), wrong)
+
+
+def _check_assets(assets, wrong) -> None:
+    if not isinstance(assets, list):
+        wrong("asset", "a list")
+    for asset in assets:
+        if not isinstance(asset, dict) or set(asset) != {"asset-link", "asset-sha256", "file-format"}:
+            wrong("asset", "asset-link, asset-sha256 and file-format in each entry", repr(asset)[:200])
+        if asset["file-format"] not in FILE_FORMATS:
+            wrong("asset", f"file-format of {', '.join(FILE_FORMATS)}", repr(asset["file-format"])[:100])
+        if not re.fullmatch("[0-9a-f]{64}", str(asset["asset-sha256"])):
+            wrong("asset", "an asset-sha256 of 64 hex digits", repr(asset["asset-sha256"])[:100])
+        if not LINK.fullmatch(str(asset["asset-link"])):
+            wrong("asset", "an asset-link that is a URL", repr(asset["asset-link"])[:200])
+
+
+def front_matter(front: dict) -> str:
+    """`front` as YAML that both readers take back unchanged: strings that look like numbers are quoted."""
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=False, default_flow_style=False, width=10_000)
+
+
+@lru_cache(maxsize=1)
+def environment():
+    """The templates of this folder; an unknown variable in one is an error."""
+    import jinja2
+    # autoescape for pages only: cards and Python files are not HTML
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+                                   undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                                   keep_trailing_newline=True,
+                                   autoescape=lambda name: bool(name and ".html" in name))
+    templates.globals["percent"] = percent
+    return templates
+
+
+def percent(fraction: float | None) -> str:
+    """0.98611 as "98.61 %"; "-" for None."""
+    return "-" if fraction is None else f"{fraction * 100:.2f} %"
+
+
+def render_card(front: dict, **facts) -> str:
+    """The text of a card; `facts` are what templates/card.md.j2 shows. The result passes `read_card`'s rules.
+
+    Raises:
+        PackageError: a value that the format cannot carry, such as a summary with a colon.
+    """
+    check_front_matter(front)
+    text = environment().get_template("card.md.j2").render(header=front_matter(front), front=front, **facts)
+    if not text.isascii():
+        odd = next(char for char in text if not char.isascii())
+        raise PackageError(expected="ASCII text", found=repr(odd), where="card.md",
+                           do="The official client cannot read other characters under LC_ALL=C.")
+    split_card(text)
+    return text

@@ -1,0 +1,244 @@
+"""The client: from a short name to a ready network, verified to the byte; no downloaded code is ever run."""
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from glorext.models.input_spec import InputSpec
+from glorext.runtime import (DownloadError, NotFoundError, RegistryError, UsageError, env, get_logger)
+
+from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
+from .cache import Cache, is_intact
+from .manifest import MANIFEST, NAME, VERSION, Manifest, read_manifest, version_key
+from .registry import inside, latest, open_registry
+
+logger = get_logger("hub")
+SOURCES = ("gitee", "github", "local")
+UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
+SMALL = 4 << 20
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model at hand, its files verified to the byte.
+
+    `folder`, `manifest`, `labels` and `weights_sha256` are None for a published checkpoint of the built-in registry:
+    it is a single file without evidence or label list.
+    """
+    name: str
+    version: str
+    network: str
+    network_args: dict
+    num_classes: int
+    checkpoint: Path
+    input_spec: InputSpec
+    labels: tuple[str, ...] | None
+    weights_sha256: str | None
+    folder: Path | None
+    manifest: Manifest | None
+    source: str
+
+
+def load(name, *args, source: str = "gitee", pretrained: bool = True, force_reload: bool = False, **kwargs):
+    """The network called `name`, with its weights, in evaluation state.
+
+    Args:
+        name: "resnext50", "resnext50@1.0.0", a MindSpore Hub UID such as "mindspore/1.10/resnext50_imagenet2012", or
+            the path of a package folder or its card.
+        args, kwargs: arguments of the network's constructor, in place of the package's; with another `num_classes`,
+            head="new" starts a new classifier on the pretrained features.
+        source: "local" takes `name` as a path only. "gitee" and "github" are what the official client calls its two
+            sites; here a name always means the registries of GLOREXT_REGISTRIES, then the built-in one.
+        pretrained: False gives random weights and downloads none.
+        force_reload: ask the registries again for what they hold now. Files are found by their digest, so complete
+            ones are not fetched twice.
+
+    Returns:
+        mindspore.nn.Cell: pictures (N, 3, H, W) as the package's InputSpec makes them, to logits (N, num_classes).
+
+    Raises:
+        NotFoundError: no registry has the name or version.
+        IntegrityError: the bytes are not the promised ones.
+        DownloadError, RegistryError, PackageError, CheckpointError, UsageError: see there.
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise UsageError(expected="a name, a UID or a path", found=type(name).__name__)
+    for key, value in (("pretrained", pretrained), ("force_reload", force_reload)):
+        if not isinstance(value, bool):
+            raise UsageError(expected=f"{key} to be True or False", found=repr(value))
+    if source not in SOURCES:
+        raise UsageError(expected=f"source to be one of {', '.join(SOURCES)}", found=repr(source))
+    from glorext import models
+    package = _resolve(name, None, force_reload, _for_loading if pretrained else _nothing_large, source == "local")
+    arguments = {**package.network_args, "num_classes": package.num_classes,
+                 **_named(models.spec(package.network).constructor, args), **kwargs}
+    net = models.create(package.network, checkpoint=package.checkpoint if pretrained else None, **arguments)
+    return net.set_train(False)
+
+
+def load_weights(network, network_name=None, force_reload: bool = False, **kwargs):
+    """Fill `network` with the weights published under `network_name`: completely, or an error and no change.
+
+    Args:
+        network: a mindspore.nn.Cell of the same architecture.
+        network_name: as `load` takes it.
+        force_reload: see `load`.
+        kwargs: head="new" keeps the network's own classifier.
+
+    Returns:
+        `network`.
+    """
+    from glorext.models import load_checkpoint_into
+    if network_name is None:
+        raise UsageError(expected="the name of a published model", found="none", where="network_name")
+    package = _resolve(network_name, None, force_reload, _for_loading, False)
+    load_checkpoint_into(network, package.checkpoint, **kwargs)
+    return network
+
+
+def resolve(name, registry=None, force_reload: bool = False) -> Package:
+    """The package behind a name or path, with all of its files verified.
+
+    Args:
+        name: as `load` takes it.
+        registry: a folder, an address or a list of them, to search instead of GLOREXT_REGISTRIES.
+        force_reload: see `load`.
+    """
+    return _resolve(name, registry, force_reload, None, False)
+
+
+def _named(constructor, args: tuple) -> dict:
+    import inspect
+    try:
+        return dict(inspect.signature(constructor).bind_partial(*args).arguments)
+    except TypeError as error:
+        raise UsageError(expected=f"arguments of {constructor.__name__}", found=str(error)) from error
+
+
+def _for_loading(manifest: Manifest, file: str) -> bool:
+    return file in (manifest.checkpoint, manifest.labels)
+
+
+def _nothing_large(manifest: Manifest, file: str) -> bool:
+    return file == manifest.labels
+
+
+def is_path(name) -> bool:
+    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", or anything that exists and has a separator."""
+    text = os.fspath(name)
+    return (isinstance(name, os.PathLike) or text.startswith(("/", "./", "../", "~")) or text.endswith(".md")
+            or (os.sep in text and os.path.exists(text)))
+
+
+def _resolve(name, registry, force_reload, wanted, local) -> Package:
+    if local or is_path(name):
+        return from_folder(name, wanted)
+    wanted_name, version = parse_name(name)
+    failures = []
+    for location in locations(registry):
+        try:
+            opened = open_registry(location)
+            versions = opened.index(force_reload).get(wanted_name, {})
+            if not force_reload and (not versions or (version and version not in versions)):
+                # an index that was kept from an earlier day may not know it yet
+                versions = opened.index(not env.offline()).get(wanted_name, {})
+            if not versions or (version and version not in versions):
+                failures.append(f"{opened.location}: {_offer(versions)}")
+                continue
+            chosen = version or latest(versions)
+            folder, manifest = opened.fetch(wanted_name, chosen, versions[chosen], wanted)
+            return _package(folder, manifest, opened.location)
+        except (DownloadError, RegistryError) as error:
+            # a mirror may have it; the failure is not forgotten when none has
+            logger.warning("%s", error)
+            failures.append(f"{location}: {error}")
+    published = None if registry else _published(name, wanted_name, version)
+    if published:
+        return _from_published(published, wanted is not _nothing_large)
+    raise _not_found(name, failures, registry)
+
+
+def _not_found(name, failures, registry) -> RegistryError:
+    looked = "; ".join(failures + ([] if registry else [f"{LOCATION}: not there"]))
+    return NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
+                         do="`glorext list` shows what there is; GLOREXT_REGISTRIES names the registries to search.")
+
+
+def _offer(versions) -> str:
+    return f"only {', '.join(sorted(versions, key=version_key))}" if versions else "no such name"
+
+
+def locations(registry) -> list[str]:
+    if registry is None:
+        return env.registries()
+    return [registry] if isinstance(registry, (str, os.PathLike)) else list(registry)
+
+
+def parse_name(name) -> tuple[str, str | None]:
+    """Name and version (or None) of "resnext50", "resnext50@1.0.0" or a UID; else a UsageError."""
+    text = os.fspath(name)
+    if len(text) <= 200 and ".." not in text and UID.fullmatch(text):
+        return text, None
+    head, at, version = text.partition("@")
+    if len(text) > 200 or not NAME.fullmatch(head) or (at and not VERSION.fullmatch(version)):
+        raise UsageError(expected='a name such as "resnext50", "resnext50@1.0.0" or '
+                                  '"mindspore/1.10/resnext50_imagenet2012"', found=repr(text[:200]))
+    return head, version or None
+
+
+def _published(name, wanted_name: str, version: str | None) -> PublishedCheckpoint | None:
+    for entry in published_checkpoints():
+        if str(name) in entry.uids:
+            return entry
+    fitting = [entry for entry in published_checkpoints()
+               if entry.name == wanted_name and version in (None, entry.version)]
+    return max(fitting, key=lambda entry: version_key(entry.version), default=None)
+
+
+def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> Package:
+    from glorext import models
+    if with_weights and entry.sha256_prefix:
+        logger.warning("%s: its card publishes only %d digits of the digest (%s); the file is checked against those",
+                       entry.name, len(entry.sha256_prefix), entry.sha256_prefix)
+    checkpoint = Cache().checkpoint(entry.url, entry.wanted) if with_weights else Path(os.devnull)
+    return Package(name=entry.name, version=entry.version, network=entry.network, network_args={}, num_classes=1000,
+                   checkpoint=checkpoint, input_spec=models.spec(entry.network).input, labels=None,
+                   weights_sha256=None, folder=None, manifest=None, source=LOCATION)
+
+
+def from_folder(path, wanted=None) -> Package:
+    """The package in a folder (or beside a card), its (wanted) files verified."""
+    from glorext.runtime import IntegrityError, PackageError
+    given = Path(path).expanduser()
+    folder = given.parent if given.suffix == ".md" else given
+    if not folder.is_dir() or (given.suffix == ".md" and not given.is_file()):
+        raise PackageError(expected="a package folder, or the card in one", found="no such file or folder",
+                           where=given)
+    manifest = read_manifest(folder)
+    for file, entry in manifest.files.items():
+        if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
+            raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                                 found="another file" if (folder / file).exists() else "no file",
+                                 where=folder / file, do="`glorext verify` checks the whole package.")
+    return _package(folder.absolute(), manifest, str(folder))
+
+
+def _package(folder: Path, manifest: Manifest, source: str) -> Package:
+    labels = read_labels(folder / manifest.labels, manifest)
+    return Package(name=manifest.name, version=manifest.version, network=manifest.network,
+                   network_args=manifest.network_args, num_classes=manifest.num_classes,
+                   checkpoint=folder / manifest.checkpoint, input_spec=manifest.input, labels=labels,
+                   weights_sha256=manifest.weights_sha256, folder=folder, manifest=manifest, source=source)
+
+
+def read_labels(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    """The labels of a package; their digest and number must be the manifest's, else a PackageError."""
+    from glorext.runtime import PackageError, sha256_bytes
+    data = path.read_bytes()
+    found = data.decode("utf-8", "replace").split("\n")
+    if sha256_bytes(data) != manifest.labels_sha256 or len(found) != manifest.num_classes + 1 or found.pop():
+        raise PackageError(expected=f"{manifest.num_classes} labels, one a line, sha256 {manifest.labels_sha256}",
+                           found=f"sha256 {sha256_bytes(data)}", where=path)
+    return tuple(found)

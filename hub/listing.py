@@ -1,0 +1,93 @@
+"""What the registries offer: `hub_list`, `info` and the command `glorext list`."""
+from __future__ import annotations
+
+import json
+
+from glorext.runtime import NotFoundError
+from glorext.runtime.cli import parser
+
+from .builtin import LOCATION, published_checkpoints
+from .client import locations, parse_name
+from .manifest import version_key
+from .registry import latest, open_registry
+
+
+def offers(registry=None, force_reload: bool = False) -> list[dict]:
+    """Everything that can be loaded, in the order in which names are searched; one entry per name and version.
+
+    `top1` is a fraction; `evidence` says whose it is: "measured" (by the publisher with `glorext eval`, on `count`
+    pictures) or "published by ..., not measured here".
+    """
+    rows = []
+    for location in locations(registry):
+        opened = open_registry(location)
+        for name, versions in sorted(opened.index(force_reload).items()):
+            for version in sorted(versions, key=version_key, reverse=True):
+                release = versions[version]
+                rows.append({"name": name, "version": version, "network": release.network, "top1": release.top1,
+                             "count": release.count, "evidence": "measured" if release.top1 is not None else None,
+                             "size": release.size, "licence": release.licence, "summary": release.summary,
+                             "registry": opened.location, "uids": []})
+    if registry is None:
+        rows += [{"name": entry.name, "version": entry.version, "network": entry.network, "top1": entry.top1,
+                  "count": None, "evidence": f"published by {entry.published_by}, not measured here", "size": None,
+                  "licence": entry.licence, "summary": "", "registry": LOCATION, "uids": list(entry.uids)}
+                 for entry in published_checkpoints()]
+    return rows
+
+
+def hub_list(version: str | None = None, force_reload: bool = False) -> list[str]:
+    """The names that `load` takes, without doubles; with `version` only those that have this version."""
+    return sorted({row["name"] for row in offers(force_reload=force_reload) if version in (None, row["version"])})
+
+
+def info(name: str, force_reload: bool = False) -> dict:
+    """What the registries say of one model, without fetching it: the entry that `load(name)` would take.
+
+    Raises:
+        NotFoundError: no registry has it.
+    """
+    wanted, version = parse_name(name)
+    fitting = [row for row in offers(force_reload=force_reload)
+               if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])]
+    if not fitting:
+        raise NotFoundError(expected=f"a registry that has {name!r}", found="none",
+                            do="`glorext list` shows what there is.")
+    first = [row for row in fitting if row["registry"] == fitting[0]["registry"]]
+    newest = latest([row["version"] for row in first])
+    return next(row for row in first if row["version"] == newest)
+
+
+def main(argv: list[str]) -> None:
+    """`glorext list [NAME]`."""
+    arguments = parser("list", "Show what the registries offer.", "glorext list --registry models/registry")
+    arguments.add_argument("name", nargs="?", help="show only this model, with all that is known of it")
+    arguments.add_argument("--registry", action="append", help="folder or address to look in, instead of "
+                                                               "GLOREXT_REGISTRIES and the built-in one; repeatable")
+    arguments.add_argument("--json", action="store_true", help="print JSON")
+    options = arguments.parse_args(argv)
+    rows = offers(options.registry)
+    if options.name:
+        rows = [row for row in rows if options.name in (row["name"], f"{row['name']}@{row['version']}", *row["uids"])]
+        if not rows:
+            raise NotFoundError(expected=f"a registry that has {options.name!r}", found="none")
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    elif options.name:
+        print("\n\n".join("\n".join(f"{key}: {_text(value)}" for key, value in row.items()) for row in rows))
+    else:
+        print(_table(rows) if rows else "no packages")
+
+
+def _text(value) -> str:
+    return ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
+
+
+def _table(rows: list[dict]) -> str:
+    cells = [("name", "network", "top-1", "size", "from")]
+    for row in rows:
+        top1 = "-" if row["top1"] is None else f"{row['top1'] * 100:.2f} %" + ("" if row["count"] else " (published)")
+        size = "-" if row["size"] is None else f"{row['size'] / 1e6:.1f} MB"
+        cells.append((f"{row['name']}@{row['version']}", row["network"], top1, size, row["registry"]))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells)

@@ -1,0 +1,96 @@
+"""`glorext publish`: put a package into a registry folder, whole and for good."""
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from glorext.runtime import RegistryError, atomic_dir, require_space, write_json
+from glorext.runtime.cli import parser
+from glorext.runtime.files import disk_full_named
+
+from .manifest import MANIFEST
+from .registry import INDEX, SCHEMA, FolderRegistry, Release, parse_index, release_path
+from .verify import verify
+
+LOCK = ".lock"
+
+
+def publish(package, registry) -> tuple[str, bool]:
+    """Copy a verified package into the registry folder `registry`, which is made when missing.
+
+    The package folder appears under its final name at once, then the index names it. Publishers take turns, so none
+    overwrites another's entry. A published version never changes.
+
+    Returns:
+        "NAME@VERSION", and whether it is new (False: the very same package was there already).
+
+    Raises:
+        PackageError, IntegrityError: the package does not verify.
+        RegistryError: the version is there with other content, or the index is damaged.
+        DiskFullError: no room; the registry is as it was.
+    """
+    from filelock import FileLock
+    package, root = Path(package), Path(registry).expanduser().absolute()
+    manifest, evidence = verify(package)
+    title = f"{manifest.name}@{manifest.version}"
+    release = Release.of(manifest, evidence)
+    with disk_full_named(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / LOCK):
+            index = parse_index((root / INDEX).read_bytes(), root / INDEX) if (root / INDEX).exists() else {}
+            known = index.get(manifest.name, {}).get(manifest.version)
+            if known and known.manifest.sha256 != release.manifest.sha256:
+                raise RegistryError(expected=f"a version that {root} does not have yet",
+                                    found=f"{title} with other content (manifest sha256 {known.manifest.sha256})",
+                                    do="Published versions never change: pack it with a higher --version.")
+            final = root / release_path(manifest.name, manifest.version)
+            if not _is_there(final, manifest):
+                _copy(package, manifest, final)
+            if known:
+                return title, False
+            index.setdefault(manifest.name, {})[manifest.version] = release
+            write_json(root / INDEX, {"schema": SCHEMA, "packages": {
+                name: {version: entry.to_dict() for version, entry in versions.items()}
+                for name, versions in index.items()}})
+    FolderRegistry(root).fetch(manifest.name, manifest.version, release)
+    return title, True
+
+
+def _is_there(final: Path, manifest) -> bool:
+    """Whether `final` holds exactly this package: from an earlier publisher that died before it wrote the index."""
+    if not final.exists():
+        return False
+    from glorext.runtime import GlorextError
+    try:
+        return verify(final)[0] == manifest
+    except (GlorextError, OSError):
+        return False
+
+
+def _copy(package: Path, manifest, final: Path) -> None:
+    require_space(final.parent, manifest.size)
+    with atomic_dir(final, replace=True) as folder:
+        for file in (MANIFEST, *manifest.files):
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package / file, target)
+        verify(folder)
+
+
+def main(argv: list[str]) -> None:
+    """`glorext publish PKG --to FOLDER`."""
+    arguments = parser("publish", "Put a package into a registry folder. The folder is a registry wherever it is "
+                                  "copied or served: a disk, a web server, an object store.",
+                       "glorext publish packages/resnext50-digits --to registry")
+    arguments.add_argument("package", help="the package folder")
+    arguments.add_argument("--to", required=True, metavar="FOLDER", help="the registry folder; made when missing")
+    arguments.add_argument("--json", action="store_true", help="print JSON")
+    options = arguments.parse_args(argv)
+    title, new = publish(options.package, options.to)
+    if options.json:
+        print(json.dumps({"name": title, "registry": str(Path(options.to).absolute()), "new": new}))
+    else:
+        print(f"{title} {'published to' if new else 'was already in'} {options.to}")
+        print(f'load it: GLOREXT_REGISTRIES={options.to} python -c "import mindspore_hub; '
+              f"mindspore_hub.load('{title}')\"")

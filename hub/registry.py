@@ -1,0 +1,223 @@
+"""Registries: static trees of packages, in a folder or behind any web server.
+
+    index.json                                what there is, with the digest of each package's manifest
+    packages/NAME/VERSION/manifest.json ...   the packages; the index holds no paths, so none can lead elsewhere
+"""
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from glorext.runtime import (DataError, DownloadError, IntegrityError, PackageError, RegistryError, UsageError, env,
+                             get_logger, parse_json, read_json, sha256_bytes, write_json)
+
+from .cache import Cache, is_intact
+from .download import get_bytes, shown
+from .manifest import (MANIFEST, MAX_MANIFEST_BYTES, NAME, SHA256, VERSION, FileEntry, Fields, Manifest,
+                       parse_manifest, version_key)
+
+logger = get_logger("hub")
+SCHEMA = "glorext.registry/1"
+INDEX = "index.json"
+MAX_INDEX_BYTES = 64 << 20
+FRESH_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a package, as the index describes it."""
+    manifest: FileEntry
+    network: str
+    summary: str
+    licence: str
+    num_classes: int
+    size: int
+    top1: float | None
+    count: int | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, evidence) -> "Release":
+        """What the index says of a package; `evidence` is its Evidence or None."""
+        data = manifest.to_bytes()
+        return cls(manifest=FileEntry(len(data), sha256_bytes(data)), network=manifest.network,
+                   summary=manifest.summary, licence=manifest.licence, num_classes=manifest.num_classes,
+                   size=manifest.size, top1=evidence and evidence.top1, count=evidence and evidence.count)
+
+    def to_dict(self) -> dict:
+        """The JSON form."""
+        return {**vars(self), "manifest": vars(self.manifest)}
+
+
+def release_path(name: str, version: str) -> str:
+    """Where a registry keeps a package, relative to its root."""
+    return f"packages/{name}/{version}"
+
+
+def parse_index(data: bytes, where) -> dict[str, dict[str, Release]]:
+    """Name -> version -> Release from the bytes of an index.json.
+
+    Raises:
+        RegistryError: not an index; the message names the field.
+    """
+    where = str(where)
+    try:
+        top = Fields(parse_json(data, where), where, RegistryError)
+    except DataError as error:
+        raise RegistryError(expected=error.expected, found=error.found, where=where) from error
+    if (schema := top.take("schema", str)) != SCHEMA:
+        raise RegistryError(expected=f"schema {SCHEMA!r}", found=repr(schema[:80]), where=where)
+    packages = top.take("packages", dict)
+    top.done()
+    index = {}
+    for name, versions in packages.items():
+        _must_match(name, NAME, "package names", f"{where}: packages")
+        fields = Fields(versions, f"{where}: packages.{name}", RegistryError)
+        index[name] = {}
+        for version in versions:
+            _must_match(version, VERSION, "versions of the form 1.0.0", fields.where)
+            index[name][version] = _release(fields.take(version, dict), f"{fields.where}.{version}")
+    return index
+
+
+def _must_match(text: str, pattern: re.Pattern, what: str, where: str) -> None:
+    if len(text) > 64 or not pattern.fullmatch(text):
+        raise RegistryError(expected=what, found=repr(text[:100]), where=where)
+
+
+def _release(value: dict, where: str) -> Release:
+    fields = Fields(value, where, RegistryError)
+    manifest = Fields(fields.take("manifest", dict), f"{where}.manifest", RegistryError)
+    release = Release(
+        manifest=FileEntry(manifest.take("size", int), manifest.matching("sha256", SHA256, "64 hex digits")),
+        network=fields.take("network", str), summary=fields.take("summary", str), licence=fields.take("licence", str),
+        num_classes=fields.take("num_classes", int), size=fields.take("size", int),
+        top1=fields.take("top1", float, optional=True), count=fields.take("count", int, optional=True))
+    manifest.done(), fields.done()
+    if not 0 < release.manifest.size <= MAX_MANIFEST_BYTES:
+        raise RegistryError(expected=f"a size up to {MAX_MANIFEST_BYTES:,}", found=release.manifest.size,
+                            where=f"{where}.manifest")
+    return release
+
+
+class FolderRegistry:
+    """A registry in a local folder; its files are used where they are."""
+
+    def __init__(self, root):
+        self.root = Path(root).expanduser().absolute()
+        self.location = str(self.root)
+
+    def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
+        """What the registry offers; read anew every time."""
+        path = self.root / INDEX
+        try:
+            return parse_index(path.read_bytes(), path)
+        except OSError as error:
+            raise RegistryError(expected=f"a registry folder with {INDEX}", found=error.strerror, where=self.root,
+                                do="`glorext publish PKG --to FOLDER` makes registries.") from error
+
+    def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
+        """Folder and manifest of a package whose files were just hashed; `wanted` picks files by their path."""
+        folder = self.root / release_path(name, version)
+        path = folder / MANIFEST
+        if not is_intact(path, release.manifest):
+            raise IntegrityError(expected=f"a manifest with sha256 {release.manifest.sha256}",
+                                 found="another one" if path.exists() else "none", where=path)
+        manifest = _manifest(path, name, version)
+        for file, entry in manifest.files.items():
+            if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
+                raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                                     found="another file" if (folder / file).exists() else "no file",
+                                     where=folder / file, do="Publish the package again from its source.")
+        return folder, manifest
+
+
+class UrlRegistry:
+    """A registry behind a web server; its files come through the cache."""
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+        self.location = shown(self.url)
+        self.cache = Cache()
+
+    def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
+        """What the registry offers: the cached index while it is fresh, else the server's.
+
+        When the server cannot be reached, the cached index serves with a warning; offline it serves silently.
+        """
+        path = self.cache.root / "indexes" / f"{sha256_bytes(self.url.encode())}.json"
+        kept = self._kept(path)
+        if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
+            return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
+        try:
+            data, etag = get_bytes(f"{self.url}/{INDEX}", MAX_INDEX_BYTES, kept and kept["etag"])
+        except DownloadError as error:
+            if not kept or refresh:
+                raise
+            logger.warning("using the index of %s from the cache: %s", self.location, error)
+            return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
+        data = kept["index"].encode() if data is None else data
+        index = parse_index(data, f"{self.location}/{INDEX}")
+        try:
+            write_json(path, {"time": time.time(), "etag": etag, "index": data.decode()})
+        except OSError as error:
+            logger.debug("the index is not kept: %s", error)
+        return index
+
+    @staticmethod
+    def _kept(path: Path) -> dict | None:
+        try:
+            kept = Fields(read_json(path), path.name, DataError)
+            return {"time": kept.take("time", float), "etag": kept.take("etag", str, optional=True),
+                    "index": kept.take("index", str)}
+        except DataError:
+            return None
+
+    def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
+        """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
+        folder = self.cache.root / "packages" / release.manifest.sha256
+        base = f"{self.url}/{release_path(name, version)}"
+        title = f"{name}@{version}"
+        path = self.cache.provide(folder / MANIFEST, release.manifest, f"{base}/{MANIFEST}", title)
+        manifest = _manifest(path, name, version)
+        for file, entry in manifest.files.items():
+            if wanted is None or wanted(manifest, file):
+                self.cache.provide(inside(folder, file), entry, f"{base}/{quote(file)}", f"{title} {file}")
+        return folder, manifest
+
+
+def inside(folder: Path, file: str) -> Path:
+    """`folder`/`file` when no part of it below `folder` is a symbolic link; else PackageError."""
+    path = folder
+    for part in file.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise PackageError(expected="files and folders", found="a symbolic link", where=path)
+    return path
+
+
+def _manifest(path: Path, name: str, version: str) -> Manifest:
+    manifest = parse_manifest(path.read_bytes(), str(path))
+    if (manifest.name, manifest.version) != (name, version):
+        raise PackageError(expected=f"the package {name}@{version}", found=f"{manifest.name}@{manifest.version}",
+                           where=path)
+    return manifest
+
+
+def open_registry(location) -> FolderRegistry | UrlRegistry:
+    """The registry at a folder or an http(s) address."""
+    text = os.fspath(location)
+    scheme = urlsplit(text).scheme
+    if scheme in ("http", "https"):
+        return UrlRegistry(text)
+    if "://" in text:
+        raise UsageError(expected="a folder, or an http or https address", found=repr(text), where="a registry")
+    return FolderRegistry(text)
+
+
+def latest(versions) -> str:
+    """The highest version."""
+    return max(versions, key=version_key)

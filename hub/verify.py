@@ -1,0 +1,126 @@
+"""`glorext verify`: whether a package is whole, consistent and backed by its evidence. No network, no MindSpore."""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from glorext.models import read_checkpoint, weights_digest
+from glorext.runtime import IntegrityError, PackageError
+from glorext.runtime.cli import parser
+
+from .cache import is_intact
+from .card import read_card
+from .client import read_labels
+from .evidence import Evidence, check_evidence, parse_evidence
+from .manifest import MANIFEST, Manifest, read_manifest
+from .registry import inside
+
+CONF = "mindspore_hub_conf.py"
+
+
+def verify(folder) -> tuple[Manifest, Evidence | None]:
+    """Check the package in `folder`; its manifest and evidence.
+
+    Every file must be listed, regular, and have its size and SHA-256; the card must be MindSpore Hub's format and
+    say of the checkpoint and its accuracy what manifest and evidence say; the weights inside the checkpoint, the
+    preprocessing and the labels must be those that the evidence was measured with.
+
+    Raises:
+        PackageError: something is missing, superfluous or contradicts the manifest.
+        IntegrityError: a file has other bytes.
+        CheckpointError: the checkpoint is damaged or not one.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    _check_files(folder, manifest)
+    read_labels(folder / manifest.labels, manifest)
+    _check_checkpoint(folder / manifest.checkpoint, manifest)
+    evidence = read_evidence(folder, manifest)
+    _check_card(folder, manifest, evidence)
+    return manifest, evidence
+
+
+def read_evidence(folder: Path, manifest: Manifest) -> Evidence | None:
+    """The evidence of a package, held against its manifest; None where it has none."""
+    if manifest.evidence is None:
+        return None
+    path = Path(folder) / manifest.evidence
+    evidence = parse_evidence(path.read_bytes(), path)
+    check_evidence(evidence, weights_sha256=manifest.weights_sha256, preprocessing_sha256=manifest.input.digest(),
+                   labels_sha256=manifest.labels_sha256, network=manifest.network, where=path)
+    return evidence
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    for file, entry in manifest.files.items():
+        path = inside(folder, file)
+        if not path.is_file():
+            raise PackageError(expected=f"the file {file}", found="none", where=folder)
+        if not is_intact(path, entry):
+            raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                                 found=f"{path.stat().st_size:,} bytes and another digest", where=path)
+    listed = {MANIFEST, *manifest.files}
+    for parent, folders, files in os.walk(folder):
+        for name in files + [entry for entry in folders if os.path.islink(os.path.join(parent, entry))]:
+            path = os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
+            if path not in listed:
+                raise PackageError(expected="only files that the manifest lists", found=path, where=folder)
+
+
+def _check_checkpoint(path: Path, manifest: Manifest) -> None:
+    found = weights_digest(read_checkpoint(path))
+    if found != manifest.weights_sha256:
+        raise PackageError(expected=f"weights_sha256 {manifest.weights_sha256}", found=found, where=path)
+
+
+def _check_card(folder: Path, manifest: Manifest, evidence: Evidence | None) -> None:
+    path = folder / manifest.card
+    front, _ = read_card(path)
+    def must(key, expected, found):
+        if found != expected:
+            raise PackageError(expected=repr(expected), found=repr(found), where=f"{path}: {key}")
+    must("model-name", manifest.name, front["model-name"])
+    must("model-version", manifest.version, front["model-version"])
+    must("license", manifest.licence, front["license"])
+    checkpoints = [asset for asset in front.get("asset", []) if asset["file-format"] == "ckpt"]
+    if not checkpoints:
+        raise PackageError(expected="an asset with file-format ckpt", found="none", where=path)
+    # the official client takes the last one, under the last part of its link, from the card's folder
+    must("asset-sha256", manifest.files[manifest.checkpoint].sha256, checkpoints[-1]["asset-sha256"])
+    must("asset-link", manifest.checkpoint, checkpoints[-1]["asset-link"].rsplit("/", 1)[-1])
+    conf = f"{front['repo-link'].rsplit('/', 1)[-1]}/{CONF}"
+    if conf not in manifest.files:
+        raise PackageError(expected=f"the file {conf}, as the card's repo-link says", found="none", where=folder)
+    must("accuracy", evidence and accuracy(evidence), front.get("accuracy"))
+    must("evaluation", evidence and evaluation(evidence), front.get("evaluation"))
+
+
+def accuracy(evidence: Evidence) -> float:
+    """Top-1 in percent, as a card shows it."""
+    return round(evidence.top1 * 100, 4)
+
+
+def evaluation(evidence: Evidence) -> str:
+    """The card's line of accuracies, in the form that MindSpore Hub's cards use."""
+    return f"top1acc{evidence.top1 * 100:.2f} | top5acc{evidence.top5 * 100:.2f}"
+
+
+def main(argv: list[str]) -> None:
+    """`glorext verify PKG`."""
+    arguments = parser("verify", "Check a package to the byte, without network and without MindSpore.",
+                       "glorext verify packages/resnext50-digits")
+    arguments.add_argument("package", help="the package folder")
+    arguments.add_argument("--json", action="store_true", help="print JSON")
+    options = arguments.parse_args(argv)
+    manifest, evidence = verify(options.package)
+    measured = {"top1": evidence.top1, "top5": evidence.top5, "count": evidence.count} if evidence else None
+    if options.json:
+        print(json.dumps({"name": manifest.name, "version": manifest.version, "manifest_sha256": manifest.digest(),
+                          "files": len(manifest.files), "size": manifest.size, "evidence": measured}, indent=2))
+        return
+    print(f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB, all whole; "
+          f"manifest sha256 {manifest.digest()}")
+    print(f"measured: top-1 {evidence.top1 * 100:.2f} %, top-5 {evidence.top5 * 100:.2f} % of {evidence.count} "
+          f"pictures, with these weights, this preprocessing and these labels" if evidence
+          else "no evidence: the accuracy of these weights was not measured")
