@@ -110,7 +110,7 @@ def _fetch_wheel(folder: Path) -> None:
                          do="Run once with the network, or set MINDSPORE_LITE_HOME.")
     from filelock import FileLock
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if folder.is_dir():
             return
         require_space(folder.parent, UNPACKED_BYTES)

@@ -67,7 +67,7 @@ def build(found: lite.Lite | None = None) -> Programs:
         return programs
     from filelock import FileLock
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             logger.info("building the C++ programs against MindSpore Lite %s (once)", found.version)
             with tempfile.TemporaryDirectory(prefix="glorext-build-") as scratch, atomic_dir(folder) as final:
