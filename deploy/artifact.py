@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from glorext.models import InputSpec
-from glorext.runtime import DataError, IntegrityError, UsageError, read_json, sha256_bytes, sha256_file, write_json
+from glorext.runtime import DataError, IntegrityError, UsageError, read_json, sha256_file, write_json
+from glorext.train.evaluate import labels_digest
 
 SCHEMA = "glorext.artifact/1"
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")
@@ -67,11 +68,6 @@ class Artifact:
         values["labels_sha256"] = labels_digest(self.labels)
         values["output"].pop("layout")
         return values
-
-
-def labels_digest(labels) -> str:
-    """SHA-256 of a label list: one name a line, each line ended."""
-    return sha256_bytes("".join(f"{label}\n" for label in labels).encode())
 
 
 def contract_path(model) -> Path:

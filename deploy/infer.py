@@ -90,11 +90,11 @@ def main(argv: list[str]) -> int:
     options = vars(arguments.parse_args(argv))
     as_json = options.pop("json")
     results = infer(**options)
-    summary = {key: results.meta[key] for key in ("count", "throughput", "latency_ms", "stages_ms", "device")}
     if as_json:
-        print(json.dumps({**summary, "failed": results.meta["failed"]}))
-    else:
-        latency = summary["latency_ms"]
-        print(f"{summary['count']} pictures on {summary['device']}, {summary['throughput']:.1f} a second; latency p50 "
-              f"{latency['p50']:.1f} ms, p90 {latency['p90']:.1f} ms, p99 {latency['p99']:.1f} ms")
+        print(json.dumps({key: getattr(results, key) for key in
+                          ("count", "failed", "device", "throughput", "latency_ms", "stages_ms", "seconds")}))
+        return 0
+    latency = results.latency_ms
+    print(f"{results.count} pictures on {results.device}, {results.throughput:.1f} a second; latency p50 "
+          f"{latency['p50']:.1f} ms, p90 {latency['p90']:.1f} ms, p99 {latency['p99']:.1f} ms")
     return 0

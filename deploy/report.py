@@ -12,7 +12,7 @@ from glorext.runtime import DataError, atomic_path
 from glorext.train.results import Results
 
 from .source import Source
-from .validate import Validation, truths
+from .validate import Validation, paths_of, truths
 
 MISTAKES_SHOWN = 24
 LARGEST_MATRIX = 50
@@ -44,13 +44,13 @@ def _axes(title: str, x: str, y: str, size=(5.2, 3.0)):
 
 def latency_plot(results: Results) -> str:
     """Histogram of the time from a decoded picture to its logits, with p50, p90 and p99, as SVG."""
-    times = np.array([picture["ms"] for picture in results.meta["pictures"]])[results.meta["latency_ms"]["warmup"]:]
+    times = np.array([picture["ms"] for picture in results.pictures])[results.latency_ms["warmup"]:]
     figure, axes = _axes("Latency of one picture", "milliseconds", "pictures")
     # A few outliers would squeeze everything else into one bar.
     limit = np.percentile(times, 99.5)
     axes.hist(np.minimum(times, limit), bins=40, color=BLUE)
     for name, style in (("p50", "-"), ("p90", "--"), ("p99", ":")):
-        value = results.meta["latency_ms"][name]
+        value = results.latency_ms[name]
         axes.axvline(min(value, limit), color=ORANGE, linestyle=style, linewidth=1.4, label=f"{name} {value:.1f} ms")
     axes.legend(frameon=False)
     return _svg(figure)
@@ -86,7 +86,7 @@ def training_plots(metrics: Path) -> list[str]:
 def confusion(results: Results, labels: tuple[str, ...]) -> np.ndarray:
     """Counts (K, K): rows are the true classes, columns the answers."""
     matrix = np.zeros((len(labels), len(labels)), int)
-    np.add.at(matrix, (truths(results.paths, labels), results.logits.argmax(1)), 1)
+    np.add.at(matrix, (truths(paths_of(results), labels), results.logits.argmax(1)), 1)
     return matrix
 
 
@@ -112,12 +112,13 @@ def _picture(path: Path) -> str:
 
 def mistakes(source: Source, results: Results, reference: Results, data: Path) -> list[dict]:
     """Pictures to look at: first those on which the two disagree, then the wrong ones, the most confident first."""
-    classes = truths(results.paths, source.labels)
+    paths = paths_of(results)
+    classes = truths(paths, source.labels)
     answers, others = results.logits.argmax(1), reference.logits.argmax(1)
     margin = results.logits.max(1) - results.logits[np.arange(len(classes)), classes]
     chosen = [index for index in np.lexsort((-margin, answers == others))
               if answers[index] != others[index] or answers[index] != classes[index]][:MISTAKES_SHOWN]
-    return [{"path": results.paths[index], "source": _picture(Path(data) / results.paths[index]),
+    return [{"path": paths[index], "source": _picture(Path(data) / paths[index]),
              "truth": source.labels[classes[index]], "offline": source.labels[answers[index]],
              "mindspore": source.labels[others[index]], "flip": bool(answers[index] != others[index])}
             for index in chosen]
@@ -143,7 +144,7 @@ def write_report(path: Path, validation: Validation, source: Source, results: Re
     environment.filters["percent"] = lambda value: f"{value:.2%}"
     small = len(source.labels) <= LARGEST_MATRIX
     page = environment.get_template("report.html.j2").render(
-        v=validation, source=source, results=results.meta, reference=reference.meta,
+        v=validation, source=source, results=results, reference=reference,
         latency=latency_plot(results),
         curves=training_plots(source.folder / "metrics.jsonl") if source.folder else [],
         confusion=confusion_plot(confusion(results, source.labels), source.labels) if small else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from glorext.models import InputSpec, spec, weights_digest
+from glorext.models import InputSpec, read_checkpoint, weights_digest
 from glorext.runtime import DataError, UsageError
 
 
@@ -20,8 +20,7 @@ class Source:
         input_spec: how a picture becomes the input.
         labels: class names in the order of the logits; empty when unknown.
         weights_sha256: digest of the weights.
-        top1: accuracy that the package claims, with its evidence, or None.
-        count: pictures behind `top1`.
+        top1: accuracy that the package claims, as its evidence says, or None.
         folder: the run or package it comes from, with metrics.jsonl; None for a bare checkpoint.
     """
 
@@ -33,7 +32,6 @@ class Source:
     labels: tuple[str, ...]
     weights_sha256: str
     top1: float | None = None
-    count: int | None = None
     folder: Path | None = None
 
     def create(self):
@@ -55,34 +53,30 @@ def resolve(name_or_path: str, network: str | None = None) -> Source:
         NotFoundError: no registry has the name.
     """
     path = Path(name_or_path)
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        return _from_run(path, path / "best.ckpt")
-    if path.is_file():
-        if (path.parent / "recipe.yaml").is_file() and network is None:
-            return _from_run(path.parent, path)
-        if network is None:
-            raise UsageError(expected="recipe.yaml beside the checkpoint, or --network", found="neither", where=path,
-                             do="Say which network it is, such as --network resnext50.")
-        return Source(path.stem, network, {}, path, spec(network).input, (), weights_digest(path))
+    if path.is_file() or (path / "recipe.yaml").is_file() and not (path / "manifest.json").is_file():
+        return _from_run(path, network)
     if path.suffix in (".ckpt", ".safetensors", ".pth"):
         raise DataError(expected="a checkpoint", found="no such file", where=path)
     from glorext.hub import resolve as resolve_package
     package = resolve_package(name_or_path)
-    manifest = package.manifest
-    evidence = package.evidence
-    return Source(manifest.name, manifest.network, dict(manifest.arguments), package.checkpoint, package.input_spec,
-                  tuple(package.labels), package.weights_sha256,
-                  evidence.top1 if evidence else None, evidence.count if evidence else None, package.folder)
+    evidence = None
+    if package.manifest is not None and package.manifest.evidence:
+        from glorext.hub.evidence import parse_evidence
+        evidence = parse_evidence((package.folder / package.manifest.evidence).read_bytes())
+    return Source(
+        package.name, package.network, {**package.network_args, "num_classes": package.num_classes}, package.checkpoint,
+        package.input_spec, package.labels or (), package.weights_sha256 or weights_digest(package.checkpoint),
+        evidence.top1 if evidence else None, package.folder)
 
 
-def _from_run(folder: Path, checkpoint: Path) -> Source:
-    from glorext.train import load_recipe
-    from glorext.train.results import read_labels
-    if not checkpoint.is_file():
-        raise DataError(expected="a checkpoint", found="no such file", where=checkpoint,
-                        do="Train it to the end of an epoch, or name another checkpoint.")
-    recipe = load_recipe(folder / "recipe.yaml")
-    labels = read_labels(folder / "labels.txt")
-    return Source(folder.name if checkpoint.stem == "best" else checkpoint.stem, recipe.network,
-                  {**recipe.network_args, "num_classes": recipe.num_classes}, checkpoint, recipe.input_spec(), labels,
-                  weights_digest(checkpoint), folder=folder)
+def _from_run(path: Path, network: str | None) -> Source:
+    from glorext.train.evaluate import find_run
+    beside = path if path.is_dir() else path.parent
+    if network is None and not (beside / "recipe.yaml").is_file():
+        raise UsageError(expected="recipe.yaml beside the checkpoint, or --network", found="neither", where=path,
+                         do="Say which network it is, such as --network resnext50.")
+    checkpoint, recipe, labels = find_run(path, network=network)
+    content = read_checkpoint(checkpoint)
+    return Source(beside.resolve().name if checkpoint.stem == "best" else checkpoint.stem, recipe.network,
+                  {**recipe.network_args, "num_classes": content.num_classes}, checkpoint, recipe.input_spec(),
+                  labels or (), weights_digest(content), folder=beside)

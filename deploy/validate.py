@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from glorext.runtime import AccuracyError, DataError, get_logger, version, write_json
+from glorext.train.data import list_pictures
+from glorext.train.evaluate import evaluate, labels_digest
 from glorext.train.results import Results, read_results
 
-from .artifact import labels_digest
 from .source import Source, resolve
 
 logger = get_logger("deploy")
@@ -87,6 +88,11 @@ def wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def paths_of(results: Results) -> list[str]:
+    """The pictures' paths in the order of the logits."""
+    return [picture["path"] for picture in results.pictures]
+
+
 def truths(paths: list[str], labels: tuple[str, ...]) -> np.ndarray:
     """Class indices (N,) of pictures named <class>/<file>, by the model's own label list.
 
@@ -121,22 +127,23 @@ def compare(source: Source, results: Results, reference: Results, min_top1: floa
         DataError: the two do not cover the same pictures, or pictures are missing.
         AccuracyError: they come from other weights than `source`.
     """
-    if results.meta["failed"]:
-        first = results.meta["failed"][0]
-        raise DataError(f"{len(results.meta['failed'])} pictures were not scored, the first {first['path']}: "
+    if results.failed:
+        first = results.failed[0]
+        raise DataError(f"{len(results.failed)} pictures were not scored, the first {first['path']}: "
                         f"{first['error']}", do="Mend or remove them; accuracy counts every picture exactly once.")
-    if results.paths != reference.paths:
-        odd = sorted(set(results.paths) ^ set(reference.paths))
+    paths = paths_of(results)
+    if paths != paths_of(reference):
+        odd = sorted(set(paths) ^ set(paths_of(reference)))
         raise DataError(expected="the same pictures in both results",
                         found=f"{len(odd)} in only one of them" + (f", the first {odd[0]}" if odd else ""),
                         do="Run both over the same folder.")
     for which in (results, reference):
-        weights = which.meta["model"].get("weights_sha256")
+        weights = which.model.get("weights_sha256")
         if weights != source.weights_sha256:
             raise AccuracyError(expected=f"results of the weights {source.weights_sha256[:16]}...",
-                                found=f"{str(weights)[:16]}... in the {which.meta['backend']} results",
+                                found=f"{str(weights)[:16]}... in the {which.backend} results",
                                 do="Run the inference again with this package's model.")
-    classes = truths(results.paths, source.labels)
+    classes = truths(paths, source.labels)
     difference = np.abs(results.logits - reference.logits)
     same = results.logits.argmax(1) == reference.logits.argmax(1)
     norms = np.linalg.norm(results.logits, axis=1) * np.linalg.norm(reference.logits, axis=1)
@@ -146,11 +153,11 @@ def compare(source: Source, results: Results, reference: Results, min_top1: floa
                    mean_difference=float(difference.mean()), cosine=float(cosine.min()))
     environment = {"glorext": version(), "weights_sha256": source.weights_sha256,
                    "labels_sha256": labels_digest(source.labels),
-                   **{f"{which.meta['backend']}_versions": which.meta["versions"] for which in (reference, results)},
-                   "device": results.meta["device"], "model": results.meta["model"]}
+                   **{f"{which.backend}_versions": which.versions for which in (reference, results)},
+                   "device": results.device, "model": results.model}
     return Validation(
         source.name, expected, measured, **numbers,
-        flips=tuple(path for path, kept in zip(results.paths, same) if not kept),
+        flips=tuple(path for path, kept in zip(paths, same) if not kept),
         checks=tuple(_checks(source, measured, numbers, min_top1)), environment=environment)
 
 
@@ -170,9 +177,8 @@ def _checks(source: Source, measured: Accuracy, numbers: dict, min_top1: float |
 
 def reference_results(source: Source, data: Path) -> Results:
     """MindSpore's own logits for every picture below `data`, by the evaluation that writes eval.json."""
-    from glorext.train.evaluate import evaluate
-    return evaluate(source.create(), data, source.input_spec, source.labels, weights_sha256=source.weights_sha256,
-                    network=source.network)[1]
+    pictures = list_pictures(data, source.labels)
+    return evaluate(source.create(), pictures, source.input_spec, source.checkpoint, source.network, "CPU")[1]
 
 
 def offline_results(source: Source, data: Path, out: Path) -> Results:

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from glorext.deploy.artifact import Port, labels_digest, read_artifact, write_artifact
+from glorext.deploy.artifact import Port, read_artifact, write_artifact
 from glorext.models import InputSpec
 from glorext.runtime import DataError, IntegrityError
 
@@ -54,7 +54,3 @@ def test_a_contract_that_is_not_one_is_refused(model, change):
     edit(model, change)
     with pytest.raises(DataError, match="m.onnx.json"):
         read_artifact(model)
-
-
-def test_label_digest_depends_on_order_and_names():
-    assert labels_digest(["a", "b"]) != labels_digest(["b", "a"]) != labels_digest(["ba"])
