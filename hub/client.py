@@ -9,7 +9,7 @@ from pathlib import Path
 from glorext.models.input_spec import InputSpec
 from glorext.runtime import (DownloadError, NotFoundError, RegistryError, UsageError, env, get_logger)
 
-from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
+from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache, is_intact
 from .manifest import MANIFEST, NAME, VERSION, Manifest, read_manifest, version_key
 from .registry import inside, latest, open_registry

@@ -90,13 +90,14 @@ def _pause(failures: int, asked: float) -> None:
     time.sleep(max(asked, min(BACKOFF_SECONDS * 2 ** failures * random.uniform(0.5, 1.5), LONGEST_PAUSE)))
 
 
-def _body(answer, chunk: int = CHUNK):
-    import requests
+def _body(answer):
     import urllib3
     try:
-        yield from answer.iter_content(chunk)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError,
-            urllib3.exceptions.HTTPError, ConnectionError) as error:
+        # read1 hands out what has arrived, so that little is lost when this process dies. Nothing is unpacked on the
+        # way: the digest is of the bytes as sent, and an answer cannot swell.
+        while piece := answer.raw.read1(CHUNK, decode_content=False):
+            yield piece
+    except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _Again(f"the connection broke off ({type(error).__name__})") from error
 
 
@@ -115,7 +116,7 @@ def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | No
                     if answer.status_code == 304:
                         return None, etag
                     data = b""
-                    for piece in _body(answer, 1 << 16):
+                    for piece in _body(answer):
                         data += piece
                         if len(data) > limit:
                             raise DownloadError(expected=f"at most {limit:,} bytes", where=shown(url))
@@ -170,6 +171,8 @@ def _checked(url: str, path: Path, wanted: Wanted, title: str) -> str:
             part.restart()
         if wanted.size is None or part.size < wanted.size or part.size == 0:
             _refuse_offline(url)
+            if wanted.size is not None:
+                require_space(path.parent, wanted.size - part.size)
             _stream(url, part, wanted, title)
         found, size = part.digest.hexdigest(), part.size
     wrong_size = wanted.size is not None and size != wanted.size

@@ -6,7 +6,7 @@ import json
 from glorext.runtime import NotFoundError
 from glorext.runtime.cli import parser
 
-from .builtin import LOCATION, published_checkpoints
+from .published import LOCATION, published_checkpoints
 from .client import locations, parse_name
 from .manifest import version_key
 from .registry import latest, open_registry

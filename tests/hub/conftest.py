@@ -1,0 +1,143 @@
+"""A small real training run, its package and a registry; and a cache of each test's own."""
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from glorext import models
+from glorext.hub.manifest import labels_bytes
+from glorext.hub.pack import Details, pack
+from glorext.hub.publish import publish
+from glorext.runtime import sha256_bytes, sha256_file, write_json
+
+LABELS = [f"class {index}" for index in range(10)]
+ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}
+SPEC = {"size": 32, "resize": 32}
+DETAILS = Details("tiny-digits", "1.0.0", date="2026-01-02")
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fault_server = _load("fault_server")
+
+
+def evaluation(run, **changes) -> dict:
+    """An eval.json as `glorext eval` writes it for this run; 100 pictures, 98 right."""
+    confusion = [[10 if row == column else 0 for column in range(10)] for row in range(10)]
+    confusion[3][3], confusion[3][5], confusion[8][8], confusion[8][1] = 9, 1, 9, 1
+    return {"schema": "glorext.eval/1", "top1": 0.98, "top5": 1.0, "count": 100, "network": "resnext50",
+            "weights_sha256": models.weights_digest(run / "best.ckpt"),
+            "preprocessing_sha256": models.InputSpec(**SPEC).digest(),
+            "labels_sha256": sha256_bytes(labels_bytes(LABELS)), "device": "CPU", "precision": "O0",
+            "versions": {"mindspore": "2.10.0", "numpy": "1.26.4"}, "confusion": confusion,
+            "data": {"folder": "val", "count": 100, "sha256": "0" * 64}} | changes
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run folder with the weights of a real, tiny ResNeXt."""
+    folder = tmp_path_factory.mktemp("run")
+    models.save_checkpoint(models.create("resnext50", num_classes=10, **ARGUMENTS), folder / "best.ckpt")
+    (folder / "labels.txt").write_bytes(labels_bytes(LABELS))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(
+        {"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC}))
+    write_json(folder / "eval.json", evaluation(folder))
+    epochs = [{"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "lr": 0.05, "images_per_second": 30.0,
+               "top1": 1 - 0.3 / epoch, "top5": 1.0, "seconds": 4.0} for epoch in range(1, 6)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _package(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packages") / "tiny"
+    pack(run, folder, DETAILS)
+    return folder
+
+
+@pytest.fixture
+def package(_package, tmp_path):
+    """A package folder of the test's own."""
+    return Path(shutil.copytree(_package, tmp_path / "package"))
+
+
+@pytest.fixture(scope="session")
+def _registry(_package, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry")
+    publish(_package, folder)
+    return folder
+
+
+@pytest.fixture
+def registry(_registry, tmp_path):
+    """A registry folder of the test's own, with tiny-digits@1.0.0."""
+    return Path(shutil.copytree(_registry, tmp_path / "registry"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The cache of this test; no registry, no proxy and no offline mode from outside."""
+    for name in ("GLOREXT_REGISTRIES", "GLOREXT_OFFLINE", "REQUESTS_CA_BUNDLE", "http_proxy", "HTTP_PROXY",
+                 "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GLOREXT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "hub"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Retries without long pauses."""
+    monkeypatch.setattr("glorext.hub.download.BACKOFF_SECONDS", 0.001)
+
+
+@pytest.fixture
+def server(registry, quick):
+    """The registry behind a server that can misbehave."""
+    server = fault_server.FaultServer(registry)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def url(server, monkeypatch):
+    """The address of `server`, which is the only registry of the test."""
+    monkeypatch.setenv("GLOREXT_REGISTRIES", server.url)
+    return server.url
+
+
+@pytest.fixture
+def sound(cache):
+    """Call it: every file under its final name in the cache has the bytes that its name promises."""
+    def check():
+        for blob in cache.glob("blobs/*"):
+            assert sha256_file(blob) == blob.name
+        for folder in cache.glob("packages/*"):
+            manifest = folder / "manifest.json"
+            assert not manifest.exists() or sha256_file(manifest) == folder.name
+            files = json.loads(manifest.read_bytes())["files"] if manifest.exists() else {}
+            for path in folder.rglob("*"):
+                if path.is_file() and path != manifest and not path.name.startswith("."):
+                    assert sha256_file(path) == files[str(path.relative_to(folder))]["sha256"]
+    return check
+
+
+@pytest.fixture
+def python():
+    """Run a script in a fresh process; (status, stdout, stderr)."""
+    def call(script, *args, **env):
+        done = subprocess.run([sys.executable, "-c", script, *map(str, args)], capture_output=True, text=True,
+                              env={**os.environ, **{key: str(value) for key, value in env.items()}}, timeout=120)
+        return done.returncode, done.stdout, done.stderr
+    return call
