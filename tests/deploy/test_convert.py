@@ -1,0 +1,113 @@
+"""The real converter's results compute what MindSpore computes, or are not kept."""
+import shutil
+
+import numpy as np
+import pytest
+
+from glorext.deploy.artifact import read_artifact
+from glorext.deploy.convert import convert
+from glorext.deploy.infer import infer, run_tensor
+from glorext.runtime import ConversionError, DataError, InferenceError, IntegrityError, UsageError, write_json
+
+pytestmark = pytest.mark.native
+MODELS = ("tiny_lite.mindir", "tiny.ms")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("batch", [1, 4, 7])
+def test_a_converted_model_gives_mindspores_logits_at_any_batch(source, converted, native, model, batch):
+    import mindspore as ms
+    inputs = np.random.default_rng(batch).normal(size=(batch, 3, 32, 32)).astype(np.float32)
+    expected = source.create()(ms.Tensor(inputs)).asnumpy()
+    found = run_tensor(converted / model, inputs, native.programs)
+    assert np.abs(found - expected).max() < 1e-3 and (found.argmax(1) == expected.argmax(1)).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_contract_follows_the_model(source, exported, converted, model):
+    artifact, origin = read_artifact(converted / model), read_artifact(exported / "tiny.onnx")
+    assert artifact.source == {"file": "tiny.onnx", "sha256": origin.sha256}
+    assert artifact.weights_sha256 == source.weights_sha256 and artifact.input == origin.input
+    assert artifact.versions["mindspore_lite"] == "2.0.0"
+
+
+def test_a_result_that_computes_something_else_is_not_kept(exported, native, tmp_path):
+    for name in ("tiny.onnx", "tiny.onnx.json", "golden_input.npy", "golden_logits.npy"):
+        shutil.copy(exported / name, tmp_path)
+    np.save(tmp_path / "golden_logits.npy", np.load(tmp_path / "golden_logits.npy") + 0.01)
+    with pytest.raises(ConversionError, match="difference of 1.0e-02"):
+        convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path):
+    from glorext.deploy.artifact import write_artifact
+    for name in ("golden_input.npy", "golden_logits.npy"):
+        shutil.copy(exported / name, tmp_path)
+    origin = read_artifact(exported / "tiny.onnx")
+    (tmp_path / "tiny.onnx").write_bytes((exported / "tiny.onnx").read_bytes()[:50_000])
+    write_artifact(tmp_path / "tiny.onnx", format="onnx", name="tiny", weights_sha256=origin.weights_sha256, source=None,
+                   input=origin.input, output=origin.output, input_spec=origin.input_spec, labels=origin.labels)
+    with pytest.raises(ConversionError, match="could not convert tiny.onnx"):
+        convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
+
+
+def test_golden_files_are_demanded(exported, native, tmp_path):
+    for name in ("tiny.onnx", "tiny.onnx.json"):
+        shutil.copy(exported / name, tmp_path)
+    with pytest.raises(DataError, match="golden_input.npy"):
+        convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
+
+
+def test_what_lite_does_not_read_is_refused_with_the_way_round(exported, tmp_path):
+    with pytest.raises(UsageError, match="--format onnx"):
+        convert(exported / "tiny.mindir", tmp_path, ["ms"])
+    with pytest.raises(UsageError, match="tflite"):
+        convert(exported / "tiny.onnx", tmp_path, ["tflite"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, tmp_path, model):
+    from glorext.deploy.validate import compare, reference_results
+    results = infer(converted / model, pictures, tmp_path / "results", programs=native.programs)
+    validation = compare(source, results, reference_results(source, pictures))
+    assert validation.passed, validation.checks
+    assert validation.agreement == 40 and results.count == 40 and results.throughput > 0
+
+
+def test_a_flipped_bit_in_the_model_is_found_before_it_runs(converted, native, pictures, tmp_path):
+    for name in ("tiny.ms", "tiny.ms.json"):
+        shutil.copy(converted / name, tmp_path)
+    data = bytearray((tmp_path / "tiny.ms").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "tiny.ms").write_bytes(data)
+    with pytest.raises(IntegrityError, match="tiny.ms"):
+        infer(tmp_path / "tiny.ms", pictures, tmp_path / "results", programs=native.programs)
+
+
+def test_ascend_is_never_replaced_by_the_cpu(converted, native, pictures, tmp_path, capfd):
+    with pytest.raises(InferenceError):
+        infer(converted / "tiny.ms", pictures, tmp_path / "results", device="ascend310", programs=native.programs)
+    assert "libascendcl" in capfd.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_broken_picture_fails_the_run_unless_allowed(converted, native, pictures, tmp_path, capfd):
+    broken = tmp_path / "pictures"
+    shutil.copytree(pictures, broken)
+    (broken / "3" / "cut.png").write_bytes((pictures / "1" / "01.png").read_bytes()[:200])
+    with pytest.raises(InferenceError):
+        infer(converted / "tiny.ms", broken, tmp_path / "results", programs=native.programs)
+    assert "3/cut.png" in capfd.readouterr().err
+    results = infer(converted / "tiny.ms", broken, tmp_path / "allowed", allow_broken=True, programs=native.programs)
+    assert results.count == 40 and [entry["path"] for entry in results.failed] == ["3/cut.png"]
+
+
+def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pictures, tmp_path):
+    import json
+    shutil.copy(converted / "tiny.ms", tmp_path)
+    values = json.loads((converted / "tiny.ms.json").read_text())
+    values["output"]["shape"] = [-1, 7]
+    write_json(tmp_path / "tiny.ms.json", values)
+    with pytest.raises(InferenceError):
+        infer(tmp_path / "tiny.ms", pictures, tmp_path / "results", programs=native.programs)
