@@ -1,0 +1,50 @@
+# Finds MindSpore Lite below MINDSPORE_LITE_ROOT in either of its two layouts and builds the programs that need it.
+#   wheel: include/api, lib/libmindspore-extendrt_python.so, lib/libmindspore_converter.so
+#   SDK:   runtime/include/api, runtime/lib/libmindspore-lite.so, runtime/third_party; its converter is a program
+if(EXISTS "${MINDSPORE_LITE_ROOT}/lib/libmindspore-extendrt_python.so")
+  set(lite_base "${MINDSPORE_LITE_ROOT}")
+  set(lite_library "${lite_base}/lib/libmindspore-extendrt_python.so")
+  set(lite_converter "${lite_base}/lib/libmindspore_converter.so")
+elseif(EXISTS "${MINDSPORE_LITE_ROOT}/runtime/lib/libmindspore-lite.so")
+  set(lite_base "${MINDSPORE_LITE_ROOT}/runtime")
+  set(lite_library "${lite_base}/lib/libmindspore-lite.so")
+  set(lite_converter "")
+else()
+  message(FATAL_ERROR "MINDSPORE_LITE_ROOT=${MINDSPORE_LITE_ROOT} holds neither lib/libmindspore-extendrt_python.so "
+                      "(the unpacked wheel) nor runtime/lib/libmindspore-lite.so (the SDK)")
+endif()
+if(NOT EXISTS "${lite_base}/include/api/model.h")
+  message(FATAL_ERROR "MindSpore Lite's headers are missing: ${lite_base}/include/api/model.h")
+endif()
+
+# The libraries that the runtime itself needs lie beside it, in the SDK also below third_party.
+file(GLOB lite_third_party LIST_DIRECTORIES true "${lite_base}/third_party/*/lib" "${lite_base}/third_party/*")
+set(lite_folders "${lite_base}/lib")
+foreach(folder IN LISTS lite_third_party)
+  if(IS_DIRECTORY "${folder}")
+    list(APPEND lite_folders "${folder}")
+  endif()
+endforeach()
+
+# DT_RPATH, not DT_RUNPATH: only the former also serves libraries that the runtime loads (libdnnl.so.2).
+function(glorext_link_lite target library)
+  target_include_directories(${target} SYSTEM PRIVATE "${lite_base}" "${lite_base}/include")
+  target_link_libraries(${target} PRIVATE glorext_core "${library}" ${CMAKE_DL_LIBS})
+  target_link_options(${target} PRIVATE -Wl,--disable-new-dtags)
+  foreach(folder IN LISTS lite_folders)
+    target_link_options(${target} PRIVATE "-Wl,-rpath-link,${folder}")
+  endforeach()
+  set_target_properties(${target} PROPERTIES BUILD_RPATH "${lite_folders}")
+endfunction()
+
+add_executable(glorext_infer src/infer_main.cc src/lite_device.cc src/lite_model.cc src/pipeline.cc)
+glorext_link_lite(glorext_infer "${lite_library}")
+
+if(lite_converter AND EXISTS "${lite_converter}")
+  add_executable(glorext_convert src/convert_main.cc src/lite_converter.cc)
+  glorext_link_lite(glorext_convert "${lite_converter}")
+  # Status and MSTensor are not in the converter's own library.
+  target_link_libraries(glorext_convert PRIVATE "${lite_base}/lib/libmindspore_core.so")
+else()
+  message(STATUS "glorext_convert is not built: this MindSpore Lite brings its converter as a program")
+endif()

@@ -1,0 +1,48 @@
+// The contract beside a model file (M.json): what the model is, what it wants and what it gives.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace glorext {
+
+enum class ResizeRule { squash, short_side };
+
+// How a picture becomes a tensor. Mean and standard deviation are in units of 0 to 1, in the order R, G, B.
+struct InputSpec {
+  int size = 0;
+  int resize = 0;
+  ResizeRule rule = ResizeRule::squash;
+  double mean[3] = {0, 0, 0};
+  double std[3] = {1, 1, 1};
+};
+
+struct Contract {
+  std::string model_path;
+  std::string file;
+  std::string format;  // "ms" or "lite-mindir"
+  uint64_t size = 0;
+  std::string sha256;
+  std::string name;
+  std::string input_name;
+  bool uint8_input = false;  // the model normalises by itself and takes the cropped picture
+  int64_t batch = 1;         // -1: any
+  int64_t classes = 0;
+  InputSpec spec;
+  std::vector<std::string> labels;
+};
+
+// Throws Failure naming the key for an unknown rule or an impossible value.
+InputSpec parse_input_spec(const Json& json, const std::string& where);
+InputSpec read_input_spec(const std::string& path);
+
+// Reads `model_path`.json. Throws Failure naming the key that is missing or wrong.
+Contract read_contract(const std::string& model_path);
+
+// Throws Failure unless the bytes are the ones the contract was written for.
+void check_model_bytes(const Contract& contract, const void* data, size_t size);
+
+}  // namespace glorext

@@ -1,0 +1,157 @@
+// Files through POSIX calls, so that every failure carries the system's reason.
+#include "files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "failure.h"
+
+namespace glorext {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void fail(const std::string& what, const std::string& path) {
+  throw Failure(what + " " + path + ": " + std::strerror(errno));
+}
+
+// Closes on every way out.
+class Descriptor {
+ public:
+  Descriptor(const std::string& path, int flags, const char* what)
+      : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+    if (fd_ < 0) fail(what, path);
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+size_t regular_size(int fd, const std::string& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) fail("cannot read", path);
+  if (!S_ISREG(info.st_mode)) throw Failure("cannot read " + path + ": not a regular file");
+  return static_cast<size_t>(info.st_size);
+}
+
+std::string trimmed(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path, size_t limit) {
+  // O_NONBLOCK: opening a pipe must not wait for a writer; it is refused as no regular file.
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK, "cannot read");
+  const size_t size = regular_size(file.get(), path);
+  if (size > limit)
+    throw Failure("cannot read " + path + ": " + std::to_string(size) + " bytes, more than the limit of " +
+                  std::to_string(limit));
+  std::string bytes(size, '\0');
+  size_t have = 0;
+  while (have < size) {
+    const ssize_t got = ::read(file.get(), &bytes[have], size - have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("cannot read", path);
+    if (got == 0) break;
+    have += static_cast<size_t>(got);
+  }
+  bytes.resize(have);
+  return bytes;
+}
+
+MappedFile::MappedFile(const std::string& path) {
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK, "cannot read");
+  size_ = regular_size(file.get(), path);
+  if (size_ == 0) throw Failure("cannot read " + path + ": the file is empty");
+  void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (mapped == MAP_FAILED) fail("cannot map", path);
+  data_ = mapped;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+std::vector<std::string> list_pictures(const std::string& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) throw Failure("the pictures' folder " + folder + " is no folder");
+  std::vector<std::string> found;
+  try {
+    const auto options = fs::directory_options::follow_directory_symlink;
+    for (auto entry = fs::recursive_directory_iterator(folder, options); entry != fs::recursive_directory_iterator();
+         ++entry) {
+      const bool hidden = entry->path().filename().native().front() == '.';
+      if (hidden && entry->is_directory()) entry.disable_recursion_pending();
+      if (!hidden && entry->is_regular_file()) found.push_back(entry->path().lexically_relative(folder).native());
+    }
+  } catch (const fs::filesystem_error& reason) {
+    throw Failure(std::string("cannot list the pictures: ") + reason.what());
+  }
+  if (found.empty()) throw Failure("the pictures' folder " + folder + " holds no files");
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+void make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0777) != 0) fail("cannot make the folder", path);
+}
+
+void write_file(const std::string& path, const void* data, size_t size) {
+  const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, "cannot write");
+  const char* bytes = static_cast<const char*>(data);
+  for (size_t done = 0; done < size;) {
+    const ssize_t put = ::write(file.get(), bytes + done, size - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("cannot write", path);
+    done += static_cast<size_t>(put);
+  }
+  if (::fsync(file.get()) != 0) fail("cannot write", path);
+}
+
+ResultFolder::ResultFolder(std::string final_path, const std::string& marker) : final_(trimmed(std::move(final_path))) {
+  std::error_code error;
+  if (fs::exists(final_, error)) {
+    const bool replaceable =
+        fs::is_directory(final_, error) && (fs::is_empty(final_, error) || fs::exists(final_ + "/" + marker, error));
+    if (!replaceable) throw Usage("--out " + final_ + " exists and is not an earlier result; choose another folder");
+  }
+  const fs::path parent = fs::path(final_).parent_path();
+  if (!parent.empty()) fs::create_directories(parent, error);
+  if (error) throw Failure("cannot make the folder " + parent.native() + ": " + error.message());
+  std::string name = (parent / ("." + fs::path(final_).filename().native() + ".part.XXXXXX")).native();
+  if (::mkdtemp(name.data()) == nullptr) fail("cannot make a folder beside", final_);
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  ::chmod(name.c_str(), 0777 & ~mask);
+  temporary_ = name;
+}
+
+ResultFolder::~ResultFolder() {
+  std::error_code ignored;
+  if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
+}
+
+void ResultFolder::commit() {
+  std::error_code error;
+  fs::remove_all(final_, error);
+  fs::rename(temporary_, final_, error);
+  if (error) throw Failure("cannot rename " + temporary_ + " to " + final_ + ": " + error.message());
+  temporary_.clear();
+}
+
+}  // namespace glorext

@@ -1,0 +1,51 @@
+// Files: read whole, map read-only, list a folder of pictures, write a folder that is whole or not there.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace glorext {
+
+// The bytes of a regular file. Throws Failure (missing, no permission, larger than `limit` bytes).
+std::string read_file(const std::string& path, size_t limit);
+
+// A file mapped into memory read-only for the life of the object.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  const void* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Every regular file below `folder`, relative to it, sorted by the bytes of the path; hidden names are skipped.
+// Throws Failure when the folder is missing or holds no file.
+std::vector<std::string> list_pictures(const std::string& folder);
+
+void make_folder(const std::string& path);
+void write_file(const std::string& path, const void* data, size_t size);
+
+// A folder filled under a temporary name beside `final_path`; commit() renames it, the destructor removes what was not
+// committed. An existing folder is replaced only if it is empty or an earlier result (it holds `marker`).
+class ResultFolder {
+ public:
+  ResultFolder(std::string final_path, const std::string& marker);
+  ~ResultFolder();
+  ResultFolder(const ResultFolder&) = delete;
+  ResultFolder& operator=(const ResultFolder&) = delete;
+  std::string file(const std::string& name) const { return temporary_ + "/" + name; }
+  void commit();
+
+ private:
+  std::string final_;
+  std::string temporary_;
+};
+
+}  // namespace glorext

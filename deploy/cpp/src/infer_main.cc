@@ -1,0 +1,171 @@
+// glorext_infer: pictures or a stored tensor through a MindSpore Lite model, logits and timings into a folder.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "failure.h"
+#include "flags.h"
+#include "npy.h"
+#include "pipeline.h"
+
+namespace {
+
+using namespace glorext;
+
+constexpr const char* kHelp = R"(glorext_infer: classify pictures with a MindSpore Lite model, without Python
+
+  glorext_infer --model M --images DIR --out OUT     all JPEG and PNG files below DIR
+  glorext_infer --model M --tensor FILE.npy --out OUT   inputs [N, 3, H, W], already preprocessed
+  glorext_infer --model M --inspect                  inputs and outputs of the built model as JSON
+
+M is a .ms or .mindir file of MindSpore Lite with its contract M.json beside it.
+OUT gets results.json and logits.npy (float32, one row per picture, sorted by path).
+
+  --device D      cpu (default), ascend310, ascend310p, ascend310b, ascend910; never another one instead
+  --device_id N   which card (default 0)
+  --batch N       for models with a dynamic batch (default 1); otherwise the model's own
+  --workers N     models that run at once (default: cpu the cores divided by --threads, Ascend 1)
+  --threads N     threads of each model (default 1)
+  --warmup N      pictures left out of the latencies (default: one batch per worker)
+  --precision P   Ascend: enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin or preferred_optimal
+  --allow_broken  pictures that cannot be read are listed, but do not fail the run
+
+Exit status: 0 done, 1 failed or pictures broken, 2 usage.
+)";
+
+int core_count() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+std::string format_by_suffix(const std::string& path) {
+  const std::string suffix = path.substr(std::min(path.size(), path.rfind('.')));
+  if (suffix == ".ms") return "ms";
+  if (suffix == ".mindir") return "lite-mindir";
+  throw Usage("--model " + path + ": expected a .ms or .mindir file");
+}
+
+DeviceOptions device_options(const Flags& flags) {
+  DeviceOptions options;
+  options.device = flags.choice("device", {"cpu", "ascend310", "ascend310p", "ascend310b", "ascend910"}, "cpu");
+  options.device_id = flags.number("device_id", 0, 1023, 0);
+  options.threads = flags.number("threads", 1, 1024, 1);
+  if (flags.has("precision")) {
+    if (options.device == "cpu") throw Usage("--precision is for Ascend; on the cpu a model runs as it was converted");
+    options.precision = flags.choice(
+        "precision", {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"}, "");
+  }
+  return options;
+}
+
+// The rows of a tensor file, in the layout the model wants.
+Source tensor_source(const NpyArray& array, const Contract& contract, const LiteModel& model) {
+  const size_t side = static_cast<size_t>(contract.spec.size);
+  const size_t item = contract.uint8_input ? 1 : sizeof(float);
+  const bool transpose = model.layout() == Layout::nhwc;
+  return [=, &array](size_t index, Sample& sample) {
+    const size_t plane = side * side;
+    const char* row = array.bytes.data() + index * plane * 3 * item;
+    sample.tensor.resize(plane * 3 * item);
+    for (size_t c = 0; c < 3; ++c)
+      for (size_t i = 0; i < plane; ++i) {
+        const char* value = row + (c * plane + i) * item;
+        float number = 0;
+        if (item == sizeof(float)) std::memcpy(&number, value, item);
+        if (!std::isfinite(number)) throw Failure("the input is not finite");
+        std::memcpy(sample.tensor.data() + (transpose ? 3 * i + c : c * plane + i) * item, value, item);
+      }
+  };
+}
+
+NpyArray read_tensor(const std::string& path, const Contract& contract) {
+  NpyArray array = read_npy(path);
+  const int64_t side = contract.spec.size;
+  const std::string dtype = contract.uint8_input ? "|u1" : "<f4";
+  const bool fits = array.shape.size() == 4 && array.shape[0] > 0 && array.shape[1] == 3 && array.shape[2] == side &&
+                    array.shape[3] == side;
+  if (!fits || array.dtype != dtype)
+    throw Failure(path + ": expected " + dtype + " [N, 3, " + std::to_string(side) + ", " + std::to_string(side) + "]");
+  return array;
+}
+
+std::vector<std::string> row_names(int64_t rows) {
+  std::vector<std::string> names;
+  char name[24];
+  for (int64_t i = 0; i < rows; ++i) {
+    std::snprintf(name, sizeof name, "%08lld", static_cast<long long>(i));
+    names.emplace_back(name);
+  }
+  return names;
+}
+
+int inspect(const std::string& model_path, const DeviceOptions& options) {
+  const MappedFile file(model_path);
+  std::fputs(describe_model(*build_model(file, model_path, format_by_suffix(model_path), options)).dump().c_str(),
+             stdout);
+  return 0;
+}
+
+int report(const RunResult& result, bool allow_broken) {
+  for (const Failed& one : result.failed) std::fprintf(stderr, "broken: %s: %s\n", one.path.c_str(), one.error.c_str());
+  std::fprintf(stderr, "%zu scored, %zu broken, %.1f s, %.1f per second\n", result.scored.size(), result.failed.size(),
+               result.seconds, result.seconds > 0 ? static_cast<double>(result.scored.size()) / result.seconds : 0.0);
+  return result.failed.empty() || allow_broken ? 0 : 1;
+}
+
+int run(int argc, char** argv) {
+  const Flags flags(argc, argv,
+                    {"model", "images", "tensor", "out", "device", "device_id", "batch", "workers", "threads", "warmup",
+                     "precision"},
+                    {"inspect", "allow_broken", "help"});
+  if (flags.has("help")) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (!flags.rest().empty()) throw Usage("unexpected argument \"" + flags.rest()[0] + "\"; see --help");
+  const std::string model_path = flags.required("model");
+  const DeviceOptions device = device_options(flags);
+  if (flags.has("inspect")) {
+    require_device(device);
+    return inspect(model_path, device);
+  }
+  const std::string out = flags.required("out");
+  if (flags.has("images") == flags.has("tensor")) throw Usage("give either --images or --tensor; see --help");
+  const int default_workers = device.device == "cpu" ? std::max(1, core_count() / device.threads) : 1;
+  int workers = flags.number("workers", 1, 1024, default_workers);
+  const int batch = flags.number("batch", 1, 4096, 0);
+
+  const Contract contract = read_contract(model_path);
+  const MappedFile file(model_path);
+  check_model_bytes(contract, file.data(), file.size());
+  NpyArray tensor;
+  std::vector<std::string> names;
+  if (flags.has("tensor")) {
+    tensor = read_tensor(flags.required("tensor"), contract);
+    names = row_names(tensor.rows());
+  } else {
+    names = list_pictures(flags.required("images"));
+  }
+  require_device(device);
+
+  workers = std::min<int>(workers, static_cast<int>(std::min<size_t>(names.size(), 1024)));
+  std::vector<std::unique_ptr<LiteModel>> models;
+  for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
+  const LiteModel& first = *models[0];
+
+  RunSettings settings{contract.file, contract.sha256, device.device, first.batch(), workers, device.threads, 0, {}};
+  settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
+  settings.versions = {{"mindspore_lite", runtime_version()}};
+  const Source source = flags.has("tensor")
+                            ? tensor_source(tensor, contract, first)
+                            : picture_source(flags.required("images"), names, contract.spec, first, contract.uint8_input);
+  const RunResult result = run_pipeline(names, source, models, {core_count(), settings.warmup});
+  write_results(out, settings, result);
+  return report(result, flags.has("allow_broken"));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  glorext::quiet_runtime(argv);
+  return glorext::run_program("glorext_infer", run, argc, argv);
+}

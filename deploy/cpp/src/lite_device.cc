@@ -1,0 +1,90 @@
+// Devices: what must be there before the runtime is asked, and the context each one needs.
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "include/api/context.h"
+
+#include "failure.h"
+#include "lite_model.h"
+
+namespace glorext {
+namespace {
+
+std::shared_ptr<mindspore::Context> make_context(const DeviceOptions& options) {
+  auto context = std::make_shared<mindspore::Context>();
+  context->SetThreadNum(options.threads);
+  if (options.device == "cpu") {
+    context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
+    return context;
+  }
+  auto ascend = std::make_shared<mindspore::AscendDeviceInfo>();
+  ascend->SetDeviceID(static_cast<uint32_t>(options.device_id));
+  if (!options.precision.empty()) ascend->SetPrecisionMode(options.precision);
+  context->MutableDeviceInfo().push_back(ascend);
+  return context;
+}
+
+const char* type_name(mindspore::DataType type) {
+  switch (type) {
+    case mindspore::DataType::kNumberTypeFloat32: return "float32";
+    case mindspore::DataType::kNumberTypeFloat16: return "float16";
+    case mindspore::DataType::kNumberTypeUInt8: return "uint8";
+    case mindspore::DataType::kNumberTypeInt8: return "int8";
+    case mindspore::DataType::kNumberTypeInt32: return "int32";
+    case mindspore::DataType::kNumberTypeInt64: return "int64";
+    default: return "other";
+  }
+}
+
+Json describe(const std::vector<mindspore::MSTensor>& tensors) {
+  Json::Array out;
+  for (const mindspore::MSTensor& tensor : tensors) {
+    Json::Array shape;
+    for (const int64_t n : tensor.Shape()) shape.push_back(n);
+    out.push_back(Json::Object{{"name", tensor.Name()}, {"dtype", type_name(tensor.DataType())}, {"shape", shape}});
+  }
+  return out;
+}
+
+}  // namespace
+
+void require_device(const DeviceOptions& options) {
+  if (options.device == "cpu") return;
+  // The runtime's own message for a missing CANN names only one of its many libraries.
+  if (::dlopen("libascendcl.so", RTLD_LAZY | RTLD_LOCAL) == nullptr)
+    throw Failure("--device " + options.device + ": the CANN runtime is not there (" + ::dlerror() +
+                  "); install CANN with the driver of this card and run `source .../ascend-toolkit/set_env.sh`, "
+                  "or choose --device cpu");
+}
+
+void quiet_runtime(char** argv) {
+  if (std::getenv("GLOG_v") != nullptr) return;
+  ::setenv("GLOG_v", "3", 1);
+  ::execv("/proc/self/exe", argv);
+  // Only the amount of log is at stake: without /proc the program goes on, louder.
+}
+
+std::string runtime_version() { return mindspore::Version(); }
+
+std::unique_ptr<mindspore::Model> build_model(const MappedFile& file, const std::string& path,
+                                              const std::string& format, const DeviceOptions& options) {
+  auto model = std::make_unique<mindspore::Model>();
+  const auto type = format == "ms" ? mindspore::kMindIR_Lite : mindspore::kMindIR;
+  std::string reason;
+  try {
+    const mindspore::Status status = model->Build(file.data(), file.size(), type, make_context(options));
+    if (status.IsOk()) return model;
+    reason = status.ToString();
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  throw Failure("MindSpore Lite cannot build " + path + " for " + options.device + ": " + reason);
+}
+
+Json describe_model(mindspore::Model& model) {
+  return Json::Object{{"inputs", describe(model.GetInputs())}, {"outputs", describe(model.GetOutputs())}};
+}
+
+}  // namespace glorext

@@ -1,0 +1,97 @@
+// Shapes, batches and predictions of a built model.
+#include "lite_model.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "failure.h"
+
+namespace glorext {
+namespace {
+
+std::string spelled(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (const int64_t n : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(n);
+  return out + "]";
+}
+
+}  // namespace
+
+LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch)
+    : model_(build_model(file, contract.model_path, contract.format, options)),
+      path_(contract.model_path),
+      classes_(contract.classes) {
+  check_input(contract, batch);
+  // Ascend models hold a list of batches chosen at conversion, so there a partial batch is padded.
+  resizable_ = resizable_ && options.device == "cpu";
+  if (shape_[0] != batch_) resize_batch(batch_);
+}
+
+void LiteModel::check_input(const Contract& contract, int64_t batch) {
+  const std::vector<mindspore::MSTensor> inputs = model_->GetInputs();
+  if (inputs.size() != 1) throw Failure(path_ + ": expected one input, the model has " + std::to_string(inputs.size()));
+  shape_ = inputs[0].Shape();
+  // MSTensor::format() says NCHW whatever the model wants; the shape does not lie.
+  const int64_t side = contract.spec.size;
+  const std::string found = path_ + ": the model's input is " + spelled(shape_);
+  if (shape_.size() != 4) throw Failure(found + ", expected four dimensions");
+  if (shape_[1] == 3 && shape_[2] == side && shape_[3] == side)
+    layout_ = Layout::nchw;
+  else if (shape_[3] == 3 && shape_[1] == side && shape_[2] == side)
+    layout_ = Layout::nhwc;
+  else
+    throw Failure(found + ", the contract says pictures of " + std::to_string(side) + " x " + std::to_string(side));
+  const auto wanted =
+      contract.uint8_input ? mindspore::DataType::kNumberTypeUInt8 : mindspore::DataType::kNumberTypeFloat32;
+  if (inputs[0].DataType() != wanted) throw Failure(path_ + ": the model's input type is not the contract's");
+  row_bytes_ = static_cast<size_t>(3 * side * side) * (contract.uint8_input ? 1 : sizeof(float));
+
+  const bool dynamic = shape_[0] == -1;
+  const int64_t own = dynamic ? contract.batch : shape_[0];
+  if (own == 0 || own < -1) throw Failure(found + ", an impossible batch");
+  if (own > 0 && batch > 0 && batch != own)
+    throw Usage("--batch " + std::to_string(batch) + ": " + path_ + " has the fixed batch " + std::to_string(own) +
+                "; leave --batch out or export the model with a dynamic batch");
+  batch_ = own > 0 ? own : std::max<int64_t>(batch, 1);
+  // A model that was built for one batch must never be resized: with grouped convolutions the runtime then writes
+  // outside its buffers.
+  resizable_ = dynamic && contract.batch == -1;
+}
+
+void LiteModel::resize_batch(int64_t rows) {
+  std::vector<int64_t> shape = shape_;
+  shape[0] = rows;
+  const mindspore::Status status = model_->Resize(model_->GetInputs(), {shape});
+  if (!status.IsOk()) throw Failure(path_ + ": cannot be resized to " + spelled(shape) + ": " + status.ToString());
+  shape_ = shape;
+}
+
+void LiteModel::predict(const uint8_t* input, int64_t rows, float* logits) {
+  if (rows < 1 || rows > batch_) throw Failure("expected 1 to " + std::to_string(batch_) + " rows");
+  const int64_t wanted = resizable_ ? rows : batch_;
+  if (shape_[0] != wanted) resize_batch(wanted);
+
+  std::vector<mindspore::MSTensor> inputs = model_->GetInputs();
+  auto* target = static_cast<uint8_t*>(inputs[0].MutableData());
+  if (target == nullptr || inputs[0].DataSize() != static_cast<size_t>(wanted) * row_bytes_)
+    throw Failure(path_ + ": the runtime's input buffer has " + std::to_string(inputs[0].DataSize()) +
+                  " bytes, expected " + std::to_string(static_cast<size_t>(wanted) * row_bytes_));
+  for (int64_t i = 0; i < wanted; ++i)
+    std::memcpy(target + static_cast<size_t>(i) * row_bytes_,
+                input + static_cast<size_t>(std::min(i, rows - 1)) * row_bytes_, row_bytes_);
+
+  std::vector<mindspore::MSTensor> outputs;
+  const mindspore::Status status = model_->Predict(inputs, &outputs);
+  if (!status.IsOk()) throw Failure(path_ + ": inference failed: " + status.ToString());
+  if (outputs.size() != 1) throw Failure(path_ + ": expected one output, found " + std::to_string(outputs.size()));
+  const mindspore::MSTensor& output = outputs[0];
+  const size_t bytes = static_cast<size_t>(wanted * classes_) * sizeof(float);
+  if (output.DataType() != mindspore::DataType::kNumberTypeFloat32 || output.DataSize() != bytes)
+    throw Failure(path_ + ": expected float32 logits [" + std::to_string(wanted) + ", " + std::to_string(classes_) +
+                  "], found the shape " + spelled(output.Shape()));
+  const std::shared_ptr<const void> data = output.Data();
+  if (data == nullptr) throw Failure(path_ + ": the runtime gave no output");
+  std::memcpy(logits, data.get(), static_cast<size_t>(rows * classes_) * sizeof(float));
+}
+
+}  // namespace glorext

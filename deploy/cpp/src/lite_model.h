@@ -1,0 +1,70 @@
+// One model built by the MindSpore Lite runtime, guarded against what the runtime accepts in silence.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "include/api/model.h"
+
+#include "contract.h"
+#include "files.h"
+#include "json.h"
+#include "preprocess.h"
+
+namespace glorext {
+
+struct DeviceOptions {
+  std::string device = "cpu";
+  int device_id = 0;
+  int threads = 1;
+  std::string precision;  // Ascend only; empty: the runtime's default
+};
+
+// Throws Failure when the device's runtime is not there; nothing ever falls back to another device.
+void require_device(const DeviceOptions& options);
+
+// Sets GLOG_v=3 (errors only) unless the user chose a level, and starts the program again so that the runtime, which
+// reads it while it is being loaded, sees it.
+void quiet_runtime(char** argv);
+
+std::string runtime_version();
+
+// The runtime's model for the bytes of `file`, which must outlive it. `format` is "ms" or "lite-mindir".
+std::unique_ptr<mindspore::Model> build_model(const MappedFile& file, const std::string& path,
+                                              const std::string& format, const DeviceOptions& options);
+
+// Names, types, shapes of the inputs and outputs of a built model.
+Json describe_model(mindspore::Model& model);
+
+class LiteModel {
+ public:
+  // `batch` 0: the model's own batch, 1 for a dynamic one. Throws Usage when a fixed batch is asked to be another,
+  // Failure when the built model does not keep the contract.
+  LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch);
+
+  Layout layout() const { return layout_; }
+  int64_t batch() const { return batch_; }
+  int64_t classes() const { return classes_; }
+  size_t row_bytes() const { return row_bytes_; }
+
+  // `rows` (1 to batch()) inputs one after the other, row_bytes() each, to rows x classes() logits.
+  // A partial batch is padded by its last row, or the model resized if it was built for any batch and runs on the CPU.
+  void predict(const uint8_t* input, int64_t rows, float* logits);
+
+ private:
+  void check_input(const Contract& contract, int64_t batch);
+  void resize_batch(int64_t rows);
+
+  std::unique_ptr<mindspore::Model> model_;
+  std::string path_;
+  std::vector<int64_t> shape_;
+  Layout layout_ = Layout::nchw;
+  bool resizable_ = false;
+  int64_t batch_ = 1;
+  int64_t classes_ = 0;
+  size_t row_bytes_ = 0;
+};
+
+}  // namespace glorext

@@ -1,0 +1,199 @@
+// Decoder threads -> bounded queue -> one inference thread per model -> results in the order of the names.
+#include "pipeline.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "failure.h"
+#include "progress.h"
+#include "queue.h"
+
+namespace glorext {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
+class Pipeline {
+ public:
+  Pipeline(const std::vector<std::string>& names, const Source& source,
+           std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options)
+      : names_(names),
+        source_(source),
+        models_(models),
+        options_(options),
+        classes_(static_cast<size_t>(models[0]->classes())),
+        logits_(names.size() * classes_),
+        ms_(names.size()),
+        errors_(names.size()),
+        // Two batches per worker: one in work is followed by one that is ready.
+        queue_(2 * models.size() * static_cast<size_t>(models[0]->batch())),
+        progress_(names.size()) {}
+
+  RunResult run() {
+    const auto begin = Clock::now();
+    std::vector<std::thread> threads;
+    decoding_ = options_.decoders;
+    for (int i = 0; i < options_.decoders; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
+    for (auto& model : models_)
+      threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
+    for (std::thread& thread : threads) thread.join();
+    if (broken_) std::rethrow_exception(broken_);
+    progress_.finish();
+    result_.seconds = ms_since(begin) / 1000;
+    gather();
+    return std::move(result_);
+  }
+
+ private:
+  // An exception that is not about one picture stops every thread; the first one is thrown again in run().
+  template <class Body>
+  void guarded(const Body& body) {
+    try {
+      body();
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!broken_) broken_ = std::current_exception();
+      queue_.close();
+    }
+  }
+
+  void decode() {
+    for (size_t i = next_++; i < names_.size(); i = next_++) {
+      Sample sample;
+      sample.index = i;
+      try {
+        source_(i, sample);
+      } catch (const Failure& failure) {
+        fail(i, failure.what());
+        continue;
+      } catch (const std::bad_alloc&) {
+        fail(i, "out of memory while decoding");
+        continue;
+      }
+      if (!queue_.push(std::move(sample))) return;
+    }
+    if (--decoding_ == 0) queue_.close();
+  }
+
+  void infer(LiteModel& model) {
+    const auto batch = static_cast<size_t>(model.batch());
+    std::vector<uint8_t> input(batch * model.row_bytes());
+    std::vector<float> output(batch * classes_);
+    for (;;) {
+      std::vector<Sample> samples;
+      while (samples.size() < batch) {
+        std::optional<Sample> sample = queue_.pop();
+        if (!sample) break;
+        std::copy(sample->tensor.begin(), sample->tensor.end(), input.begin() + samples.size() * model.row_bytes());
+        sample->tensor = {};
+        samples.push_back(std::move(*sample));
+      }
+      if (samples.empty()) return;
+      const auto begin = Clock::now();
+      model.predict(input.data(), static_cast<int64_t>(samples.size()), output.data());
+      keep(samples, output, ms_since(begin));
+    }
+  }
+
+  void keep(const std::vector<Sample>& samples, const std::vector<float>& output, double batch_ms) {
+    for (size_t i = 0; i < samples.size(); ++i) {
+      const Sample& sample = samples[i];
+      const float* logits = output.data() + i * classes_;
+      if (!std::all_of(logits, logits + classes_, [](float v) { return std::isfinite(v); })) {
+        fail(sample.index, "the model's logits are not finite");
+        continue;
+      }
+      std::copy(logits, logits + classes_, logits_.begin() + static_cast<std::ptrdiff_t>(sample.index * classes_));
+      const std::lock_guard<std::mutex> lock(mutex_);
+      // Every picture of a batch waits for the whole batch.
+      ms_[sample.index] = sample.read + sample.decode + sample.preprocess + batch_ms;
+      if (finished_++ >= options_.warmup) result_.latencies.push_back(ms_[sample.index]);
+      result_.stages.read += sample.read;
+      result_.stages.decode += sample.decode;
+      result_.stages.preprocess += sample.preprocess;
+      result_.stages.infer += batch_ms / static_cast<double>(samples.size());
+      progress_.advance();
+    }
+  }
+
+  void fail(size_t index, const std::string& error) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    errors_[index] = error;
+    progress_.advance();
+  }
+
+  void gather() {
+    result_.classes = static_cast<int64_t>(classes_);
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (!errors_[i].empty()) {
+        result_.failed.push_back({names_[i], errors_[i]});
+        continue;
+      }
+      const size_t row = result_.scored.size();
+      if (row != i)
+        std::copy_n(logits_.begin() + static_cast<std::ptrdiff_t>(i * classes_), classes_,
+                    logits_.begin() + static_cast<std::ptrdiff_t>(row * classes_));
+      result_.scored.push_back({names_[i], ms_[i]});
+    }
+    logits_.resize(result_.scored.size() * classes_);
+    result_.logits = std::move(logits_);
+  }
+
+  const std::vector<std::string>& names_;
+  const Source& source_;
+  std::vector<std::unique_ptr<LiteModel>>& models_;
+  const PipelineOptions& options_;
+  const size_t classes_;
+  std::vector<float> logits_;
+  std::vector<double> ms_;
+  std::vector<std::string> errors_;
+  BoundedQueue<Sample> queue_;
+  std::atomic<size_t> next_{0};
+  std::atomic<int> decoding_{0};
+  std::mutex mutex_;  // guards all that follows, and errors_
+  int finished_ = 0;
+  RunResult result_;
+  std::exception_ptr broken_;
+  Progress progress_;
+};
+
+}  // namespace
+
+Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, const LiteModel& model,
+                      bool uint8_input) {
+  const Preprocess preprocess(spec);
+  const Layout layout = model.layout();
+  return [=](size_t index, Sample& sample) {
+    auto begin = Clock::now();
+    const std::string bytes = read_file(folder + "/" + paths[index], kLargestPictureFile);
+    sample.read = ms_since(begin);
+    begin = Clock::now();
+    const Picture picture = decode_picture(bytes);
+    sample.decode = ms_since(begin);
+    begin = Clock::now();
+    const Picture crop = preprocess.cropped(picture);
+    sample.tensor.resize(preprocess.values() * (uint8_input ? 1 : sizeof(float)));
+    if (uint8_input)
+      preprocess.raw(crop, layout, sample.tensor.data());
+    else
+      preprocess.normalised(crop, layout, reinterpret_cast<float*>(sample.tensor.data()));
+    sample.preprocess = ms_since(begin);
+  };
+}
+
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
+                       std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options) {
+  return Pipeline(names, source, models, options).run();
+}
+
+}  // namespace glorext

@@ -1,0 +1,39 @@
+// Pictures through decoders and models at once, with bounded queues between them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lite_model.h"
+#include "results.h"
+
+namespace glorext {
+
+// One model input on its way, with the milliseconds spent on it so far.
+struct Sample {
+  size_t index = 0;
+  std::vector<uint8_t> tensor;
+  double read = 0;
+  double decode = 0;
+  double preprocess = 0;
+};
+
+// Fills the sample of index i; throws Failure for a picture that cannot be used. Called from several threads.
+using Source = std::function<void(size_t index, Sample& sample)>;
+
+// The pictures `paths` of `folder`.
+Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, const LiteModel& model,
+                      bool uint8_input);
+
+struct PipelineOptions {
+  int decoders = 1;
+  int warmup = 0;  // the latencies of the first pictures to finish are left out
+};
+
+// Runs every index of `names` through `source` and one of `models`, one thread per model.
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
+                       std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options);
+
+}  // namespace glorext

@@ -1,0 +1,69 @@
+// glorext_pixels: what preprocessing makes of pictures, stage by stage, as .npy files to compare with other ways.
+#include <cstdio>
+#include <cstring>
+
+#include "failure.h"
+#include "files.h"
+#include "flags.h"
+#include "npy.h"
+#include "preprocess.h"
+
+namespace {
+
+using namespace glorext;
+
+constexpr const char* kHelp = R"(glorext_pixels: dump a picture after each stage of preprocessing
+
+  glorext_pixels --input_spec SPEC.json --out DIR PICTURE...
+
+SPEC.json is an InputSpec (the "input_spec" of a contract). DIR gets, for the n-th picture from 0 on, n/decode.npy,
+n/resize.npy and n/crop.npy (uint8, height x width x RGB) and n/normalize.npy (float32, 3 x size x size).
+A picture that cannot be used gets n/error.txt instead and makes the exit status 1.
+
+Exit status: 0 done, 1 failed or pictures broken, 2 usage.
+)";
+
+void dump(const std::string& path, const Picture& picture) {
+  write_npy(path, "|u1", {picture.height, picture.width, 3}, picture.rgb.data());
+}
+
+bool dump_stages(const Preprocess& preprocess, const std::string& file, const ResultFolder& out, size_t index) {
+  const std::string folder = out.file(std::to_string(index));
+  make_folder(folder);
+  try {
+    const Picture decoded = decode_picture(read_file(file, kLargestPictureFile));
+    const Picture crop = preprocess.cropped(decoded);
+    std::vector<float> tensor(preprocess.values());
+    preprocess.normalised(crop, Layout::nchw, tensor.data());
+    dump(folder + "/decode.npy", decoded);
+    dump(folder + "/resize.npy", preprocess.resized(decoded));
+    dump(folder + "/crop.npy", crop);
+    write_npy(folder + "/normalize.npy", "<f4", {3, preprocess.size(), preprocess.size()}, tensor.data());
+    return true;
+  } catch (const Failure& failure) {
+    std::fprintf(stderr, "broken: %s: %s\n", file.c_str(), failure.what());
+    write_file(folder + "/error.txt", failure.what(), std::strlen(failure.what()));
+    return false;
+  }
+}
+
+int run(int argc, char** argv) {
+  const Flags flags(argc, argv, {"input_spec", "out"}, {"help"});
+  if (flags.has("help")) {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (flags.rest().empty()) throw Usage("name at least one picture; see --help");
+  const std::string out = flags.required("out");
+  const Preprocess preprocess(read_input_spec(flags.required("input_spec")));
+  ResultFolder folder(out, "0");
+  bool all_read = true;
+  for (size_t i = 0; i < flags.rest().size(); ++i)
+    all_read = dump_stages(preprocess, flags.rest()[i], folder, i) && all_read;
+  folder.commit();
+  return all_read ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return glorext::run_program("glorext_pixels", run, argc, argv); }

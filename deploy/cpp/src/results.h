@@ -1,0 +1,61 @@
+// What a run found, and its writing as results.json and logits.npy.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace glorext {
+
+struct Scored {
+  std::string path;
+  double ms = 0;  // reading, decoding, preprocessing and inference of this picture, without waiting in queues
+};
+
+struct Failed {
+  std::string path;
+  std::string error;
+};
+
+struct Stages {  // milliseconds, summed over the pictures
+  double read = 0;
+  double decode = 0;
+  double preprocess = 0;
+  double infer = 0;
+};
+
+struct RunSettings {
+  std::string model_file;
+  std::string model_sha256;
+  std::string device;
+  int64_t batch = 1;
+  int workers = 1;
+  int threads = 1;
+  int warmup = 0;
+  Json::Object versions;
+};
+
+struct RunResult {
+  std::vector<Scored> scored;  // in the order of the rows of `logits`
+  std::vector<Failed> failed;
+  std::vector<float> logits;  // scored x classes
+  int64_t classes = 0;
+  Stages stages;
+  std::vector<double> latencies;  // after warm-up
+  double seconds = 0;
+};
+
+// Class indices of the five (or fewer) largest logits, largest first; of equal ones the lower index first.
+std::vector<int64_t> top5(const float* logits, int64_t classes);
+
+// The value below which `fraction` of the values lie, interpolated linearly; 0 for no values. Sorts in place.
+double percentile(std::vector<double>& values, double fraction);
+
+Json results_json(const RunSettings& settings, const RunResult& result);
+
+// Writes the folder `out` as a whole or not at all.
+void write_results(const std::string& out, const RunSettings& settings, const RunResult& result);
+
+}  // namespace glorext
