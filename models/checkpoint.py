@@ -109,23 +109,28 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     return checkpoint
 
 
-def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
-    missing = [name for name in wanted if name not in weights]
-    unexpected = [name for name in weights if name not in wanted]
+def compare(wanted: dict, weights: dict) -> dict[str, list[str]]:
+    """How a checkpoint's arrays differ from a network's names and shapes: a list for each kind of difference."""
     shared = [name for name in wanted if name in weights]
-    shapes = [f"{name} {weights[name].shape} instead of {wanted[name]}" for name in shared
-              if weights[name].shape != wanted[name]]
-    kinds = [f"{name} of {weights[name].dtype}" for name in shared if weights[name].dtype.kind != "f"]
-    if not (missing or unexpected or shapes or kinds):
+    return {"missing": [name for name in wanted if name not in weights],
+            "unexpected": [name for name in weights if name not in wanted],
+            "of wrong shape": [f"{name} {weights[name].shape} instead of {wanted[name]}" for name in shared
+                               if weights[name].shape != wanted[name]],
+            "not floating point": [f"{name} of {weights[name].dtype}" for name in shared
+                                   if weights[name].dtype.kind != "f"]}
+
+
+def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
+    differences = {title: found for title, found in compare(wanted, weights).items() if found}
+    if not differences:
         return
     head = checkpoint.layout.head
     do = "Check the network's name and arguments; `glorext lint` tells which network a checkpoint belongs to."
-    if len(shapes) <= 2 and not (missing or unexpected or kinds) and all(text.startswith(head) for text in shapes):
+    if list(differences) == ["of wrong shape"] and all(text.startswith(head) for text in differences["of wrong shape"]):
         do = (f"The checkpoint has {checkpoint.num_classes} classes, the network {wanted[head + 'weight'][0]}: give "
               f"num_classes={checkpoint.num_classes}, or head=\"new\" to train a new classifier.")
-    groups = (("missing", missing), ("unexpected", unexpected), ("wrong shape", shapes), ("not floating point", kinds))
     raise CheckpointError(expected=f"all {len(wanted)} tensors of the network and no others",
-                          found="; ".join(_listed(*group) for group in groups if group[1]),
+                          found="; ".join(_listed(*group) for group in differences.items()),
                           where=checkpoint.where, do=do)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import binascii
 import os
-import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def read_tensors(path) -> dict[str, np.ndarray]:
 
 
 def _damaged(path, what) -> CheckpointError:
-    return CheckpointError(expected=f"a {path.suffix or 'checkpoint'} file", found=what, where=path, do=FULL_AGAIN)
+    return CheckpointError(expected="a whole checkpoint", found=what, where=path, do=FULL_AGAIN)
 
 
 def _read_ckpt(path) -> dict[str, np.ndarray]:

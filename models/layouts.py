@@ -48,7 +48,9 @@ def without_state(tensors: dict) -> tuple[dict, dict]:
     """Part the tensors of a file into the network's, without the prefix `network.`, and the training run's."""
     weights, state = {}, {}
     for name, value in tensors.items():
-        if name in STATE_NAMES or name.startswith(STATE_PREFIXES) or name.endswith("num_batches_tracked"):
+        # No network has a scalar among its tensors: those are counters and remarks of the run.
+        if (name in STATE_NAMES or name.startswith(STATE_PREFIXES) or name.endswith("num_batches_tracked")
+                or np.ndim(value) == 0):
             state[name] = value
             continue
         short = name

@@ -34,7 +34,7 @@ class ModelSpec:
         class_name: the class in the first of `modules`.
         modules: the modules of this folder that it is written in; together they need MindSpore alone.
         family: which checkpoint layouts it reads.
-        arguments: of the class, where they differ from its defaults.
+        arguments: of the class: its depth and widths.
         input: how a picture becomes its input.
         recipe: the name of the recipe that trains it on ImageNet, or None.
         paper: title and address.
@@ -72,36 +72,38 @@ SQUASH, SHORT_SIDE = InputSpec(resize_rule="squash"), InputSpec(resize_rule="sho
 ZOO, CARD = "MindSpore model zoo, README", "MindSpore Hub, card"
 
 
-def _resnext(name, arguments, parameters, published=(), recipe=None):
+def _resnext(name, layers, groups, parameters, published=(), recipe=None):
+    arguments = {"layers": layers, "groups": groups, "width_per_group": 4, "stem_width": 64}
     return ModelSpec(name, "ResNeXt", ("resnext", "layers"), "resnext", arguments, SQUASH, recipe, RESNEXT_PAPER,
                      "Apache-2.0", parameters, published)
 
 
-def _glore(name, class_name, modules, family, arguments, parameters, published=(), recipe=None):
-    return ModelSpec(name, class_name, modules, family, arguments, SHORT_SIDE, recipe, GLORE_PAPER, "Apache-2.0",
-                     parameters, published)
+def _glore(name, version, layers, units, parameters, published=(), recipe=None):
+    class_name, module, family = {1: ("GloReResNet", "glore", "glore"),
+                                  2: ("GloReResNetV2", "glore_v2", "glore_v2")}[version]
+    arguments = {"layers": layers, "units": units, "stem_width": 64}
+    return ModelSpec(name, class_name, (module, "glore_unit", "layers"), family, arguments, SHORT_SIDE, recipe,
+                     GLORE_PAPER, "Apache-2.0", parameters, published)
 
 
-V1, V2 = ("glore", "glore_unit", "layers"), ("glore_v2", "glore_unit", "layers")
 SPECS = {spec.name: spec for spec in (
-    _resnext("resnext50", {}, 25_028_904, (
+    _resnext("resnext50", (3, 4, 6, 3), 32, 25_028_904, (
         PublishedResult(0.7816, 0.9388, "Ascend 910", ZOO),
         PublishedResult(0.7805, None, "GPU V100", ZOO),
         PublishedResult(0.7846, 0.9418, "Ascend 310", ZOO),
         PublishedResult(0.7851, 0.9418, "Ascend 910", f"{CARD} resnext50 1.3 to 1.10"),
         PublishedResult(0.7864, 0.9418, "Ascend 910", f"{CARD} resnext50_32x4d 2.3, 2.5 (MindCV)")),
         recipe="resnext50_imagenet"),
-    _resnext("resnext101_32x4d", {"layers": (3, 4, 23, 3)}, 44_177_704, (
+    _resnext("resnext101_32x4d", (3, 4, 23, 3), 32, 44_177_704, (
         PublishedResult(0.7946, 0.9463, "Ascend 910", f"{CARD} resnext101 1.9, 1.10"),)),
-    _resnext("resnext101_64x4d", {"layers": (3, 4, 23, 3), "groups": 64}, 83_455_272),
-    _glore("glore_res50", "GloReResNet", V1, "glore", {}, 30_506_824, (
+    _resnext("resnext101_64x4d", (3, 4, 23, 3), 64, 83_455_272),
+    _glore("glore_res50", 1, (3, 4, 6, 3), ((), (), (1, 3, 5), ()), 30_506_824, (
         PublishedResult(0.78446, None, "Ascend 910", ZOO),
         PublishedResult(0.7850, None, "GPU", ZOO),
         PublishedResult(0.7833, 0.9402, "Ascend 910", f"{CARD} glore_res50 1.3, 1.5, 1.6")),
         recipe="glore_res50_imagenet"),
-    _glore("glore_res101", "GloReResNetV2", V2, "glore_v2", {}, 50_300_200),
-    _glore("glore_res200", "GloReResNetV2", V2, "glore_v2", {"layers": (3, 24, 36, 3),
-           "units": ((), (12, 18), (16, 24, 32), ())}, 70_424_872, (
+    _glore("glore_res101", 2, (3, 4, 23, 3), ((), (1, 3), (3, 11, 19), ()), 50_300_200),
+    _glore("glore_res200", 2, (3, 24, 36, 3), ((), (12, 18), (16, 24, 32), ()), 70_424_872, (
         PublishedResult(0.7995, 0.9489, "Ascend 910", f"{CARD} glore_res200 1.3, 1.5, 1.6"),)),
 )}
 

@@ -9,6 +9,8 @@ COMMANDS = {
     "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
     "train": ("glorext.train.command", "train a network from a recipe"),
     "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a checkpoint"),
+    "lr": ("glorext.train.schedules", "the learning rate of every step of a recipe, as an array or a plot"),
+    "lint": ("glorext.models.lint", "which network a checkpoint holds, and what is wrong with it"),
     "pack": ("glorext.hub.pack", "make a model package from a training run"),
     "publish": ("glorext.hub.publish", "put a package into a registry folder"),
     "list": ("glorext.hub.listing", "show what the registries offer"),
