@@ -167,7 +167,7 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
 
     Raises:
         PackageError: not JSON, an unknown, missing or wrongly typed key, a path that leaves the package, a reference
-            to a file that is not listed.
+            to a file that is not listed, or not the bytes that `to_bytes` gives.
     """
     where = str(where)
     if len(data) > MAX_MANIFEST_BYTES:
@@ -205,6 +205,10 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         path = getattr(manifest, key)
         if path is not None and path not in manifest.files:
             raise PackageError(expected="a file that `files` lists", found=repr(path[:200]), where=f"{where}: {key}")
+    if manifest.to_bytes() != data:
+        # one package, one digest
+        raise PackageError(expected="sorted keys, two spaces and one newline, as `glorext pack` writes them",
+                           found="another way of writing the same", where=where)
     return manifest
 
 

@@ -185,7 +185,7 @@ class UrlRegistry:
         manifest = _manifest(path, name, version)
         for file, entry in manifest.files.items():
             if wanted is None or wanted(manifest, file):
-                self.cache.provide(inside(folder, file), entry, f"{base}/{quote(file)}", f"{title} {file}")
+                self.cache.provide(folder / file, entry, f"{base}/{quote(file)}", f"{title} {file}")
         return folder, manifest
 
 

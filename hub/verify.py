@@ -83,6 +83,7 @@ def _check_card(folder: Path, manifest: Manifest, evidence: Evidence | None) -> 
     must("model-name", manifest.name, front["model-name"])
     must("model-version", manifest.version, front["model-version"])
     must("license", manifest.licence, front["license"])
+    must("summary", manifest.summary, front["summary"])
     checkpoints = [asset for asset in front.get("asset", []) if asset["file-format"] == "ckpt"]
     if not checkpoints:
         raise PackageError(expected="an asset with file-format ckpt", found="none", where=path)

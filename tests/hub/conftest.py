@@ -12,15 +12,9 @@ import yaml
 
 from glorext import models
 from glorext.hub.manifest import labels_bytes
-from glorext.hub.pack import Details, pack
+from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.runtime import sha256_bytes, sha256_file, write_json
-
-LABELS = [f"class {index}" for index in range(10)]
-ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}
-SPEC = {"size": 32, "resize": 32}
-DETAILS = Details("tiny-digits", "1.0.0", date="2026-01-02")
-
+from glorext.runtime import sha256_file, write_json
 
 def _load(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
@@ -33,16 +27,8 @@ def _load(name):
 fault_server = _load("fault_server")
 
 
-def evaluation(run, **changes) -> dict:
-    """An eval.json as `glorext eval` writes it for this run; 100 pictures, 98 right."""
-    confusion = [[10 if row == column else 0 for column in range(10)] for row in range(10)]
-    confusion[3][3], confusion[3][5], confusion[8][8], confusion[8][1] = 9, 1, 9, 1
-    return {"schema": "glorext.eval/1", "top1": 0.98, "top5": 1.0, "count": 100, "network": "resnext50",
-            "weights_sha256": models.weights_digest(run / "best.ckpt"),
-            "preprocessing_sha256": models.InputSpec(**SPEC).digest(),
-            "labels_sha256": sha256_bytes(labels_bytes(LABELS)), "device": "CPU", "precision": "O0",
-            "versions": {"mindspore": "2.10.0", "numpy": "1.26.4"}, "confusion": confusion,
-            "data": {"folder": "val", "count": 100, "sha256": "0" * 64}} | changes
+samples = _load("samples")
+ARGUMENTS, DETAILS, LABELS, SPEC = samples.ARGUMENTS, samples.DETAILS, samples.LABELS, samples.SPEC
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +39,7 @@ def run(tmp_path_factory):
     (folder / "labels.txt").write_bytes(labels_bytes(LABELS))
     (folder / "recipe.yaml").write_text(yaml.safe_dump(
         {"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC}))
-    write_json(folder / "eval.json", evaluation(folder))
+    write_json(folder / "eval.json", samples.evaluation(folder))
     epochs = [{"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "lr": 0.05, "images_per_second": 30.0,
                "top1": 1 - 0.3 / epoch, "top5": 1.0, "seconds": 4.0} for epoch in range(1, 6)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))

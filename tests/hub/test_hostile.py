@@ -1,0 +1,294 @@
+"""Hostile packages, indexes and cards are refused with a named error, and nothing outside the cache is touched."""
+import gzip
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+from fault_server import instead
+
+from glorext.hub import resolve
+from glorext.hub.card import read_card, strict_yaml
+from glorext.hub.manifest import parse_manifest
+from glorext.hub.registry import parse_index
+from glorext.hub.verify import verify
+from glorext.runtime import (CheckpointError, GlorextError, IntegrityError, NotFoundError, PackageError, RegistryError,
+                             UsageError, json_bytes, sha256_bytes, sha256_file, write_json)
+
+
+@pytest.fixture
+def manifest(package):
+    return json.loads((package / "manifest.json").read_bytes())
+
+
+def outside(tmp_path):
+    return {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")
+            if path.is_file() and "cache" not in path.parts}
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../evil", "a/..", "..", ".", "", "a//b", "a/", "C:\\x",
+                                  "a\\b", "~/x", ".hidden", "a/.b", "nul\0byte", "new\nline", "x" * 201, "caf\u00e9",
+                                  "manifest.json", "MANIFEST.json", "trailing.", "-rf", "a b"])
+def test_paths_that_leave_the_package_are_refused(manifest, path):
+    manifest["files"][path] = {"size": 1, "sha256": "0" * 64}
+    with pytest.raises(PackageError, match="manifest.json: files"):
+        parse_manifest(json_bytes(manifest))
+
+
+@pytest.mark.parametrize("extra", [["CARD.md"], ["card.md/x"], ["x", "x/y"], ["x/Y", "X/z"]])
+def test_two_names_for_one_file_are_refused(manifest, extra):
+    for path in extra:
+        manifest["files"][path] = {"size": 1, "sha256": "0" * 64}
+    with pytest.raises(PackageError, match="each file once"):
+        parse_manifest(json_bytes(manifest))
+
+
+WRONG = {"schema": [None, 1, "glorext.package/2"], "name": ["", "..", "a/b", 5, None], "version": ["1", "1.0", 1.0, "01.0.0"],
+         "network": ["", 5, "../x"], "network_args": [[], None, {"num_classes": 3}, {"a b": 1}, {"__class__": 1},
+                                                      {"layers": {"a": 1}}],
+         "num_classes": [0, -1, "10", 1.5, True, None], "input": [{}, [], None, {"size": 32}],
+         "labels_sha256": ["", "0" * 63, "G" * 64, None], "licence": [None, 3], "summary": [None, []],
+         "checkpoint": [None, "missing.ckpt", "../x", 5], "weights_sha256": [None, "0" * 65], "card": ["nope", None],
+         "labels": ["nope", None], "evidence": ["nope", 3], "commit": [5, []], "versions": [[], {"a": 1}, None],
+         "files": [[], None, {"x": []}, {"x": {"size": 1}}, {"x": {"size": "1", "sha256": "0" * 64}},
+                   {"x": {"size": -1, "sha256": "0" * 64}}, {"x": {"size": 1, "sha256": "0" * 64, "mode": 511}}]}
+
+
+@pytest.mark.parametrize("key, value", [(key, value) for key, values in WRONG.items() for value in values])
+def test_wrong_types_and_values_name_the_field(manifest, key, value):
+    manifest[key] = value
+    with pytest.raises(PackageError, match=key):
+        parse_manifest(json_bytes(manifest))
+
+
+@pytest.mark.parametrize("key", sorted(set(WRONG) - {"evidence", "commit"}))
+def test_missing_and_unknown_keys_are_named(manifest, key):
+    value = manifest.pop(key)
+    with pytest.raises(PackageError, match=f"the key '{key}'"):
+        parse_manifest(json_bytes(manifest))
+    with pytest.raises(PackageError, match="no other keys, found 'post_install'"):
+        parse_manifest(json_bytes(manifest | {key: value, "post_install": "rm"}))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": "a", "schema": "b"}',
+                                  b'{"a": NaN}', b"[" * 100_000, b'{"a":' * 50_000, b'{"n": ' + b"9" * 10_000 + b"}",
+                                  b" " * (5 << 20)])
+def test_text_that_is_no_manifest_is_refused(data):
+    with pytest.raises(PackageError):
+        parse_manifest(data)
+
+
+def test_duplicate_keys_inside_are_refused(manifest):
+    text = json_bytes(manifest).decode().replace('"files": {', '"files": {"card.md": {"size": 0, "sha256": ""},', 1)
+    with pytest.raises(PackageError, match="'card.md' twice"):
+        parse_manifest(text.encode())
+
+
+def index(**versions):
+    release = {"manifest": {"size": 100, "sha256": "0" * 64}, "network": "resnext50", "summary": "", "licence": "",
+               "num_classes": 10, "size": 5, "top1": None, "count": None}
+    return {"schema": "glorext.registry/1", "packages": {"tiny": {"1.0.0": release | versions}}}
+
+
+@pytest.mark.parametrize("value, words", [
+    ({"schema": "glorext.registry/1", "packages": {"../evil": {}}}, "package names"),
+    ({"schema": "glorext.registry/1", "packages": {"/etc": {}}}, "package names"),
+    ({"schema": "glorext.registry/1", "packages": {"a": {"../../x": {}}}}, "versions"),
+    ({"schema": "glorext.registry/1", "packages": {"a": []}}, "packages.a"),
+    ({"schema": "glorext.registry/1", "packages": []}, "packages"),
+    ({"schema": "glorext.registry/9", "packages": {}}, "schema"),
+    ({"schema": "glorext.registry/1"}, "packages"),
+    (index(path="../../etc"), "no other keys, found 'path'"),
+    (index(url="file:///etc/passwd"), "no other keys"),
+    (index(manifest={"size": 100, "sha256": "../../x"}), "64 hex digits"),
+    (index(manifest={"size": 1 << 40, "sha256": "0" * 64}), "a size up to"),
+    (index(top1="0.9"), "a number"), (index(size=None), "size"), (index(count=1.5), "a whole number"),
+])
+def test_hostile_indexes_are_refused(value, words):
+    with pytest.raises(RegistryError, match=words):
+        parse_index(json_bytes(value), "index.json")
+
+
+@pytest.mark.parametrize("name", ["..", "../tiny", "tiny@../1.0.0", "a/../b/c", "tiny@1", "TINY", "tiny@", "@1.0.0", "",
+                                  "x" * 300, "mindspore/../../etc", "http://127.0.0.1/x", "tiny\n", "file:///etc/passwd"])
+def test_names_that_are_none_are_refused_before_anything_happens(server, url, name, tmp_path):
+    with pytest.raises((UsageError, NotFoundError, PackageError)):
+        resolve(name)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["tiny-digits.ckpt", "labels.txt", "manifest.json", "ResNeXt"])
+def test_symbolic_links_are_refused(package, tmp_path, name):
+    os.rename(package / name, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", package / name)
+    with pytest.raises(PackageError, match="symbolic link"):
+        verify(package)
+    with pytest.raises(PackageError, match="symbolic link"):
+        resolve(package)
+
+
+def test_links_in_a_registry_folder_are_refused(registry, tmp_path):
+    file = registry / "packages/tiny-digits/1.0.0/labels.txt"
+    os.rename(file, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", file)
+    with pytest.raises(PackageError, match="symbolic link"):
+        resolve("tiny-digits", registry=registry)
+
+
+def test_a_cache_entry_that_became_a_link_is_replaced_not_followed(server, url, tmp_path):
+    checkpoint = resolve("tiny-digits").checkpoint
+    (tmp_path / "precious").write_bytes(b"mine")
+    checkpoint.unlink()
+    checkpoint.symlink_to(tmp_path / "precious")
+    assert not resolve("tiny-digits").checkpoint.is_symlink()
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+
+
+def publish_forged(registry, change):
+    """Rewrite manifest and index of a registry so that the digests fit: only the content is hostile."""
+    folder = registry / "packages/tiny-digits/1.0.0"
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest, folder)
+    write_json(folder / "manifest.json", manifest)
+    data = (folder / "manifest.json").read_bytes()
+    entry = json.loads((registry / "index.json").read_bytes())
+    entry["packages"]["tiny-digits"]["1.0.0"]["manifest"] = {"size": len(data), "sha256": sha256_bytes(data)}
+    write_json(registry / "index.json", entry)
+
+
+def test_a_served_manifest_with_traversal_touches_nothing(server, url, registry, tmp_path):
+    (registry / "evil").write_bytes(b"evil")
+
+    def change(manifest, folder):
+        manifest["files"]["../../../evil"] = {"size": 4, "sha256": sha256_bytes(b"evil")}
+    publish_forged(registry, change)
+    before = outside(tmp_path)
+    with pytest.raises(PackageError, match="a relative path inside the package"):
+        resolve("tiny-digits")
+    assert outside(tmp_path) == before
+
+
+def test_a_manifest_of_another_package_is_refused(server, url, registry):
+    publish_forged(registry, lambda manifest, folder: manifest.update(name="other-model"))
+    with pytest.raises(PackageError, match="expected the package tiny-digits@1.0.0, found other-model@1.0.0"):
+        resolve("tiny-digits")
+
+
+def test_a_manifest_that_the_index_does_not_promise_is_refused(server, url, registry):
+    file = registry / "packages/tiny-digits/1.0.0/manifest.json"
+    file.write_bytes(file.read_bytes().replace(b'"tiny-digits"', b'"tiny-DIGITS"', 1))
+    with pytest.raises(IntegrityError):
+        resolve("tiny-digits")
+    with pytest.raises(IntegrityError):
+        resolve("tiny-digits", registry=registry)
+
+
+def test_a_compressed_bomb_is_not_unpacked(server, url):
+    bomb = gzip.compress(bytes(300 << 20), 9)
+    server.always["index.json"] = instead(bomb, **{"Content-Encoding": "gzip"})
+    with pytest.raises(NotFoundError, match="expected JSON"):
+        resolve("tiny-digits")
+
+
+def test_an_endless_index_is_cut_off(server, url, monkeypatch):
+    monkeypatch.setattr("glorext.hub.registry.MAX_INDEX_BYTES", 1 << 20)
+    server.always["index.json"] = instead(b" " * (2 << 20))
+    with pytest.raises(NotFoundError, match="at most 1,048,576 bytes"):
+        resolve("tiny-digits")
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/glorext-was-run",)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "zip bomb", "torch zip"])
+def test_pickle_and_zip_checkpoints_are_refused_and_never_run(server, url, registry, kind):
+    if kind == "pickle":
+        data = pickle.dumps(Evil())
+    else:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("archive/data.pkl", pickle.dumps(Evil()) if kind == "torch zip" else bytes(100 << 20))
+        data = buffer.getvalue()
+
+    def change(manifest, folder):
+        (folder / "tiny-digits.ckpt").write_bytes(data)
+        manifest["files"]["tiny-digits.ckpt"] = {"size": len(data), "sha256": sha256_bytes(data)}
+    publish_forged(registry, change)
+    from glorext import hub
+    with pytest.raises(CheckpointError):
+        hub.load("tiny-digits")
+    with pytest.raises(CheckpointError):
+        verify(registry / "packages/tiny-digits/1.0.0")
+    assert not os.path.exists("/tmp/glorext-was-run")
+
+
+def test_code_in_a_package_is_never_run(server, url, registry):
+    evil = b"import os\nos.system('touch /tmp/glorext-was-run')\n"
+
+    def change(manifest, folder):
+        for name in ("ResNeXt/mindspore_hub_conf.py", "ResNeXt/glorext_tiny_digits_1_0_0/resnext.py"):
+            (folder / name).write_bytes(evil)
+            manifest["files"][name] = {"size": len(evil), "sha256": sha256_bytes(evil)}
+    publish_forged(registry, change)
+    from glorext import hub
+    assert hub.load("tiny-digits").training is False
+    assert not os.path.exists("/tmp/glorext-was-run")
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{letter}: &{letter} [{','.join([f'*{previous}'] * 9)}]\n" for previous, letter in zip("abcdefgh", "bcdefghi"))
+
+
+@pytest.mark.parametrize("text, words", [
+    ("a: !!python/object/apply:os.system ['touch /tmp/glorext-was-run']", "python/object"),
+    ("a: !!python/name:os.system", "python/name"), ("a: !mine x", "!mine"),
+    (BOMB, "alias"), ("a: 1\na: 2", "twice"), ("a: {b: 1, b: 2}", "twice"), ("1: x", "no string"),
+    ("- a", "mapping"), ("a: [", "plain YAML"), ("[" * 1000, "plain YAML"), ("a: " + "[" * 20 + "]" * 20, "nesting"),
+    ("<<: {a: 1}\nb: 2", "merge|'<<'|plain YAML"), ("a: \x00", "plain YAML"),
+])
+def test_hostile_yaml_is_refused(text, words):
+    with pytest.raises(PackageError, match=words):
+        strict_yaml(text, "card.md")
+    assert not os.path.exists("/tmp/glorext-was-run")
+
+
+def test_cards_are_read_as_strictly(package):
+    card = package / "card.md"
+    text = card.read_text()
+    for old, new, words in [
+            ("module-type: cv", "module-type: !!python/name:os.system", "plain YAML"),
+            ("author: glorext\n", "", "author"), ("fine-tunable: true", "fine-tunable: maybe", "fine-tunable"),
+            ("model-version: 1.0.0", "model-version: 1.0", "model-version"), ("author: glorext", "author: 'a:b'", "colon"),
+            ("used-for: inference", "used-for: mining", "used-for"), ("module-type: cv", "module-type: magic", "module"),
+            ("## Usage", "## Usage:", "heading"), ("## Usage", "--- x", "exactly two lines"),
+            ("Evidence", "\u00c9vidence", "ASCII"), ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
+            ("repo-link: https", "repo-link: file", "repo-link")]:
+        assert old in text
+        card.write_text(text.replace(old, new, 1))
+        with pytest.raises(PackageError, match=words):
+            read_card(card)
+
+
+def test_random_damage_is_always_a_named_error(registry):
+    import random
+    dice = random.Random(3)
+    folder = registry / "packages/tiny-digits/1.0.0"
+    for name in ("manifest.json", "card.md", "eval.json", "tiny-digits.ckpt", "labels.txt", "../../../index.json"):
+        data = (folder / name).read_bytes()
+        for _ in range(30):
+            place = dice.randrange(len(data))
+            (folder / name).write_bytes(data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1:])
+            if name.endswith("index.json"):
+                try:
+                    resolve("tiny-digits", registry=registry)
+                except GlorextError:
+                    pass
+            else:
+                with pytest.raises(GlorextError):
+                    resolve("tiny-digits", registry=registry)
+        (folder / name).write_bytes(data)
+    assert resolve("tiny-digits", registry=registry).version == "1.0.0"

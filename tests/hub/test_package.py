@@ -1,0 +1,258 @@
+"""From a run to a verified package: same bytes for same inputs, evidence instead of claims, nothing half-written."""
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from samples import ARGUMENTS, DETAILS, LABELS, evaluation
+
+from glorext import models
+from glorext.hub.manifest import read_manifest
+from glorext.hub.pack import pack
+from glorext.hub.verify import verify
+from glorext.runtime import (CheckpointError, IntegrityError, PackageError, RecipeError, UsageError, cli, sha256_file,
+                             write_json)
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A run folder of the test's own."""
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def test_packing_twice_gives_the_same_bytes(run, tmp_path):
+    pack(run, tmp_path / "one", DETAILS)
+    pack(run, tmp_path / "two", DETAILS)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_package_holds_what_the_run_made(package, run):
+    manifest, evidence = verify(package)
+    assert (manifest.name, manifest.version, manifest.network) == ("tiny-digits", "1.0.0", "resnext50")
+    assert manifest.network_args == ARGUMENTS
+    assert (manifest.input.size, manifest.input.resize) == (32, 32)
+    assert manifest.weights_sha256 == models.weights_digest(run / "best.ckpt")
+    assert manifest.versions["mindspore"] == "2.10.0"
+    assert (evidence.top1, evidence.count) == (0.98, 100)
+    assert (package / "labels.txt").read_text().splitlines() == LABELS
+    assert manifest.licence == "Apache-2.0"
+    assert set(tree(package)) == {"manifest.json", *manifest.files}
+
+
+def test_training_state_and_layout_of_the_run_do_not_reach_the_package(copy, tmp_path, package):
+    import numpy as np
+    weights = models.read_checkpoint(copy / "best.ckpt").weights
+    state = {f"moments.{name}": np.zeros_like(array) for name, array in weights.items()} | {"global_step": np.int32(7)}
+    models.save_checkpoint({f"network.{name}": array for name, array in weights.items()} | state, copy / "best.ckpt")
+    pack(copy, tmp_path / "again", DETAILS)
+    assert sha256_file(tmp_path / "again/tiny-digits.ckpt") == sha256_file(package / "tiny-digits.ckpt")
+
+
+def test_evidence_is_on_the_card_and_others_results_are_called_published(package):
+    card = (package / "card.md").read_text()
+    assert "| top-1 | 98.00 % |" in card and "| pictures scored | 100 |" in card
+    assert "Published, not measured here" in card
+    assert "accuracy: 98.0" in card
+
+
+def test_without_evaluation_no_accuracy_is_claimed(copy, tmp_path):
+    (copy / "eval.json").unlink()
+    pack(copy, tmp_path / "out", DETAILS)
+    card = (tmp_path / "out/card.md").read_text()
+    assert "was not measured" in card and "accuracy:" not in card
+    assert verify(tmp_path / "out")[1] is None
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"weights_sha256": "0" * 64}, "weights_sha256"),
+    ({"preprocessing_sha256": "0" * 64}, "preprocessing_sha256"),
+    ({"labels_sha256": "0" * 64}, "labels_sha256"),
+    ({"network": "glore_res50"}, "network"),
+    ({"count": 99}, "every picture of the data set scored once"),
+    ({"data": {"folder": "val", "count": 101, "sha256": "0" * 64}}, "every picture of the data set scored once"),
+    ({"top1": 0.99}, "confusion"),
+    ({"top1": 1.5}, "0 <= top1"),
+    ({"schema": "mine/1"}, "schema"),
+    ({"count": "100"}, "count"),
+])
+def test_evidence_for_something_else_is_refused(copy, tmp_path, changes, words):
+    write_json(copy / "other.json", evaluation(copy, **changes))
+    with pytest.raises(PackageError, match=words):
+        pack(copy, tmp_path / "out", DETAILS, evidence=copy / "other.json")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "labels.txt", "best.ckpt"])
+def test_a_run_that_lacks_a_part_is_refused(copy, tmp_path, name):
+    (copy / name).unlink()
+    with pytest.raises((PackageError, CheckpointError, RecipeError)):
+        pack(copy, tmp_path / "out", DETAILS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_checkpoint_of_another_network_is_refused(copy, tmp_path):
+    other = models.create("resnext50", num_classes=10, **{**ARGUMENTS, "layers": (1, 1, 2, 1)})
+    models.save_checkpoint(other, copy / "best.ckpt")
+    with pytest.raises(CheckpointError, match="unexpected"):
+        pack(copy, tmp_path / "out", DETAILS)
+
+
+def test_truncated_checkpoint_is_refused(copy, tmp_path):
+    data = (copy / "best.ckpt").read_bytes()
+    (copy / "best.ckpt").write_bytes(data[:len(data) // 2])
+    with pytest.raises(CheckpointError):
+        pack(copy, tmp_path / "out", DETAILS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("details", [
+    replace(DETAILS, name="../evil"), replace(DETAILS, name="Big"), replace(DETAILS, name="a" * 65),
+    replace(DETAILS, version="1.0"), replace(DETAILS, version="latest")])
+def test_impossible_names_and_versions_are_usage_errors(run, tmp_path, details):
+    with pytest.raises(UsageError):
+        pack(run, tmp_path / "out", details)
+
+
+@pytest.mark.parametrize("details, key", [
+    (replace(DETAILS, summary="a: b"), "summary"), (replace(DETAILS, summary="of M\u00fcller"), "ASCII"),
+    (replace(DETAILS, repo_link="https://example.org/a/b"), "repo-link"),
+    (replace(DETAILS, repo_link="https://example.com/a/b/"), "repo-link")])
+def test_what_the_official_card_cannot_carry_is_refused(run, tmp_path, details, key):
+    with pytest.raises(PackageError, match=key):
+        pack(run, tmp_path / "out", details)
+
+
+def test_existing_output_is_not_touched(run, package):
+    before = tree(package)
+    with pytest.raises(UsageError):
+        pack(run, package, DETAILS)
+    assert tree(package) == before
+
+
+def artifacts(folder, manifest, **changes):
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"onnx")
+    write_json(folder / "model.onnx.json", {
+        "sha256": sha256_file(folder / "model.onnx"), "weights_sha256": manifest.weights_sha256,
+        "labels_sha256": manifest.labels_sha256, "input_spec": manifest.input.to_dict()} | changes)
+    return folder
+
+
+def test_artifacts_travel_with_the_package(run, package, tmp_path):
+    folder = artifacts(tmp_path / "made", read_manifest(package))
+    manifest = pack(run, tmp_path / "out", DETAILS, artifacts=folder)
+    assert {"artifacts/model.onnx", "artifacts/model.onnx.json"} <= set(manifest.files)
+
+
+@pytest.mark.parametrize("key", ["sha256", "weights_sha256", "labels_sha256", "input_spec"])
+def test_artifacts_of_something_else_are_refused(run, package, tmp_path, key):
+    folder = artifacts(tmp_path / "made", read_manifest(package), **{key: "0" * 64})
+    with pytest.raises(PackageError, match=f"expected {key}"):
+        pack(run, tmp_path / "out", DETAILS, artifacts=folder)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "card.md", "labels.txt", "eval.json", "tiny-digits.ckpt",
+                                  "ResNeXt/mindspore_hub_conf.py"])
+def test_verify_finds_any_missing_or_changed_file(package, name):
+    data = (package / name).read_bytes()
+    (package / name).unlink()
+    with pytest.raises(PackageError):
+        verify(package)
+    (package / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    with pytest.raises((PackageError, IntegrityError)):
+        verify(package)
+    (package / name).write_bytes(data[:-1])
+    with pytest.raises((PackageError, IntegrityError)):
+        verify(package)
+    (package / name).write_bytes(data)
+    verify(package)
+
+
+def test_verify_finds_a_file_that_nobody_listed(package):
+    (package / "ResNeXt/sitecustomize.py").write_text("print('hello')")
+    with pytest.raises(PackageError, match="sitecustomize"):
+        verify(package)
+
+
+def forge(package, **changes):
+    """Change files of a package and make the manifest fit them, as a forger would."""
+    manifest = json.loads((package / "manifest.json").read_bytes())
+    for name, data in changes.pop("files", {}).items():
+        (package / name).write_bytes(data)
+        manifest["files"][name] = {"size": len(data), "sha256": sha256_file(package / name)}
+    write_json(package / "manifest.json", manifest | changes)
+
+
+def test_verify_finds_a_card_that_claims_another_accuracy(package):
+    card = (package / "card.md").read_bytes().replace(b"accuracy: 98.0", b"accuracy: 99.9")
+    forge(package, files={"card.md": card})
+    with pytest.raises(PackageError, match="card.md: accuracy"):
+        verify(package)
+
+
+def test_verify_finds_an_accuracy_without_evidence(package):
+    (package / "eval.json").unlink()
+    manifest = json.loads((package / "manifest.json").read_bytes())
+    del manifest["files"]["eval.json"]
+    write_json(package / "manifest.json", manifest | {"evidence": None})
+    with pytest.raises(PackageError, match="card.md: accuracy"):
+        verify(package)
+
+
+def test_verify_finds_other_weights_under_the_evidence(package, tmp_path):
+    other = models.create("resnext50", num_classes=10, **ARGUMENTS)
+    models.save_checkpoint(other, tmp_path / "other.ckpt")
+    forge(package, files={"tiny-digits.ckpt": (tmp_path / "other.ckpt").read_bytes()})
+    with pytest.raises(PackageError, match="weights_sha256"):
+        verify(package)
+    forge(package, weights_sha256=models.weights_digest(tmp_path / "other.ckpt"))
+    with pytest.raises(PackageError, match="weights_sha256.*eval.json"):
+        verify(package)
+
+
+def test_verify_needs_neither_mindspore_nor_network(package, python):
+    code, out, err = python("""
+import socket, sys
+def refuse(*a, **k): raise AssertionError("network")
+socket.socket.connect = refuse
+from glorext.runtime import cli
+status = cli.main(["verify", sys.argv[1]])
+assert "mindspore" not in sys.modules, "mindspore was imported"
+sys.exit(status)""", package)
+    assert code == 0, err
+    assert "top-1 98.00 %" in out
+
+
+@pytest.mark.parametrize("argv, code, words", [
+    (["verify"], 2, "package"),
+    (["verify", "/nowhere"], 1, "PackageError"),
+    (["pack", "/nowhere", "--name", "x", "--version", "1.0.0", "--out", "/nowhere/x"], 1, "recipe.yaml"),
+    (["pack", "/nowhere", "--name", "../x", "--version", "1.0.0", "--out", "/nowhere/x"], 2, "package name"),
+    (["publish", "/nowhere", "--to", "/nowhere/registry"], 1, "PackageError"),
+    (["list", "--registry", "/nowhere"], 1, "RegistryError"),
+    (["list", "--registry", "ftp://nowhere"], 2, "http"),
+])
+def test_exit_status_and_named_errors(argv, code, words, capsys):
+    try:
+        found = cli.main(argv)
+    except SystemExit as stop:
+        found = stop.code
+    assert found == code
+    assert words in capsys.readouterr().err
+
+
+def test_three_commands_from_run_to_registry(run, tmp_path, capsys):
+    out, registry = str(tmp_path / "pkg"), str(tmp_path / "registry")
+    assert cli.main(["pack", str(run), "--name", "tiny-digits", "--version", "1.0.0", "--out", out]) == 0
+    assert cli.main(["verify", out, "--json"]) == 0
+    assert cli.main(["publish", out, "--to", registry]) == 0
+    capsys.readouterr()
+    assert cli.main(["list", "--registry", registry, "--json"]) == 0
+    row, = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["version"], row["top1"], row["count"], row["evidence"]) == (
+        "tiny-digits", "1.0.0", 0.98, 100, "measured")
