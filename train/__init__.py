@@ -1,1 +1,3 @@
-"""Placeholder."""
+"""How the networks are trained: recipes, data, schedules, the loop, evaluation. Importing this does not import MindSpore."""
+from .recipe import Recipe, load_recipe, recipe_names
+from .schedules import learning_rates

@@ -11,8 +11,8 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, GlorextError, UsageError
 from glorext.runtime.files import read_json, sha256_bytes, sha256_file, write_json
 
-from .data import Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures, \
-    read_labels
+from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures,
+                   read_labels)
 from .recipe import Recipe, load_recipe
 from .results import Results, best_classes, latencies, write_results
 
@@ -168,7 +168,7 @@ def versions() -> dict:
     return {"python": platform.python_version()} | {name: version(name) for name in ("glorext", "mindspore", "numpy")}
 
 
-def with_bar(answers, pictures, batch_size: int, quiet: bool = False):
+def with_bar(answers, pictures, quiet: bool = False):
     """`answers` with a progress bar in pictures."""
     from tqdm import tqdm
     with tqdm(total=len(pictures), desc="evaluate", unit="picture", disable=quiet, leave=False) as bar:

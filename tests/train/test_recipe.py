@@ -1,0 +1,116 @@
+"""Recipes: published spellings, overrides, and errors that name the key and the file."""
+import pytest
+import yaml
+
+from glorext.runtime.errors import RecipeError
+from glorext.train import load_recipe, recipe_names
+from glorext.train.command import parse
+from glorext.train.recipe import make_recipe
+
+RESNEXT_PUBLISHED = {
+    "image_size": "224,224", "num_classes": 1000, "per_batch_size": 128, "lr": 0.05, "lr_scheduler": "cosine_annealing",
+    "lr_epochs": "30,60,90,120", "lr_gamma": 0.1, "eta_min": 0, "T_max": 150, "max_epoch": 150, "backbone": "resnext50",
+    "warmup_epochs": 1, "weight_decay": 0.0001, "momentum": 0.9, "is_dynamic_loss_scale": 0, "loss_scale": 1024,
+    "label_smooth": 1, "label_smooth_factor": 0.1, "ckpt_interval": 2000, "ckpt_path": "outputs/",
+    "is_save_on_master": 1, "rank": 0, "group_size": 1}
+GLORE_PUBLISHED = {
+    "class_num": 1000, "batch_size": 128, "loss_scale": 1024, "momentum": 0.9, "weight_decay": 1e-4, "epoch_size": 120,
+    "pretrained": False, "pretrain_epoch_size": 0, "save_checkpoint": True, "save_checkpoint_epochs": 5,
+    "keep_checkpoint_max": 10, "save_checkpoint_path": "./", "warmup_epochs": 0, "lr_decay_mode": "Linear",
+    "use_label_smooth": True, "label_smooth_factor": 0.05, "weight_init": "xavier_uniform", "use_autoaugment": True,
+    "lr_init": 0, "lr_max": 0.8, "lr_end": 0.0}
+
+
+def differing(one, other, but=()):
+    return {key for key in vars(one) if getattr(one, key) != getattr(other, key)} - set(but)
+
+
+def test_published_resnext_configuration_is_its_recipe():
+    published = make_recipe(RESNEXT_PUBLISHED)
+    assert differing(published, load_recipe("resnext50_imagenet"), but=("ckpt_path", "amp_level")) == set()
+    assert published.lr_epochs == [30, 60, 90, 120] and published.input == {"size": 224}
+
+
+def test_published_glore_configuration_is_its_recipe():
+    published = make_recipe(GLORE_PUBLISHED | {"network": "glore_res50"})
+    assert differing(published, load_recipe("glore_res50_imagenet"), but=("ckpt_path", "amp_level")) == set()
+    assert (published.lr, published.lr_scheduler, published.augmentation) == (0.8, "linear", "autoaugment")
+
+
+@pytest.mark.parametrize("name", ["resnext50_imagenet", "resnext50_imagenet_zoo", "glore_res50_imagenet",
+                                  "glore_res50_imagenet_zoo", "glore_res101_imagenet", "glore_res200_imagenet",
+                                  "finetune", "digits"])
+def test_every_recipe_loads_and_its_network_exists(name):
+    assert name in recipe_names()
+    assert load_recipe(name).input_spec().size == (32 if name == "digits" else 224)
+
+
+def test_zoo_recipes_differ_from_the_readmes_as_published():
+    assert load_recipe("resnext50_imagenet_zoo").lr == 0.4
+    zoo = load_recipe("glore_res50_imagenet_zoo")
+    assert (zoo.lr, zoo.lr_scheduler, zoo.warmup_epochs, zoo.label_smooth_factor) == (0.6, "poly", 5, 0.1)
+    assert [zoo.amp_for(device) for device in ("CPU", "GPU", "Ascend")] == ["O0", "O2", "O0"]
+    assert load_recipe("resnext50_imagenet_zoo").amp_for("Ascend") == "O3"
+
+
+def test_saved_recipe_reads_back_equal(tmp_path, recipe):
+    before = recipe(lr_epochs=[3, 5], num_classes=2)
+    before.save(tmp_path / "r.yaml")
+    assert load_recipe(tmp_path / "r.yaml") == before
+
+
+def test_input_changes_add_up():
+    assert load_recipe("digits", input={"mean": [0, 0, 0]}).input["size"] == 32
+
+
+@pytest.mark.parametrize("changes, named", [
+    ({"epoch": 3}, "'epoch' (did you mean epochs?)"), ({"epochs": "many"}, "epochs"), ({"seed": 1.5}, "seed"),
+    ({"lr": -1}, "lr between"), ({"momentum": float("nan")}, "momentum"), ({"T_max": 0}, "T_max"),
+    ({"warmup_epochs": 999}, "warmup_epochs"), ({"amp_level": {"CPU": "O9"}}, "amp_level"),
+    ({"lr_max": 1, "lr": 2}, "again as lr"), ({"image_size": "224,200"}, "image_size"),
+    ({"is_save_on_master": 0}, "is_save_on_master"), ({"lr_scheduler": "square"}, "lr_scheduler"),
+    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "a"), ({"pretrained": True}, "pretrained"),
+    ({"new_head": True}, "new_head"), ({"group_size": 2, "rank": 2}, "rank")])
+def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, named):
+    with pytest.raises(RecipeError) as failure:
+        load_recipe("digits", **changes)
+    assert named in str(failure.value)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(changes))
+    with pytest.raises(RecipeError) as failure:
+        load_recipe(path)
+    assert named in str(failure.value) and "mine.yaml" in str(failure.value)
+
+
+@pytest.mark.parametrize("text, named", [("- 1", "list"), ("a: [", "YAML"), ("lr: 1\nlr: 2", "lr twice"), ("", "NoneType")])
+def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="odd.yaml") as failure:
+        load_recipe(path)
+    assert named in str(failure.value)
+
+
+def test_impossible_input_is_an_error_of_the_recipe():
+    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"), ({"input": {"size": 999}}, "size")):
+        with pytest.raises(RecipeError, match=named):
+            load_recipe("resnext50_imagenet", **changes).input_spec()
+
+
+def test_flags_override_the_recipe_under_published_names():
+    run, recipe = parse(["--recipe", "digits", "--data_dir", "D", "--platform", "CPU", "--max_epoch", "7",
+                         "--label_smooth", "0", "--network_args.layers", "[1,1,1,1]", "--is_distributed", "0",
+                         "--lr_decay_mode=Linear", "--image_size", "64", "--use_autoaugment", "1", "--from", "x.ckpt"])
+    assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
+    assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 32)
+    assert recipe.network_args == {"layers": [1, 1, 1, 1]}
+    assert recipe.input["size"] == 64 and recipe.input["mean"] == [0.5, 0.5, 0.5]
+    assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", "x.ckpt", True)
+
+
+@pytest.mark.parametrize("argv, named", [(["--epochs", "x"], "epochs"), (["--nope", "1"], "nope"), ([], "data_dir"),
+                                         (["--recipe", "nope"], "nope"), (["--lr", "-1"], "lr")])
+def test_wrong_flags_are_usage_errors(argv, named):
+    with pytest.raises(RecipeError if "nope" in argv[1:] or "--lr" in argv else Exception, match=named) as failure:
+        parse(argv + (["--data_dir", "D"] if argv else []))
+    assert failure.value.exit_status == 2

@@ -1,0 +1,97 @@
+"""`glorext train` and `python -m glorext.train`: flags to a recipe, and the run."""
+from __future__ import annotations
+
+import dataclasses
+
+from glorext.runtime.errors import UsageError
+
+from .recipe import Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
+
+EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
+
+# Flags that stand for other keys of the recipe than their own name.
+SHORT = {"--from": "checkpoint or published name to start from with a new classifier for the folder's classes",
+         "--image_size": "published spelling of --input.size", "--use_autoaugment": "published: 1 or 0"}
+
+
+def make_parser():
+    """All flags: the run's own and one per key of a recipe, with the published spellings."""
+    from jsonargparse import ArgumentParser
+    from typing import Literal, Optional
+    parser = ArgumentParser(prog="glorext train", exit_on_error=False, epilog=f"example: {EXAMPLE}",
+                            description="Train a network from a recipe; every key of the recipe is a flag.")
+    parser.add_argument("--recipe", type=str, default="resnext50_imagenet",
+                        help=f"YAML file, or one of {', '.join(recipe_names())}")
+    parser.add_argument("--data_dir", type=str, required=True, help="training pictures, FOLDER/<class>/<file>")
+    parser.add_argument("--val_dir", type=Optional[str], help="validation pictures, evaluated after every epoch")
+    parser.add_argument("--labels", type=Optional[str], help="file with one class name per line, in index order")
+    parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
+    parser.add_argument("--device_id", type=Optional[int], help="which card")
+    parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
+    parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
+    parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
+    add_recipe_flags(parser)
+    for name, text in SHORT.items():
+        parser.add_argument(name, type=Optional[str], help=text)
+    return parser
+
+
+def parse(argv: list[str]) -> tuple[dict, Recipe]:
+    """The run's own flags, and the recipe with the flags' changes.
+
+    Raises:
+        RecipeError, UsageError: wrong flags; jsonargparse's message names them.
+    """
+    from jsonargparse import ArgumentError
+    parser = make_parser()
+    try:
+        chosen = _flag(argv, "--recipe")
+        base = load_recipe(chosen) if chosen else load_recipe()
+        keys = {item.name for item in dataclasses.fields(Recipe)}
+        parser.set_defaults(**dataclasses.asdict(base))
+        given = parser.parse_args(argv).as_dict()
+    except ArgumentError as error:
+        raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
+    values = {key: given.pop(key) for key in keys}
+    if given["from"]:
+        values |= {"pretrained": given["from"], "new_head": True}
+    published = {key: given[key] for key in ("image_size", "use_autoaugment") if given[key]}
+    if published.get("use_autoaugment") in ("0", "false", "False"):
+        published["use_autoaugment"] = False
+    changed = under_one_name(published, "the flags")
+    values["input"] = {**values["input"], **changed.pop("input", {})}
+    return given, Recipe(**(values | changed))
+
+
+def _flag(argv, name):
+    for i, word in enumerate(argv):
+        if word == name and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith(f"{name}="):
+            return word[len(name) + 1:]
+    return None
+
+
+def main(argv: list[str]) -> int:
+    """Train as the flags say."""
+    run, recipe = parse(argv)
+    from .loop import Interrupted, train
+    from .distributed import launched
+    if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():
+        raise UsageError(expected="msrun to have started this process" if run["is_distributed"] else "one process",
+                         found="one process" if run["is_distributed"] else "msrun", where="--is_distributed",
+                         do="See train/scripts.")
+    try:
+        outcome = train(recipe, run["data_dir"], run["val_dir"], labels=run["labels"], device=run["device_target"],
+                        device_id=run["device_id"], resume=run["resume"], quiet=run["json"])
+    except Interrupted as stop:
+        print(stop)
+        return stop.status
+    if run["json"]:
+        from glorext.runtime import json_bytes
+        print(json_bytes({"folder": str(outcome.folder), "top1": outcome.top1, "epoch": outcome.epoch}).decode(), end="")
+    elif outcome.top1 >= 0:
+        print(f"best top-1 {outcome.top1:.2%} after epoch {outcome.epoch}: {outcome.folder / 'best.ckpt'}")
+    else:
+        print(f"not evaluated; the last weights: {outcome.folder / 'best.ckpt'}")
+    return 0

@@ -1,0 +1,195 @@
+"""Pictures to batches on MindSpore's C++ pipeline, compiled from an InputSpec and a recipe."""
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import DataError, RecipeError
+from glorext.runtime.files import sha256_bytes
+
+PICTURES = (".jpg", ".jpeg", ".png")
+CULPRIT = re.compile(r"corresponding data file is: (.+?\.(?:jpe?g|png))\. (.*?)(?: Dump the abnormal|\n|$)", re.I)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A tree of pictures, FOLDER/<class>/<file>, in the order of the bytes of its paths.
+
+    Attributes:
+        folder: root of the tree.
+        labels: class names; a class's index is its place here, whichever folders exist.
+        paths: "<class>/<file>" of every picture.
+        targets: int32 class index of every picture.
+    """
+
+    folder: Path
+    labels: tuple[str, ...]
+    paths: tuple[str, ...]
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def digest(self) -> str:
+        """SHA-256 over the relative paths: equal for equal trees of names."""
+        return sha256_bytes("".join(f"{path}\n" for path in self.paths).encode("utf-8", "surrogateescape"))
+
+    def source(self, indices):
+        """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
+        import mindspore.dataset as ds
+        return ds.ImageFolderDataset(
+            str(self.folder), sampler=ds.SubsetSampler([int(i) for i in indices]),
+            extensions=sorted({os.path.splitext(path)[1] for path in self.paths}),
+            class_indexing={label: i for i, label in enumerate(self.labels)})
+
+
+def class_folders(folder) -> list[str]:
+    """Names of the class folders of a tree of pictures, sorted by their bytes.
+
+    Raises:
+        DataError: no such folder, or none with classes.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(expected="a folder with one folder of pictures per class", found="no such folder", where=folder,
+                        do="Check the path.")
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    if not names:
+        raise DataError(expected="one folder of pictures per class", found="no folder", where=folder,
+                        do="Move the pictures into FOLDER/<class>/.")
+    return sorted(names, key=os.fsencode)
+
+
+def read_labels(path) -> tuple[str, ...]:
+    """Class names from a text file, one a line; a name's index is its line.
+
+    Raises:
+        DataError: no such file, fewer than two names, an empty or repeated one.
+    """
+    try:
+        names = tuple(Path(path).read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(expected="a text file with one class per line", found=str(error), where=path) from error
+    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
+        raise DataError(expected="two or more different names, one per line", found=f"{len(names)} lines, "
+                        f"{len(set(names) - {''})} different names", where=path)
+    return names
+
+
+def list_pictures(folder, labels=None) -> Pictures:
+    """Look through FOLDER/<class>/<file>; hidden files are left out.
+
+    Args:
+        folder: root of the tree.
+        labels: the class names in the order of their indices; the sorted folder names when None. A class without a
+            folder is fine.
+
+    Raises:
+        DataError: a missing folder, a class that is not in `labels`, an empty class folder, a file that is no JPEG or
+            PNG by its name; the message names the path.
+    """
+    folder = Path(folder)
+    classes = class_folders(folder)
+    labels = tuple(labels or classes)
+    if len(labels) < 2:
+        raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)
+    index = {label: i for i, label in enumerate(labels)}
+    paths, targets = [], []
+    for name in classes:
+        if name not in index:
+            raise DataError(expected=f"only the {len(labels)} classes of the label list", found=f"the folder {name!r}",
+                            where=folder, do="Remove the folder or use the label list that belongs to these pictures.")
+        files = sorted((entry.name for entry in os.scandir(folder / name) if not entry.name.startswith(".")),
+                       key=os.fsencode)
+        if not files:
+            raise DataError(expected="pictures", found="an empty class folder", where=folder / name,
+                            do="Remove the folder or put its pictures into it.")
+        for file in files:
+            if not file.lower().endswith(PICTURES):
+                raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="another kind of file",
+                                where=folder / name / file, do="Move it elsewhere.")
+        paths += [f"{name}/{file}" for file in files]
+        targets += [index[name]] * len(files)
+    return Pictures(folder, labels, tuple(paths), np.asarray(targets, np.int32))
+
+
+@contextlib.contextmanager
+def culprit_named():
+    """Turn the pipeline's RuntimeError about a picture into a DataError with the picture's path."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = CULPRIT.search(str(error))
+        if not found:
+            raise
+        raise DataError(expected="a whole JPEG or PNG picture", found=found[2].strip().rstrip("."), where=found[1],
+                        do="Replace or remove the file, or train with --skip_corrupt true.") from error
+
+
+def evaluation_steps(spec) -> list:
+    """The InputSpec as operations of MindSpore's pipeline: encoded bytes to a float32 CHW tensor."""
+    from mindspore.dataset import vision
+    size = (spec.resize, spec.resize) if spec.resize_rule == "squash" else spec.resize
+    return [vision.Decode(), vision.Resize(size, vision.Inter.BILINEAR), vision.CenterCrop(spec.size), *_finish(spec)]
+
+
+def _finish(spec) -> list:
+    from mindspore.dataset import vision
+    return [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
+
+
+def training_steps(spec, augmentation: str) -> list:
+    """The training pipeline of a recipe's `augmentation`: encoded bytes to a float32 CHW tensor.
+
+    "color_jitter" is the published ResNeXt50's, "autoaugment" the published GloRe-ResNet50's, "crop_flip" what both
+    share, "none" the evaluation pipeline.
+    """
+    from mindspore.dataset import vision
+    if augmentation == "none":
+        return evaluation_steps(spec)
+    crop = vision.RandomCropDecodeResize(spec.size, (0.08, 1.0), (3 / 4, 4 / 3), vision.Inter.BILINEAR)
+    flip = vision.RandomHorizontalFlip(0.5)
+    if augmentation == "autoaugment":
+        from .autoaugment import imagenet_policy
+        return [crop, imagenet_policy(), flip, *_finish(spec)]
+    jitter = [vision.RandomColorAdjust(0.4, 0.4, 0.4)] if augmentation == "color_jitter" else []
+    return [crop, flip, *jitter, *_finish(spec)]
+
+
+def default_workers(group_size: int = 1) -> int:
+    """Threads per pipeline stage where the recipe names none: the cores of one device's share, at most 8."""
+    return max(1, min(8, (os.cpu_count() or 1) // group_size))
+
+
+def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0):
+    """`source` through `steps` in full batches: an iterator over (images float32 NCHW, targets int32) Tensors.
+
+    The same source, steps, workers and seed give the same bits.
+    """
+    import mindspore as ms
+    import mindspore.dataset as ds
+    from mindspore.dataset import transforms
+    if workers > (os.cpu_count() or 1):
+        raise RecipeError(expected=f"at most {os.cpu_count()} workers, the cores of this machine", found=workers,
+                          where="key workers")
+    ds.config.set_seed(seed)
+    source = source.map(steps, "image", num_parallel_workers=workers)
+    source = source.map([transforms.TypeCast(ms.int32)], "label", num_parallel_workers=1)
+    return source.batch(batch_size, drop_remainder=True)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` pictures in `epoch`: a permutation that depends on nothing else, so a run can resume."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def shard(order: np.ndarray, batch_size: int, rank: int, group_size: int) -> np.ndarray:
+    """Rank's part of an epoch's order: with full batches, step k of all ranks together is what one device with
+    `group_size` times the batch would see. The remainder of the last batch is left out."""
+    whole = len(order) // (batch_size * group_size) * batch_size * group_size
+    return order[:whole][rank::group_size]

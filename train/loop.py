@@ -1,0 +1,289 @@
+"""The training loop: reads top to bottom; everything it uses has a file of its own."""
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError, DataError, RecipeError
+from glorext.runtime.log import get_logger
+
+from .data import batches, culprit_named, default_workers, epoch_order, list_pictures, read_labels, shard, training_steps
+from .distributed import Group, join_group
+from .evaluate import evaluation, forward_of, predictions, score, with_bar
+from .recipe import Recipe, load_recipe
+from .run_folder import Position, RunFolder
+from .schedules import learning_rates
+from .step import TrainStep
+
+logger = get_logger("train")
+HOPELESS = 50  # overflows in a row: halving the loss scale that often has not helped
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C was answered: the run's state is saved. `status` is what the process should exit with."""
+
+    def __init__(self, status: int, checkpoint):
+        super().__init__(f"stopped; the state is in {checkpoint}; go on with --resume auto")
+        self.status = status
+
+
+@dataclass
+class Outcome:
+    """How a run ended: the best top-1 and its epoch, and where the run is."""
+
+    folder: Path
+    top1: float
+    epoch: int
+
+
+def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = "auto", device_id: int | None = None,
+          resume: str | None = None, quiet: bool = False) -> Outcome:
+    """Train as `recipe` says, into the folder `recipe.ckpt_path`.
+
+    Args:
+        data_dir: training pictures, FOLDER/<class>/<file>.
+        val_dir: validation pictures; without them nothing is evaluated and the last weights count as the best.
+        labels: file with the class names in the order of their indices; by default the training folder's, sorted.
+        device: "auto", "CPU", "GPU" or "Ascend".
+        resume: "auto" to go on from the newest whole checkpoint of the folder, or the path of a checkpoint.
+        quiet: no progress bar and no lines on stdout.
+
+    Raises:
+        DataError, RecipeError, CheckpointError, DeviceError: named causes; see the message.
+        Interrupted: after SIGTERM or Ctrl-C, with the state saved.
+    """
+    pictures = list_pictures(data_dir, read_labels(labels) if labels else None)
+    held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
+    folder = RunFolder(recipe.ckpt_path, resume is not None)
+    recipe.input_spec()
+    from glorext.runtime import set_device
+    device = set_device(device, device_id)
+    group = join_group()
+    run = _Run(settled(recipe, len(pictures.labels), group), pictures, held_out, folder, device, group, quiet)
+    run.prepare(resume)
+    return run.go()
+
+
+def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
+    """The effective recipe: what was left open is filled in, so that the run can be repeated from its file."""
+    if recipe.num_classes not in (None, labels):
+        raise RecipeError(expected=f"{labels}, the number of class folders or labels", found=recipe.num_classes,
+                          where="key num_classes")
+    if recipe.group_size not in (1, group.size):
+        raise RecipeError(expected=f"{group.size}, the processes that were launched", found=recipe.group_size,
+                          where="key group_size", do="Start the run with msrun, see the scripts.")
+    return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size,
+                               workers=recipe.workers or default_workers(group.size))
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(self, recipe, pictures, held_out, folder, device, group, quiet):
+        self.recipe, self.pictures, self.held_out, self.folder = recipe, pictures, held_out, folder
+        self.device, self.group, self.quiet = device, group, quiet or not group.is_writer
+        self.level, self.spec = recipe.amp_for(device), recipe.input_spec()
+        self.steps = len(pictures) // (recipe.batch_size * group.size)
+        if not self.steps:
+            raise DataError(expected=f"at least one batch of {recipe.batch_size} x {group.size} devices",
+                            found=f"{len(pictures)} pictures", where=pictures.folder, do="Choose a smaller batch_size.")
+        self.rates = learning_rates(recipe, self.steps)
+        self.position = Position(epoch=recipe.pretrain_epoch_size)
+        self.stop_signal = None
+        self.in_a_row = 0  # overflows, one after the other
+
+    def prepare(self, resume: str | None) -> None:
+        """Make the network and bring it to where the run starts or goes on."""
+        import mindspore as ms
+        from .start import fresh_network
+        found = self.folder.newest(resume) if resume else None
+        if found:
+            self._require_same_recipe()
+        ms.set_seed(self.recipe.seed)
+        self.net = fresh_network(self.recipe)
+        self.weights = {p.name: p for p in self.net.get_parameters()}
+        self.model = ms.amp.auto_mixed_precision(self.net, self.level)
+        self._build_steps()
+        if found:
+            self._restore(*found)
+        if self.group.is_writer:
+            self.folder.start(self.recipe, self.pictures.labels)
+            self.folder.sweep()
+            self.folder.cut_metrics(self.position.epoch, self.position.step)
+
+    def _build_steps(self):
+        self.forward = forward_of(self.model, self.recipe.jit_level)
+        self.step = TrainStep(self.model, self.net.trainable_params(), self.recipe, self.rates,
+                              self.recipe.num_classes, self.level, self.group.size)
+        self.step.start_at(self.position.epoch * self.steps)
+
+    def _require_same_recipe(self):
+        before = load_recipe(self.folder.folder / "recipe.yaml")
+        for item in dataclasses.fields(Recipe):
+            if item.name in ("ckpt_path", "rank"):
+                continue
+            old, new = getattr(before, item.name), getattr(self.recipe, item.name)
+            if old != new:
+                raise RecipeError(expected=f"{item.name} {old}, as the run began", found=new,
+                                  where=self.folder.folder / "recipe.yaml", do="Resume with the same values.")
+
+    def _restore(self, path, tensors) -> None:
+        import mindspore as ms
+        wanted = self.weights | self.step.parameters()
+        for name, parameter in wanted.items():
+            if name not in tensors or tensors[name].shape != tuple(parameter.shape):
+                raise CheckpointError(expected=f"{name} {tuple(parameter.shape)}", where=path,
+                                      found=tensors[name].shape if name in tensors else "nothing")
+            parameter.set_data(ms.Tensor(tensors[name]))
+        self.position = Position.of(tensors)
+        logger.info("resumed from %s", path)
+
+    def go(self) -> Outcome:
+        """Train to the end."""
+        with _signals(self):
+            while self.position.epoch < self.recipe.epochs:
+                self._epoch()
+        return Outcome(self.folder.folder, self.position.best, self.position.best_epoch)
+
+    def _epoch(self) -> None:
+        epoch, begun = self.position.epoch, time.perf_counter()
+        first = self.position.step
+        self.model.set_train(True)
+        for loss, rate in self._steps_of(epoch, first):
+            pass
+        seconds = time.perf_counter() - begun
+        speed = (self.steps - first) * self.recipe.batch_size * self.group.size / seconds
+        self.group.average_statistics(self.net)
+        self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
+        self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {loss:.6g}")
+        self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed})
+
+    def _steps_of(self, epoch: int, first: int):
+        """Train on the rest of an epoch, from step `first`; yields loss and learning rate of each step."""
+        recipe, group = self.recipe, self.group
+        order = shard(epoch_order(len(self.pictures), recipe.seed, epoch), recipe.batch_size, group.rank, group.size)
+        # The augmentation's random numbers depend on the epoch and on how many pictures came before, so skipped
+        # batches are computed as well: that is what makes a resumed run equal to the bit.
+        seed = int(np.random.default_rng([recipe.seed, epoch, group.rank]).integers(2 ** 31))
+        source = batches(self.pictures.source(order), training_steps(self.spec, recipe.augmentation),
+                         recipe.batch_size, recipe.workers, seed)
+        if first:
+            source = source.skip(first)
+        with culprit_named(), self._bar(epoch, first) as bar:
+            last = time.perf_counter()
+            for i, (images, targets) in enumerate(source.create_tuple_iterator(num_epochs=1), first):
+                loss, finite, stops = self.step(images, targets, self.stop_signal is not None)
+                rate = float(self.rates[epoch * self.steps + i])
+                if finite:
+                    self.in_a_row = 0
+                else:
+                    batch = order[i * recipe.batch_size:(i + 1) * recipe.batch_size]
+                    self._not_finite(epoch, i, loss, rate, images, batch)
+                now = time.perf_counter()
+                speed, last = recipe.batch_size * group.size / (now - last), now
+                bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.4g}, {speed:.1f} images/s{self._skipped()}",
+                                    refresh=False)
+                bar.update()
+                self.position = dataclasses.replace(self.position, step=i + 1)
+                self._log(event="step", epoch=epoch + 1, step=i + 1, loss=loss, lr=rate, images_per_second=speed)
+                yield loss, rate
+                if (stops or (self.stop_signal and group.size == 1)) and i + 1 < self.steps:
+                    self._stop()
+                if recipe.ckpt_interval and (epoch * self.steps + i + 1) % recipe.ckpt_interval == 0 \
+                        and i + 1 < self.steps:
+                    self._save()
+
+    def _finish_epoch(self, event: dict) -> None:
+        epoch, begun = event["epoch"], time.perf_counter()
+        if self.held_out:
+            result = self._evaluate()
+            event |= {"top1": result.top1, "top5": result.top5}
+            self._say(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)")
+            better = result.top1 > self.position.best
+        else:
+            result, better = None, True
+        if better:
+            self.position.best, self.position.best_epoch = result.top1 if result else -1.0, epoch
+            if self.group.is_writer:
+                self._keep_best(result)
+        self._log(**event, seconds=time.perf_counter() - begun)
+        if self.recipe.save_checkpoint and (epoch % self.recipe.save_checkpoint_epochs == 0
+                                            or epoch == self.recipe.epochs):
+            self._save()
+        if self.stop_signal and epoch < self.recipe.epochs:
+            self._stop()
+
+    def _evaluate(self):
+        self.model.set_train(False)
+        answers = predictions(self.forward, self.held_out, self.spec, self.recipe.batch_size, self.recipe.workers,
+                              self.group.rank, self.group.size)
+        scores = score(with_bar(answers, self.held_out, self.quiet), self.held_out, self.group.sum)
+        return evaluation(scores, self.held_out, self.spec, "", self.recipe.network, self.device, self.level)
+
+    def _keep_best(self, result) -> None:
+        from glorext.models import save_checkpoint, weights_digest
+        save_checkpoint(self.weights, self.folder.folder / "best.ckpt")
+        if result:
+            result.weights_sha256 = weights_digest(self.weights)
+            result.write(self.folder.folder / "eval.json")
+
+    def _save(self) -> Path:
+        path = None
+        if self.group.is_writer:
+            path = self.folder.save(self.recipe.network, self.weights | self.step.parameters(), self.position,
+                                    self.steps, self.recipe.keep_checkpoint_max)
+        return path
+
+    def _stop(self):
+        path = self._save()
+        raise Interrupted(130 if self.stop_signal == signal.SIGINT else 143, path)
+
+    def _not_finite(self, epoch, i, loss, rate, images, batch) -> None:
+        """Count an overflow that a smaller loss scale can cure; stop the run for everything else."""
+        from .nonfinite import NonFiniteError, first_nonfinite_layer
+        self.position.overflows += 1
+        self.in_a_row += 1
+        if self.step.scaler is not None and np.isfinite(loss) and self.in_a_row < HOPELESS:
+            return
+        raise NonFiniteError(epoch + 1, i + 1, loss, rate, self.step.scale, first_nonfinite_layer(self.model, images),
+                             [self.pictures.paths[k] for k in batch])
+
+    def _skipped(self) -> str:
+        return f", {self.position.overflows} skipped" if self.position.overflows else ""
+
+    def _bar(self, epoch, first):
+        from tqdm import tqdm
+        return tqdm(total=self.steps, initial=first, desc=f"epoch {epoch + 1}/{self.recipe.epochs}", unit="step",
+                    disable=self.quiet)
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, flush=True)
+
+    def _log(self, **event) -> None:
+        if self.group.is_writer:
+            self.folder.log(**event)
+
+
+class _signals:
+    """SIGTERM and Ctrl-C end a run after the present step; only the main thread may ask for signals."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def _note(self, number, frame):
+        self.run.stop_signal = number
+
+    def __enter__(self):
+        main = threading.current_thread() is threading.main_thread()
+        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)} if main else {}
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,272 @@
+"""A recipe: everything that decides a training run, read from YAML and flags into one typed dataclass."""
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, List, Literal, Optional, Union, get_type_hints
+
+from glorext.runtime.errors import GlorextError, RecipeError
+from glorext.runtime.files import atomic_path
+
+RECIPES = Path(__file__).parent / "recipes"
+Flag = Union[bool, Literal[0, 1]]  # the published configurations write 0 and 1
+Level = Literal["O0", "O2", "O3", "auto"]
+Device = Literal["CPU", "GPU", "Ascend"]
+Schedule = Literal["cosine_annealing", "exponential", "linear", "Linear", "poly", "steps", "cosine"]
+Augmentation = Literal["color_jitter", "autoaugment", "crop_flip", "none"]
+
+
+def _key(default, text: str, *aliases: str):
+    make = {"default_factory": default} if callable(default) else {"default": default}
+    return field(metadata={"help": text, "aliases": aliases}, **make)
+
+
+@dataclass
+class Recipe:
+    """One training run. Published spellings of a key are accepted as well (see each key's aliases).
+
+    Raises:
+        RecipeError: a value that cannot be, naming its key.
+    """
+
+    network: str = _key("resnext50", "name of the network", "backbone")
+    network_args: Dict[str, Any] = _key(dict, "further arguments of the network's constructor")
+    num_classes: Optional[int] = _key(None, "number of classes; by default as many as there are labels", "class_num")
+    input: Dict[str, Any] = _key(dict, "what differs from the network's InputSpec: size, resize, mean, ...")
+    augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalisation")
+    batch_size: int = _key(128, "pictures per step and device", "per_batch_size")
+    epochs: int = _key(150, "length of the run", "max_epoch", "epoch_size")
+    lr: float = _key(0.05, "highest learning rate", "lr_max")
+    lr_scheduler: Schedule = _key("cosine_annealing", "shape of the learning rate", "lr_decay_mode")
+    lr_init: float = _key(0.0, "learning rate where the warm-up of the glore schedules starts")
+    lr_end: float = _key(0.0, "learning rate at the end of the linear schedule")
+    lr_epochs: Union[List[int], str] = _key(lambda: [30, 60, 90, 120], "epochs where `exponential` decays")
+    lr_gamma: float = _key(0.1, "factor of `exponential`")
+    eta_min: float = _key(0.0, "lowest learning rate of `cosine_annealing`")
+    T_max: Optional[int] = _key(None, "epochs of half a cosine; by default all")
+    warmup_epochs: int = _key(1, "epochs in which the learning rate rises")
+    momentum: float = _key(0.9, "of the optimizer")
+    weight_decay: float = _key(1e-4, "of weights; biases, gamma and beta have none")
+    label_smooth: Flag = _key(True, "whether labels are smoothed", "use_label_smooth")
+    label_smooth_factor: float = _key(0.1, "share of the target that goes to the other classes")
+    amp_level: Union[Level, Dict[Device, Level]] = _key(
+        dict, "mixed precision: O0, O2, O3, auto, or one per device; by default O0 on CPU, O2 on GPU and Ascend")
+    loss_scale: float = _key(1024.0, "factor of the loss under mixed precision (the first one, if dynamic)")
+    dynamic_loss_scale: Flag = _key(False, "halve the scale at overflow, double it after 2000 good steps",
+                                    "is_dynamic_loss_scale")
+    weight_init: Optional[Literal["he_normal", "he_uniform", "xavier_uniform"]] = _key(
+        None, "how fresh convolutions are filled; by default as the network says")
+    pretrained: Optional[Union[bool, str]] = _key(None, "checkpoint or published name to start from")
+    new_head: Flag = _key(False, "start `pretrained` with a fresh classifier")
+    pretrain_epoch_size: int = _key(0, "epochs of the schedule that `pretrained` has already had")
+    freeze_epochs: int = _key(0, "first epochs in which only the classifier learns")
+    save_checkpoint: Flag = _key(True, "whether checkpoints are written")
+    save_checkpoint_epochs: int = _key(1, "epochs between two checkpoints")
+    ckpt_interval: int = _key(0, "steps between two checkpoints; 0: at epoch ends only")
+    keep_checkpoint_max: int = _key(5, "how many of the newest checkpoints stay")
+    ckpt_path: str = _key("outputs", "folder of the run", "save_checkpoint_path", "out")
+    is_save_on_master: Flag = _key(True, "only rank 0 writes; nothing else is offered")
+    rank: int = _key(0, "of this process; the launcher says it")
+    group_size: int = _key(1, "number of devices; the launcher says it")
+    seed: int = _key(1, "of weights, order and augmentation")
+    workers: Optional[int] = _key(None, "threads of each stage of the input pipeline; by default the cores, at most 8")
+    jit_level: Literal["O0", "O1"] = _key("O0", "graph compiler: O1 fuses kernels")
+    data_sink: Optional[Flag] = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
+    skip_corrupt: Flag = _key(False, "leave out pictures that cannot be decoded, and report them")
+    tensorboard: Flag = _key(False, "write a TensorBoard log into the run's folder")
+
+    def __post_init__(self):
+        if isinstance(self.lr_epochs, str):
+            self.lr_epochs = [int(part) for part in self.lr_epochs.split(",")]
+        for item in dataclasses.fields(self):
+            if isinstance(getattr(self, item.name), int) and item.type in ("Flag", "Optional[Flag]"):
+                setattr(self, item.name, bool(getattr(self, item.name)))
+        self.lr_scheduler = self.lr_scheduler.lower()  # published as "Linear"
+        if self.pretrained is False:
+            self.pretrained = None
+        self._check()
+
+    def _check(self):
+        for key, low, high in LIMITS:
+            value = getattr(self, key)
+            if value is not None and not low <= value <= high:
+                raise RecipeError(expected=f"{key} between {low:g} and {high:g}", found=value, where=f"key {key}")
+        impossible = (
+            ("warmup_epochs", self.warmup_epochs > self.epochs, f"at most the {self.epochs} epochs of the run"),
+            ("pretrain_epoch_size", self.pretrain_epoch_size >= self.epochs, f"less than the {self.epochs} epochs"),
+            ("freeze_epochs", self.freeze_epochs > self.epochs, f"at most the {self.epochs} epochs of the run"),
+            ("lr_end", self.lr_end > self.lr, f"at most lr, {self.lr:g}"),
+            ("eta_min", self.eta_min > self.lr, f"at most lr, {self.lr:g}"),
+            ("lr_epochs", self.lr_epochs != sorted(set(self.lr_epochs)), "rising epochs"),
+            ("is_save_on_master", not self.is_save_on_master, "true: only rank 0 writes"),
+            ("rank", self.rank >= self.group_size, f"less than group_size, {self.group_size}"),
+            ("pretrained", self.pretrained is True, "the path of a checkpoint or a published name"),
+            ("new_head", self.new_head and not self.pretrained, "false, or `pretrained` to take the rest from"),
+        )
+        for key, wrong, expected in impossible:
+            if wrong:
+                raise RecipeError(expected=expected, found=getattr(self, key), where=f"key {key}")
+
+    @property
+    def smoothing(self) -> float:
+        """Share of the target that label smoothing takes from the label; 0 where it is off."""
+        return self.label_smooth_factor if self.label_smooth else 0.0
+
+    def input_spec(self):
+        """The InputSpec of the run: the network's own with the recipe's changes."""
+        from glorext.models import InputSpec, spec
+        try:
+            own = spec(self.network).input.to_dict()
+        except GlorextError as error:
+            raise RecipeError(found=str(error), where="key network") from error
+        try:
+            return InputSpec.from_dict({**own, **self.input})
+        except (GlorextError, ValueError, TypeError) as error:
+            raise RecipeError(found=str(error), where="key input") from error
+
+    def amp_for(self, device: str) -> str:
+        """The mixed precision level on `device`: "O0", "O2", "O3" or "auto"."""
+        if isinstance(self.amp_level, str):
+            return self.amp_level
+        return self.amp_level.get(device, "O0" if device == "CPU" else "O2")
+
+    def save(self, path) -> None:
+        """Write the recipe as YAML, atomically."""
+        import yaml
+        with atomic_path(path) as temporary:
+            temporary.write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True),
+                                 encoding="utf-8")
+
+
+MANY = 10 ** 9
+LIMITS = (  # key, lowest, highest
+    ("num_classes", 2, MANY), ("batch_size", 1, MANY), ("epochs", 1, MANY), ("lr", 0, 1e3), ("lr_init", 0, 1e3),
+    ("lr_end", 0, 1e3), ("eta_min", 0, 1e3), ("lr_gamma", 0, 1), ("T_max", 1, MANY), ("warmup_epochs", 0, MANY),
+    ("momentum", 0, 1), ("weight_decay", 0, 1), ("label_smooth_factor", 0, 0.999), ("loss_scale", 1, 2.0 ** 32),
+    ("pretrain_epoch_size", 0, MANY), ("freeze_epochs", 0, MANY), ("save_checkpoint_epochs", 1, MANY),
+    ("ckpt_interval", 0, MANY), ("keep_checkpoint_max", 1, MANY), ("rank", 0, MANY), ("group_size", 1, MANY),
+    ("seed", 0, 2 ** 31 - 1), ("workers", 1, 1024))
+
+
+def add_recipe_flags(parser) -> None:
+    """Give a jsonargparse parser one typed flag per key of Recipe, with the published spellings beside it."""
+    hints = get_type_hints(Recipe)
+    for item in dataclasses.fields(Recipe):
+        factory = item.default_factory is not dataclasses.MISSING
+        default = item.default_factory() if factory else item.default
+        parser.add_argument(f"--{item.name}", *(f"--{alias}" for alias in item.metadata["aliases"]),
+                            type=hints[item.name], default=default, metavar=item.name.upper(),
+                            help=item.metadata["help"])
+
+
+@lru_cache(maxsize=1)
+def _typed():
+    from jsonargparse import ArgumentParser
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    add_recipe_flags(parser)
+    return parser
+
+
+@lru_cache(maxsize=1)
+def _canonical() -> dict[str, str]:
+    names = {item.name: item.name for item in dataclasses.fields(Recipe)}
+    return names | {alias: item.name for item in dataclasses.fields(Recipe) for alias in item.metadata["aliases"]}
+
+
+def under_one_name(values: dict, where) -> dict:
+    """`values` with published spellings replaced by the keys of Recipe.
+
+    Raises:
+        RecipeError: an unknown key, or one key under two spellings.
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in ("image_size", "image_height"):  # the published form is '224,224'
+            sides = {str(side).strip() for side in str(value).split(",")}
+            if len(sides) != 1 or not sides.copy().pop().isdigit():
+                raise RecipeError(expected="one number of pixels", found=value, where=f"key {key} of {where}")
+            found["input"] = {**found.get("input", {}), "size": int(sides.pop())}
+            continue
+        if key == "use_autoaugment":
+            key, value = "augmentation", "autoaugment" if value else "crop_flip"
+        name = _canonical().get(key)
+        if name is None:
+            raise RecipeError(expected="a key of a recipe", found=f"{key!r}{_close(key)}", where=where)
+        if name == "input" and isinstance(value, dict):
+            value = {**found.pop("input", {}), **value}
+        if name in found:
+            raise RecipeError(expected=f"{name} once", found=f"it again as {key}", where=where)
+        found[name] = value
+    return found
+
+
+def _close(key) -> str:
+    import difflib
+    close = difflib.get_close_matches(str(key), _canonical(), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def make_recipe(values: dict, where="the arguments") -> Recipe:
+    """A Recipe from plain values, published spellings allowed; `where` names their source in errors."""
+    values = under_one_name(values, where)
+    from jsonargparse import ArgumentError
+    try:
+        typed = _typed().parse_object(values)
+    except ArgumentError as error:
+        raise RecipeError(" ".join(str(error).split()), where=where) from error
+    # Only the given keys are taken from the parser: it would share its mutable defaults between recipes.
+    try:
+        return Recipe(**{key: typed.as_dict()[key] for key in values})
+    except RecipeError as error:
+        raise RecipeError(expected=error.expected, found=error.found, where=f"{error.where} of {where}") from None
+    except ValueError as error:
+        raise RecipeError(str(error), where=where) from error
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with glorext."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
+    """Read a recipe and override some of its keys.
+
+    Args:
+        name_or_path: one of `recipe_names()`, or the path of a YAML file.
+        overrides: keys of Recipe, published spellings allowed.
+
+    Raises:
+        RecipeError: no such recipe, an unknown key, a wrong type or an impossible value; names the key and the file.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RECIPES / f"{name_or_path}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(expected=f"one of {', '.join(recipe_names())}, or a YAML file", found=str(name_or_path),
+                          do="Check the name or the path.") from error
+    values = _mapping(text, path)
+    base = under_one_name(values, path)
+    changed = under_one_name(overrides, "the arguments")
+    if "input" in changed and isinstance(changed["input"], dict):
+        changed["input"] = {**base.get("input", {}), **changed["input"]}
+    return make_recipe({**base, **changed}, path if not overrides else f"{path} and the arguments")
+
+
+def _mapping(text: str, path) -> dict:
+    import yaml
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(expected="YAML", found=" ".join(str(error).split()), where=path) from error
+    if not isinstance(values, dict):
+        raise RecipeError(expected="keys and values", found=type(values).__name__, where=path)
+    keys = [key.value for key, _ in node.value]
+    if len(keys) != len(set(keys)):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RecipeError(expected="every key once", found=f"{twice} twice", where=path)
+    return values

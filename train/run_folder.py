@@ -1,0 +1,137 @@
+"""The folder of a run: recipe, labels, metrics, checkpoints to resume from, the best weights and their evaluation."""
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError, UsageError
+from glorext.runtime.files import atomic_path
+from glorext.runtime.log import get_logger
+
+logger = get_logger("train")
+CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
+# Names under "optimizer." are training state to every reader of checkpoints.
+POSITION, BEST = "optimizer.position", "optimizer.best"
+
+
+@dataclass
+class Position:
+    """Where a run stands: `step` steps of `epoch` (both from 0) are done, `overflows` steps were skipped so far, and
+    the best top-1 (-1: none yet) was measured after `best_epoch` epochs."""
+
+    epoch: int = 0
+    step: int = 0
+    overflows: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As entries of a checkpoint."""
+        return {POSITION: np.array([self.epoch, self.step, self.overflows, self.best_epoch], np.int64),
+                BEST: np.array([self.best], np.float64)}
+
+    @classmethod
+    def of(cls, tensors: dict) -> "Position":
+        """From the entries of a checkpoint."""
+        epoch, step, overflows, best_epoch = (int(value) for value in tensors[POSITION])
+        return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch)
+
+
+class RunFolder:
+    """Reads and writes one run's folder. Every file but metrics.jsonl appears whole or not at all.
+
+    Args:
+        folder: may exist only to resume, or if it holds no run.
+        resume: whether to go on with what is there.
+    """
+
+    def __init__(self, folder, resume: bool = False):
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(expected="a folder for the run", found="a file", where=self.folder)
+        if (self.folder / "recipe.yaml").exists() and not resume:
+            raise UsageError(expected="a folder without a run", found="the run of an earlier command",
+                             where=self.folder, do="Choose another --out, or go on with --resume auto.")
+        self.metrics = self.folder / "metrics.jsonl"
+
+    def start(self, recipe, labels) -> None:
+        """Write the effective recipe and the label list."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.folder / "labels.txt") as temporary:
+            temporary.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        recipe.save(self.folder / "recipe.yaml")
+
+    def log(self, **event) -> None:
+        """Append one line to metrics.jsonl."""
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(event, allow_nan=False) + "\n")
+
+    def cut_metrics(self, epoch: int, step: int) -> None:
+        """Drop what was logged after `step` steps of `epoch` (both from 0), and a half-written last line."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                break
+            place = event["epoch"] - 1, event.get("step", 0) if event["event"] == "step" else 0
+            if place[0] < epoch or (place[0] == epoch and event["event"] == "step" and place[1] <= step):
+                kept.append(line + "\n")
+        with atomic_path(self.metrics) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints to resume from, newest first."""
+        found = [(tuple(map(int, match.groups()[1:])), path) for path in self.folder.glob("*.ckpt")
+                 if (match := CHECKPOINT.fullmatch(path.name))]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def save(self, network: str, tensors: dict, position: Position, steps_per_epoch: int, keep: int) -> Path:
+        """Write a checkpoint named like MindSpore's own, NETWORK-EPOCH_STEP.ckpt, and drop the oldest beyond `keep`."""
+        from glorext.models import save_checkpoint
+        # The name tells the steps done in the epoch it stands in; after a whole epoch that is all of them.
+        epoch, step = (position.epoch + 1, position.step) if position.step else (position.epoch, steps_per_epoch)
+        path = self.folder / f"{network}-{epoch}_{step}.ckpt"
+        save_checkpoint(tensors | position.arrays(), path)
+        for old in self.checkpoints()[keep:]:
+            old.unlink()
+        return path
+
+    def newest(self, which: str = "auto") -> tuple[Path, dict] | None:
+        """The newest whole checkpoint and its tensors; None without any.
+
+        Args:
+            which: "auto", or the path of one checkpoint.
+
+        Raises:
+            CheckpointError: there are checkpoints but none is whole, or the named one is not.
+        """
+        from glorext.models.formats import read_tensors
+        candidates = self.checkpoints() if which == "auto" else [Path(which)]
+        for path in candidates:
+            try:
+                tensors = read_tensors(path)
+                if POSITION not in tensors or BEST not in tensors:
+                    raise CheckpointError(expected="the state of a training run", found="weights only", where=path)
+                return path, tensors
+            except CheckpointError as error:
+                if which != "auto":
+                    raise
+                logger.warning("passed over: %s", error)
+        if candidates:
+            raise CheckpointError(expected="a whole checkpoint", found=f"{len(candidates)} damaged ones",
+                                  where=self.folder, do="Start again in another folder.")
+        return None
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in self.folder.glob(".*.part*"):
+            if path.is_file():
+                os.unlink(path)

@@ -1,0 +1,113 @@
+"""Learning rates of a whole run, one per step, as both networks published them; and `glorext lr`."""
+from __future__ import annotations
+
+import numpy as np
+
+from glorext.runtime.errors import UsageError
+from glorext.runtime.files import atomic_path
+
+from .recipe import Recipe, load_recipe
+
+
+def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of every step of `recipe`.
+
+    Args:
+        recipe: names the schedule (`lr_scheduler`) and its numbers.
+        steps_per_epoch: steps of one epoch on one device.
+
+    Returns:
+        float32 array, one entry per step, `recipe.epochs * steps_per_epoch` long.
+
+    `cosine_annealing` and `exponential` are those of the published ResNeXt50 (constant within an epoch after the
+    warm-up); `linear`, `poly`, `steps` and `cosine` those of the published GloRe-ResNet50.
+    """
+    if steps_per_epoch < 1:
+        raise UsageError(expected="at least one step per epoch", found=steps_per_epoch, where="steps_per_epoch")
+    total, warmup = recipe.epochs * steps_per_epoch, recipe.warmup_epochs * steps_per_epoch
+    step = np.arange(total, dtype=np.float64)
+    rates = SHAPES[recipe.lr_scheduler](recipe, step, steps_per_epoch, warmup, total)
+    return rates.astype(np.float32)
+
+
+def _rise(recipe, step, warmup, rates, first: int, start: float):
+    """Replace the first `warmup` steps by a line from `start`; `first` is what is added to the step number."""
+    if warmup:
+        rising = step < warmup
+        rates[rising] = start + (recipe.lr - start) * (step[rising] + first) / warmup
+    return rates
+
+
+def _cosine_annealing(recipe, step, steps_per_epoch, warmup, total):
+    turn = np.pi * np.floor(step / steps_per_epoch) / (recipe.T_max or recipe.epochs)
+    rates = recipe.eta_min + (recipe.lr - recipe.eta_min) * (1 + np.cos(turn)) / 2
+    return _rise(recipe, step, warmup, rates, 1, 0.0)
+
+
+def _exponential(recipe, step, steps_per_epoch, warmup, total):
+    decays = np.searchsorted(recipe.lr_epochs, np.floor(step / steps_per_epoch), side="right")
+    return _rise(recipe, step, warmup, recipe.lr * recipe.lr_gamma ** decays, 1, 0.0)
+
+
+def _share(step, warmup, total):
+    return (step - warmup) / max(total - warmup, 1)
+
+
+def _linear(recipe, step, steps_per_epoch, warmup, total):
+    rates = recipe.lr - (recipe.lr - recipe.lr_end) * _share(step, warmup, total)
+    return _rise(recipe, step, warmup, rates, 0, recipe.lr_init)
+
+
+def _poly(recipe, step, steps_per_epoch, warmup, total):
+    rates = recipe.lr * (1 - _share(step, warmup, total)) ** 2
+    return _rise(recipe, step, warmup, rates, 0, recipe.lr_init)
+
+
+def _steps(recipe, step, steps_per_epoch, warmup, total):
+    return recipe.lr * 0.1 ** np.searchsorted([0.3 * total, 0.6 * total, 0.8 * total], step, side="right")
+
+
+def _cosine(recipe, step, steps_per_epoch, warmup, total):
+    length = max(total - warmup, 1)
+    falling = (total - step) / length * 0.5 * (1 + np.cos(0.94 * np.pi * step / length)) + 1e-5
+    return _rise(recipe, step, warmup, recipe.lr * falling, 1, recipe.lr_init)
+
+
+SHAPES = {"cosine_annealing": _cosine_annealing, "exponential": _exponential, "linear": _linear, "poly": _poly,
+          "steps": _steps, "cosine": _cosine}
+
+
+def plot(rates: np.ndarray, steps_per_epoch: int, title: str, path) -> None:
+    """Draw learning rates over epochs into a PNG file."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(np.arange(len(rates)) / steps_per_epoch, rates)
+    axes.set(title=title, xlabel="epoch", ylabel="learning rate")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def main(argv: list[str]) -> int:
+    """`glorext lr`: write the learning rates of a recipe as an array or as a picture."""
+    from pathlib import Path
+
+    from glorext.runtime.cli import parser as make_parser
+    parser = make_parser("lr", "Write the learning rate of every step of a recipe: an array (.npy) or a plot (.png).",
+                         "glorext lr --recipe glore_res50_imagenet --steps_per_epoch 1251 --out lr.png")
+    parser.add_argument("--recipe", required=True, help="name or YAML file")
+    parser.add_argument("--steps_per_epoch", type=int, required=True, help="1251 for ImageNet on 8 devices x 128")
+    parser.add_argument("--out", type=Path, required=True, help="FILE.npy or FILE.png")
+    arguments = parser.parse_args(argv)
+    if arguments.out.suffix not in (".npy", ".png"):
+        raise UsageError(expected="a name that ends with .npy or .png", found=str(arguments.out), where="--out")
+    rates = learning_rates(load_recipe(arguments.recipe), arguments.steps_per_epoch)
+    if arguments.out.suffix == ".npy":
+        with atomic_path(arguments.out) as temporary:
+            np.save(temporary, rates)
+    else:
+        plot(rates, arguments.steps_per_epoch, arguments.recipe, arguments.out)
+    print(f"{arguments.out}: {len(rates)} steps, from {rates[0]:.6g} over {rates.max():.6g} to {rates[-1]:.6g}")
+    return 0
