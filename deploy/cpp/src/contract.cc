@@ -11,7 +11,7 @@ namespace glorext {
 namespace {
 
 constexpr size_t kContractLimit = size_t{64} << 20;
-constexpr int64_t kLargestSide = 8192;
+constexpr int64_t kLargestSide = 16384;
 
 void require_text(const Json& json, const std::string& key, const std::string& wanted, const std::string& where) {
   const std::string& found = json.at(key, where).string(where + ": " + key);
@@ -63,7 +63,8 @@ void read_labels(const Json& json, Contract& contract, const std::string& where)
     contract.labels.push_back(label.string(where + ": labels"));
     joined += contract.labels.back() + "\n";
   }
-  if (static_cast<int64_t>(contract.labels.size()) != contract.classes)
+  // A model without known class names is a model all the same.
+  if (!contract.labels.empty() && static_cast<int64_t>(contract.labels.size()) != contract.classes)
     throw Failure(where + ": labels: expected " + std::to_string(contract.classes) + " as in output.shape, found " +
                   std::to_string(contract.labels.size()));
   require_text(json, "labels_sha256", sha256_hex(joined.data(), joined.size()), where);
@@ -110,6 +111,7 @@ Contract read_contract(const std::string& model_path) {
                   "\"; convert the model with `glorext convert` first");
   contract.size = static_cast<uint64_t>(json.at("size", path).integer(path + ": size"));
   contract.sha256 = json.at("sha256", path).string(path + ": sha256");
+  contract.weights_sha256 = json.at("weights_sha256", path).string(path + ": weights_sha256");
   contract.name = json.at("name", path).string(path + ": name");
   contract.spec = parse_input_spec(json.at("input_spec", path), path + ": input_spec");
   read_input(json.at("input", path), contract, path + ": input");

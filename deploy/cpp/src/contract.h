@@ -26,6 +26,7 @@ struct Contract {
   std::string format;  // "ms" or "lite-mindir"
   uint64_t size = 0;
   std::string sha256;
+  std::string weights_sha256;  // of the tensors, whatever file they stand in
   std::string name;
   std::string input_name;
   bool uint8_input = false;  // the model normalises by itself and takes the cropped picture

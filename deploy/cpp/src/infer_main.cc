@@ -28,7 +28,7 @@ OUT gets results.json and logits.npy (float32, one row per picture, sorted by pa
   --batch N       for models with a dynamic batch (default 1); otherwise the model's own
   --workers N     models that run at once (default: cpu the cores divided by --threads, Ascend 1)
   --threads N     threads of each model (default 1)
-  --warmup N      pictures left out of the latencies (default: one batch per worker)
+  --warmup N      pictures left out of the latencies (default: one batch per worker; at most half)
   --precision P   Ascend: enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin or preferred_optimal
   --allow_broken  pictures that cannot be read are listed, but do not fail the run
 
@@ -105,11 +105,16 @@ int inspect(const std::string& model_path, const DeviceOptions& options) {
   return 0;
 }
 
-int report(const RunResult& result, bool allow_broken) {
+int report(const RunResult& result, const std::string& out, bool allow_broken) {
   for (const Failed& one : result.failed) std::fprintf(stderr, "broken: %s: %s\n", one.path.c_str(), one.error.c_str());
   std::fprintf(stderr, "%zu scored, %zu broken, %.1f s, %.1f per second\n", result.scored.size(), result.failed.size(),
                result.seconds, result.seconds > 0 ? static_cast<double>(result.scored.size()) / result.seconds : 0.0);
-  return result.failed.empty() || allow_broken ? 0 : 1;
+  const std::string all = std::to_string(result.scored.size() + result.failed.size());
+  if (result.scored.empty()) throw Failure("none of the " + all + " inputs could be scored; " + out + " lists why");
+  if (!result.failed.empty() && !allow_broken)
+    throw Failure(std::to_string(result.failed.size()) + " of the " + all + " inputs are broken; " + out +
+                  " lists them; with --allow_broken they do not fail the run");
+  return 0;
 }
 
 int run(int argc, char** argv) {
@@ -152,15 +157,16 @@ int run(int argc, char** argv) {
   for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
   const LiteModel& first = *models[0];
 
-  RunSettings settings{contract.file, contract.sha256, device.device, first.batch(), workers, device.threads, 0, {}};
+  RunSettings settings{contract.file, contract.sha256, contract.weights_sha256, device.device, first.batch(), workers,
+                       device.threads, 0, {}};
   settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
   settings.versions = {{"mindspore_lite", runtime_version()}};
   const Source source = flags.has("tensor")
                             ? tensor_source(tensor, contract, first)
                             : picture_source(flags.required("images"), names, contract.spec, first, contract.uint8_input);
-  const RunResult result = run_pipeline(names, source, models, {core_count(), settings.warmup});
+  const RunResult result = run_pipeline(names, source, models, core_count());
   write_results(out, settings, result);
-  return report(result, flags.has("allow_broken"));
+  return report(result, out + "/results.json", flags.has("allow_broken"));
 }
 
 }  // namespace

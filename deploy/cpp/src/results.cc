@@ -15,13 +15,15 @@ constexpr const char* kResultsFile = "results.json";
 constexpr const char* kLogitsFile = "logits.npy";
 
 Json latency_json(const RunSettings& settings, const RunResult& result) {
-  std::vector<double> values = result.latencies;
+  const size_t left_out = std::min(static_cast<size_t>(settings.warmup), result.latencies.size() / 2);
+  std::vector<double> values(result.latencies.begin() + static_cast<std::ptrdiff_t>(left_out), result.latencies.end());
+  std::sort(values.begin(), values.end());
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);
   return Json::Object{{"p50", percentile(values, 0.50)},
                       {"p90", percentile(values, 0.90)},
                       {"p99", percentile(values, 0.99)},
                       {"mean", values.empty() ? 0.0 : sum / static_cast<double>(values.size())},
-                      {"warmup", settings.warmup}};
+                      {"warmup", static_cast<int64_t>(left_out)}};
 }
 
 }  // namespace
@@ -37,13 +39,12 @@ std::vector<int64_t> top5(const float* logits, int64_t classes) {
   return order;
 }
 
-double percentile(std::vector<double>& values, double fraction) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const double at = fraction * static_cast<double>(values.size() - 1);
+double percentile(const std::vector<double>& sorted, double fraction) {
+  if (sorted.empty()) return 0;
+  const double at = fraction * static_cast<double>(sorted.size() - 1);
   const auto low = static_cast<size_t>(std::floor(at));
-  const size_t high = std::min(low + 1, values.size() - 1);
-  return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
+  const size_t high = std::min(low + 1, sorted.size() - 1);
+  return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
 Json results_json(const RunSettings& settings, const RunResult& result) {
@@ -61,7 +62,8 @@ Json results_json(const RunSettings& settings, const RunResult& result) {
   return Json::Object{
       {"schema", "glorext.results/1"},
       {"backend", "lite-cpp"},
-      {"model", Json::Object{{"file", settings.model_file}, {"sha256", settings.model_sha256}}},
+      {"model", Json::Object{{"file", settings.model_file}, {"sha256", settings.model_sha256},
+                              {"weights_sha256", settings.weights_sha256}}},
       {"device", settings.device},
       {"batch", settings.batch},
       {"workers", settings.workers},

@@ -29,11 +29,12 @@ struct Stages {  // milliseconds, summed over the pictures
 struct RunSettings {
   std::string model_file;
   std::string model_sha256;
+  std::string weights_sha256;
   std::string device;
   int64_t batch = 1;
   int workers = 1;
   int threads = 1;
-  int warmup = 0;
+  int warmup = 0;  // pictures to leave out of the latencies, but never more than half of them
   Json::Object versions;
 };
 
@@ -43,15 +44,15 @@ struct RunResult {
   std::vector<float> logits;  // scored x classes
   int64_t classes = 0;
   Stages stages;
-  std::vector<double> latencies;  // after warm-up
+  std::vector<double> latencies;  // of the scored pictures, in the order in which they finished
   double seconds = 0;
 };
 
 // Class indices of the five (or fewer) largest logits, largest first; of equal ones the lower index first.
 std::vector<int64_t> top5(const float* logits, int64_t classes);
 
-// The value below which `fraction` of the values lie, interpolated linearly; 0 for no values. Sorts in place.
-double percentile(std::vector<double>& values, double fraction);
+// The value below which `fraction` of the sorted values lie, interpolated linearly; 0 for no values.
+double percentile(const std::vector<double>& sorted, double fraction);
 
 Json results_json(const RunSettings& settings, const RunResult& result);
 
