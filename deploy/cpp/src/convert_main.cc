@@ -9,6 +9,7 @@
 
 #include "failure.h"
 #include "flags.h"
+#include "quiet.h"
 
 namespace {
 
@@ -87,10 +88,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The converter reads the level while it is being loaded; see quiet_runtime in lite_device.cc.
-  if (std::getenv("GLOG_v") == nullptr) {
-    ::setenv("GLOG_v", "3", 1);
-    ::execv("/proc/self/exe", argv);
-  }
+  glorext::quiet_runtime(argv);
   return glorext::run_program("glorext_convert", run, argc, argv);
 }

@@ -9,6 +9,7 @@
 #include "flags.h"
 #include "npy.h"
 #include "pipeline.h"
+#include "quiet.h"
 
 namespace {
 

@@ -1,8 +1,5 @@
 // Devices: what must be there before the runtime is asked, and the context each one needs.
 #include <dlfcn.h>
-#include <unistd.h>
-
-#include <cstdlib>
 
 #include "include/api/context.h"
 
@@ -57,13 +54,6 @@ void require_device(const DeviceOptions& options) {
     throw Failure("--device " + options.device + ": the CANN runtime is not there (" + ::dlerror() +
                   "); install CANN with the driver of this card and run `source .../ascend-toolkit/set_env.sh`, "
                   "or choose --device cpu");
-}
-
-void quiet_runtime(char** argv) {
-  if (std::getenv("GLOG_v") != nullptr) return;
-  ::setenv("GLOG_v", "3", 1);
-  ::execv("/proc/self/exe", argv);
-  // Only the amount of log is at stake: without /proc the program goes on, louder.
 }
 
 std::string runtime_version() { return mindspore::Version(); }

@@ -25,10 +25,6 @@ struct DeviceOptions {
 // Throws Failure when the device's runtime is not there; nothing ever falls back to another device.
 void require_device(const DeviceOptions& options);
 
-// Sets GLOG_v=3 (errors only) unless the user chose a level, and starts the program again so that the runtime, which
-// reads it while it is being loaded, sees it.
-void quiet_runtime(char** argv);
-
 std::string runtime_version();
 
 // The runtime's model for the bytes of `file`, which must outlive it. `format` is "ms" or "lite-mindir".

@@ -26,11 +26,11 @@ double ms_since(Clock::time_point begin) {
 class Pipeline {
  public:
   Pipeline(const std::vector<std::string>& names, const Source& source,
-           std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options)
+           std::vector<std::unique_ptr<LiteModel>>& models, int decoders)
       : names_(names),
         source_(source),
         models_(models),
-        options_(options),
+        decoders_(decoders),
         classes_(static_cast<size_t>(models[0]->classes())),
         logits_(names.size() * classes_),
         ms_(names.size()),
@@ -42,8 +42,8 @@ class Pipeline {
   RunResult run() {
     const auto begin = Clock::now();
     std::vector<std::thread> threads;
-    decoding_ = options_.decoders;
-    for (int i = 0; i < options_.decoders; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
+    decoding_ = decoders_;
+    for (int i = 0; i < decoders_; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
     for (auto& model : models_)
       threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
     for (std::thread& thread : threads) thread.join();
@@ -117,7 +117,7 @@ class Pipeline {
       const std::lock_guard<std::mutex> lock(mutex_);
       // Every picture of a batch waits for the whole batch.
       ms_[sample.index] = sample.read + sample.decode + sample.preprocess + batch_ms;
-      if (finished_++ >= options_.warmup) result_.latencies.push_back(ms_[sample.index]);
+      result_.latencies.push_back(ms_[sample.index]);
       result_.stages.read += sample.read;
       result_.stages.decode += sample.decode;
       result_.stages.preprocess += sample.preprocess;
@@ -152,7 +152,7 @@ class Pipeline {
   const std::vector<std::string>& names_;
   const Source& source_;
   std::vector<std::unique_ptr<LiteModel>>& models_;
-  const PipelineOptions& options_;
+  const int decoders_;
   const size_t classes_;
   std::vector<float> logits_;
   std::vector<double> ms_;
@@ -161,7 +161,6 @@ class Pipeline {
   std::atomic<size_t> next_{0};
   std::atomic<int> decoding_{0};
   std::mutex mutex_;  // guards all that follows, and errors_
-  int finished_ = 0;
   RunResult result_;
   std::exception_ptr broken_;
   Progress progress_;
@@ -192,8 +191,8 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
 }
 
 RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
-                       std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options) {
-  return Pipeline(names, source, models, options).run();
+                       std::vector<std::unique_ptr<LiteModel>>& models, int decoders) {
+  return Pipeline(names, source, models, decoders).run();
 }
 
 }  // namespace glorext

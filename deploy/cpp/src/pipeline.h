@@ -27,13 +27,8 @@ using Source = std::function<void(size_t index, Sample& sample)>;
 Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, const LiteModel& model,
                       bool uint8_input);
 
-struct PipelineOptions {
-  int decoders = 1;
-  int warmup = 0;  // the latencies of the first pictures to finish are left out
-};
-
-// Runs every index of `names` through `source` and one of `models`, one thread per model.
+// Runs every index of `names` through `source`, on `decoders` threads, and one of `models`, one thread each.
 RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
-                       std::vector<std::unique_ptr<LiteModel>>& models, const PipelineOptions& options);
+                       std::vector<std::unique_ptr<LiteModel>>& models, int decoders);
 
 }  // namespace glorext
