@@ -42,6 +42,8 @@ class FaultServer:
         self._loop.run_forever()
 
     def close(self):
+        if self._loop.is_closed() or not self._thread.is_alive():
+            return
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -1,0 +1,291 @@
+"""From a short name to a ready network: names, registries in order, the official signatures, published checkpoints."""
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from samples import ARGUMENTS, DETAILS, LABELS
+
+import mindspore_hub
+from glorext import hub, models
+from glorext.hub.pack import pack
+from glorext.hub.publish import publish
+from glorext.hub.published import parse_published, published_checkpoints
+from glorext.runtime import (CheckpointError, DownloadError, IntegrityError, NotFoundError, PackageError, RegistryError,
+                             UsageError, read_json, sha256_file)
+
+
+@pytest.fixture
+def here(registry, monkeypatch):
+    """The test's registry folder, in GLOREXT_REGISTRIES."""
+    monkeypatch.setenv("GLOREXT_REGISTRIES", str(registry))
+    return registry
+
+
+def same(net, checkpoint):
+    weights = models.read_checkpoint(checkpoint).weights
+    return all(np.array_equal(parameter.asnumpy(), weights[parameter.name]) for parameter in net.get_parameters())
+
+
+def test_load_in_a_fresh_process_gives_the_network_with_its_weights(here, run, python):
+    code, out, err = python("""
+import mindspore_hub, mindspore as ms
+net = mindspore_hub.load("tiny-digits")
+from glorext import models
+print(net.training, net(ms.ops.ones((2, 3, 32, 32))).shape, models.weights_digest(net))""")
+    assert code == 0, err
+    assert out.strip() == f"False (2, 10) {models.weights_digest(run / 'best.ckpt')}"
+
+
+@pytest.mark.parametrize("name", ["tiny-digits", "tiny-digits@1.0.0"])
+def test_load_by_name_and_version(here, run, name):
+    assert same(hub.load(name), run / "best.ckpt")
+
+
+def test_load_over_http_then_offline(server, url, run, monkeypatch):
+    assert same(hub.load("tiny-digits"), run / "best.ckpt")
+    fetched = {path.rsplit("/", 1)[-1] for path, _ in server.requests}
+    assert fetched == {"index.json", "manifest.json", "tiny-digits.ckpt", "labels.txt"}, "load fetches what it needs"
+    server.close()
+    monkeypatch.setenv("GLOREXT_OFFLINE", "1")
+    assert same(hub.load("tiny-digits"), run / "best.ckpt")
+
+
+def test_load_from_a_folder_and_beside_a_card(package, run):
+    assert same(hub.load(package), run / "best.ckpt")
+    assert same(hub.load(str(package / "card.md"), source="local"), run / "best.ckpt")
+    with pytest.raises(PackageError, match="no such file or folder"):
+        hub.load("tiny-digits", source="local")
+
+
+def test_without_pretrained_weights_none_are_fetched(server, url, run):
+    net = hub.load("tiny-digits", pretrained=False)
+    assert not same(net, run / "best.ckpt") and net.training is False
+    assert server.count("tiny-digits.ckpt") == 0
+
+
+def test_another_number_of_classes_needs_a_word(here, run):
+    with pytest.raises(CheckpointError, match='head="new"'):
+        hub.load("tiny-digits", num_classes=3)
+    net = hub.load("tiny-digits", num_classes=3, head="new")
+    assert net.head.fc.weight.shape[0] == 3
+
+
+def test_positional_arguments_go_to_the_constructor(here):
+    net = hub.load("tiny-digits", (1, 1, 2, 1), pretrained=False)
+    assert len(net.backbone.layer3) == 2
+    with pytest.raises(UsageError, match="ResNeXt"):
+        hub.load("tiny-digits", *range(30))
+
+
+def test_load_weights_fills_a_network_completely(here, run):
+    net = models.create("resnext50", num_classes=10, **ARGUMENTS)
+    assert same(hub.load_weights(net, "tiny-digits"), run / "best.ckpt")
+    other = models.create("resnext50", num_classes=10, **{**ARGUMENTS, "layers": (1, 1, 2, 1)})
+    before = models.weights_digest(other)
+    with pytest.raises(CheckpointError):
+        hub.load_weights(other, "tiny-digits")
+    assert models.weights_digest(other) == before
+    with pytest.raises(UsageError, match="network_name"):
+        hub.load_weights(other)
+
+
+def test_official_signatures_and_defaults():
+    def signature(function):
+        return [(name, part.default) for name, part in inspect.signature(function).parameters.items()
+                if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+    empty = inspect.Parameter.empty
+    assert signature(mindspore_hub.load) == [("name", empty), ("source", "gitee"), ("pretrained", True),
+                                             ("force_reload", False)]
+    assert signature(mindspore_hub.hub_list) == [("version", None), ("force_reload", False)]
+    assert mindspore_hub.list is mindspore_hub.hub_list
+    assert {"load", "load_weights", "list", "hub_list", "info", "set_hub_dir", "get_hub_dir"} <= set(dir(mindspore_hub))
+
+
+@pytest.mark.parametrize("call", [lambda: hub.load(5), lambda: hub.load("tiny-digits", pretrained=1),
+                                  lambda: hub.load("tiny-digits", force_reload="yes"),
+                                  lambda: hub.load("tiny-digits", source="gitlab"),
+                                  lambda: hub.load("tiny-digits", colour="red", pretrained=False)])
+def test_wrong_arguments_are_usage_errors(here, call):
+    with pytest.raises(UsageError):
+        call()
+
+
+def test_importing_the_client_does_not_import_mindspore(python):
+    code, _, err = python("import mindspore_hub, sys; assert 'mindspore' not in sys.modules")
+    assert code == 0, err
+
+
+def test_hub_dir_is_where_everything_goes(server, url, tmp_path):
+    hub.set_hub_dir(tmp_path / "mine")
+    try:
+        assert hub.get_hub_dir() == str(tmp_path / "mine")
+        assert str(hub.resolve("tiny-digits").folder).startswith(str(tmp_path / "mine"))
+        assert not (tmp_path / "cache").exists()
+    finally:
+        hub.set_hub_dir()
+    assert hub.get_hub_dir() == str(tmp_path / "cache" / "hub")
+
+
+def test_resolve_gives_what_deployment_needs(here):
+    package = hub.resolve("tiny-digits")
+    assert package.labels == tuple(LABELS) and package.num_classes == 10
+    assert package.input_spec == models.InputSpec(size=32, resize=32)
+    assert package.network_args == ARGUMENTS
+    assert sha256_file(package.checkpoint) == package.manifest.files["tiny-digits.ckpt"].sha256
+
+
+def test_every_file_is_hashed_again_by_resolve(here):
+    file = here / "packages/tiny-digits/1.0.0/card.md"
+    file.write_bytes(file.read_bytes().replace(b"98.00", b"99.99"))
+    with pytest.raises(IntegrityError, match="card.md"):
+        hub.resolve("tiny-digits")
+
+
+def test_unknown_names_say_where_was_looked(here):
+    with pytest.raises(NotFoundError) as caught:
+        hub.load("nothing")
+    assert str(here) in str(caught.value) and "glorext list" in str(caught.value)
+    with pytest.raises(NotFoundError, match="only 1.0.0"):
+        hub.load("tiny-digits@9.9.9")
+
+
+def test_registries_are_searched_in_order(here, run, tmp_path, monkeypatch):
+    pack(run, tmp_path / "new", replace(DETAILS, version="1.10.0"))
+    publish(tmp_path / "new", tmp_path / "second")
+    monkeypatch.setenv("GLOREXT_REGISTRIES", f"{here}, {tmp_path / 'second'}")
+    assert hub.resolve("tiny-digits").version == "1.0.0"
+    assert hub.resolve("tiny-digits@1.10.0").source == str(tmp_path / "second")
+    assert hub.resolve("tiny-digits", registry=tmp_path / "second").version == "1.10.0"
+
+
+def test_newest_version_is_by_number_and_a_new_one_is_seen(server, url, run, registry, tmp_path, monkeypatch):
+    assert hub.resolve("tiny-digits").version == "1.0.0"
+    for version in ("1.9.0", "1.10.0"):
+        pack(run, tmp_path / version, replace(DETAILS, version=version))
+        publish(tmp_path / version, registry)
+    assert hub.resolve("tiny-digits").version == "1.0.0", "the index is fresh"
+    assert hub.resolve("tiny-digits@1.9.0").version == "1.9.0", "an unknown version asks again"
+    assert hub.resolve("tiny-digits", force_reload=True).version == "1.10.0"
+    assert server.count("tiny-digits.ckpt") == 1, "the same bytes are fetched once"
+
+
+def test_publishing_again_changes_nothing_and_other_content_is_refused(package, registry, run, tmp_path):
+    before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert publish(package, registry) == ("tiny-digits@1.0.0", False)
+    pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
+    with pytest.raises(RegistryError, match="other content"):
+        publish(tmp_path / "other", registry)
+    assert {path: path.read_bytes() for path in registry.rglob("*")
+            if path.is_file() and path.name != ".lock"} == before
+
+
+def test_a_broken_package_is_not_published(package, tmp_path):
+    (package / "labels.txt").unlink()
+    with pytest.raises(PackageError):
+        publish(package, tmp_path / "fresh")
+    assert not (tmp_path / "fresh" / "index.json").exists()
+
+
+def test_what_a_killed_publisher_left_is_taken_over(package, registry):
+    (registry / "index.json").unlink()
+    (registry / "packages/tiny-digits/1.0.0/eval.json").unlink()
+    assert publish(package, registry) == ("tiny-digits@1.0.0", True)
+    assert hub.resolve("tiny-digits", registry=registry).version == "1.0.0"
+
+
+def test_publishers_at_once_lose_nothing(run, tmp_path):
+    names = [f"tiny-{letter}" for letter in "abcdef"]
+    for name in names:
+        pack(run, tmp_path / name, replace(DETAILS, name=name))
+    script = "import sys; from glorext.hub.publish import publish; publish(sys.argv[1], sys.argv[2])"
+    publishers = [subprocess.Popen([sys.executable, "-c", script, tmp_path / name, tmp_path / "shared"])
+                  for name in names]
+    assert [publisher.wait(60) for publisher in publishers] == [0] * 6
+    assert sorted(json.loads((tmp_path / "shared/index.json").read_text())["packages"]) == names
+    for name in names:
+        assert hub.resolve(name, registry=tmp_path / "shared").name == name
+
+
+def test_list_and_info_tell_measured_from_published(here):
+    assert hub.hub_list() == sorted(["tiny-digits", *(entry.name for entry in published_checkpoints())])
+    assert hub.hub_list("1.0.0") == ["tiny-digits"]
+    assert hub.info("tiny-digits")["evidence"] == "measured"
+    official = hub.info("mindspore/1.10/resnext50_imagenet2012")
+    assert official["name"] == "resnext50" and "not measured here" in official["evidence"]
+    with pytest.raises(NotFoundError):
+        hub.info("nothing")
+
+
+# name, digits of the digest, official identifiers: what the cards say
+PUBLISHED = [("resnext50", 64, ["mindspore/1.10/resnext50_imagenet2012", "mindspore/1.5/resnext50_imagenet2012"]),
+             ("resnext50_32x4d", 8, ["mindspore/2.3/resnext50_32x4d_imagenet2012"]),
+             ("resnext101_32x4d", 64, ["mindspore/1.9/resnext101_imagenet2012"]),
+             ("glore_res50", 64, ["mindspore/1.6/gloreres50_imagenet2012",
+                                  "mindspore/ascend/1.3/gloreres50_v1.3_imagenet2012"]),
+             ("glore_res200", 64, ["mindspore/1.6/gloreres200_imagenet2012"])]
+
+
+@pytest.mark.parametrize("name, digits, uids", PUBLISHED)
+def test_published_checkpoints_are_known_by_name_and_uid(name, digits, uids):
+    entry, = [entry for entry in published_checkpoints() if entry.name == name]
+    assert len(entry.sha256 or entry.sha256_prefix) == digits
+    assert set(uids) <= set(entry.uids)
+    assert entry.url.startswith("https://download") and entry.url.endswith(".ckpt")
+    assert entry.network in models.names()
+    published = {round(result.top1, 4) for result in models.spec(entry.network).published}
+    assert round(entry.top1, 4) in published, "card and ModelSpec must quote the same number"
+
+
+@pytest.fixture(scope="session")
+def split_checkpoint(tmp_path_factory):
+    """A full-size ResNeXt50 in the split layout of the published checkpoint, random weights, 101 MB."""
+    path = tmp_path_factory.mktemp("official") / "resnext50_ascend.ckpt"
+    models.save_checkpoint(models.create("resnext50"), path, layout="split")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", ["whole digest", "8 digits"])
+def test_published_checkpoints_load_in_the_layout_they_have(split_checkpoint, server, registry, monkeypatch, caplog, known):
+    shutil.copy(split_checkpoint, registry / "resnext50_ascend.ckpt")
+    digest = sha256_file(split_checkpoint)
+    entry = replace(next(entry for entry in published_checkpoints() if entry.name == "resnext50"),
+                    url=f"{server.url}/resnext50_ascend.ckpt",
+                    **({"sha256": digest} if known == "whole digest" else {"sha256": None, "sha256_prefix": digest[:8]}))
+    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    net = hub.load("mindspore/1.10/resnext50_imagenet2012")
+    assert models.weights_digest(net) == models.weights_digest(split_checkpoint)
+    assert ("publishes only 8 digits" in caplog.text) == (known == "8 digits")
+    hub.load("resnext50")
+    assert server.count("resnext50_ascend.ckpt") == 1
+
+
+def test_published_checkpoint_with_other_bytes_is_refused(server, registry, monkeypatch, cache):
+    (registry / "weights.ckpt").write_bytes(b"something else")
+    entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt")
+    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    with pytest.raises(IntegrityError):
+        hub.load(entry.name)
+    assert not list(cache.glob("checkpoints/*")) and not list(cache.glob("blobs/*"))
+
+
+def test_offline_published_checkpoint_is_a_named_error(monkeypatch):
+    monkeypatch.setenv("GLOREXT_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="GLOREXT_OFFLINE"):
+        hub.load("glore_res50")
+
+
+def test_every_built_in_file_is_read_strictly():
+    import glorext.hub.published as module
+    from pathlib import Path
+    file = next((Path(module.__file__).parent / "builtin").glob("*.json"))
+    value = read_json(file)
+    with pytest.raises(RegistryError, match="url"):
+        parse_published({key: item for key, item in value.items() if key != "url"}, file.name)
+    with pytest.raises(RegistryError, match="both or none"):
+        parse_published(value | {"sha256": None, "sha256_prefix": None}, file.name)
