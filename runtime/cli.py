@@ -15,6 +15,7 @@ COMMANDS = {
     "publish": ("glorext.hub.publish", "put a package into a registry folder"),
     "list": ("glorext.hub.listing", "show what the registries offer"),
     "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
+    "site": ("glorext.hub.site", "write a registry's catalogue as static web pages"),
     "export": ("glorext.deploy.export", "write a network as MINDIR or ONNX with its contract"),
     "convert": ("glorext.deploy.convert", "convert an exported model with MindSpore Lite"),
     "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),

@@ -27,7 +27,7 @@ def _load(name):
 fault_server = _load("fault_server")
 
 
-samples = _load("samples")
+samples, _ = _load("samples"), _load("browser")
 ARGUMENTS, DETAILS, LABELS, SPEC = samples.ARGUMENTS, samples.DETAILS, samples.LABELS, samples.SPEC
 
 

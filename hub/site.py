@@ -1,0 +1,137 @@
+"""`glorext site`: a registry as a static catalogue of web pages that need no server program and no other site."""
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from glorext.runtime import DataError, UsageError, atomic_dir, parse_json, write_json
+from glorext.runtime.cli import parser
+
+from .card import environment, read_card
+from .manifest import Manifest, version_key
+from .registry import latest, open_registry
+from .verify import read_evidence
+
+MARK = "glorext-site.json"
+METRICS = "metrics.jsonl"
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
+
+
+def write_site(registry, out) -> int:
+    """Write the catalogue of `registry` (a folder or an address) into the folder `out`; how many pages.
+
+    A folder that an earlier call wrote is replaced at once; any other existing folder is an error. What the pages say
+    is read from packages whose digests were checked; everything is escaped, and no page loads anything from elsewhere.
+
+    Raises:
+        UsageError: `out` exists and is not a catalogue.
+        RegistryError, IntegrityError, PackageError, DownloadError: a package is not what the registry promises.
+    """
+    out = Path(out)
+    if out.exists() and not (out / MARK).is_file():
+        raise UsageError(expected="a new folder, or one that `glorext site` wrote", found=str(out))
+    opened = open_registry(registry)
+    index = opened.index()
+    pages = []
+    with atomic_dir(out, replace=True) as folder:
+        for name in sorted(index):
+            newest = latest(index[name])
+            for version in sorted(index[name], key=version_key, reverse=True):
+                package, manifest = opened.fetch(name, version, index[name][version], _shown)
+                page = f"{name}.html" if version == newest else f"{name}@{version}.html"
+                facts = _facts(package, manifest)
+                versions = [(other, f"{name}.html" if other == newest else f"{name}@{other}.html")
+                            for other in sorted(index[name], key=version_key, reverse=True)]
+                _write(folder / page, "site_model.html.j2", manifest=manifest, versions=versions, newest=newest,
+                       digest=index[name][version].manifest.sha256, location=opened.location, **facts)
+                pages.append({"page": page, "manifest": manifest, "evidence": facts["evidence"],
+                              "is_newest": version == newest, "versions": len(index[name])})
+        _write(folder / "index.html", "site_index.html.j2", location=opened.location,
+               models=[page for page in pages if page["is_newest"]])
+        for name in ("site.css", "site.js"):
+            (folder / name).write_bytes((Path(__file__).parent / "templates" / name).read_bytes())
+        write_json(folder / MARK, {"schema": "glorext.site/1", "registry": opened.location, "pages": len(pages)})
+    return len(pages)
+
+
+def _shown(manifest: Manifest, file: str) -> bool:
+    return file in (manifest.card, manifest.evidence, manifest.labels, METRICS)
+
+
+def _write(path: Path, template: str, **facts) -> None:
+    path.write_text(environment().get_template(template).render(**facts), encoding="utf-8")
+
+
+def _facts(package: Path, manifest: Manifest) -> dict:
+    front, _ = read_card(package / manifest.card)
+    evidence = read_evidence(package, manifest)
+    labels = (package / manifest.labels).read_text(encoding="utf-8").split("\n")[:-1]
+    epochs = read_epochs(package / METRICS) if METRICS in manifest.files else []
+    curves = [(title, curve([row[0] for row in rows], [row[1] for row in rows], percent))
+              for title, key, percent in (("Training loss", "loss", False), ("Top-1 after each epoch", "top1", True))
+              if len(rows := [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None]) > 1]
+    confusion = evidence and evidence.confusion
+    peak = max((max(row) for row in confusion), default=1) if confusion else 1
+    return {"front": front, "card": (package / manifest.card).read_text(encoding="ascii"), "evidence": evidence,
+            "labels": labels, "curves": curves, "confusion": confusion,
+            # ten shades, by the square root: single mistakes among hundreds stay visible
+            "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0}
+
+
+def read_epochs(path: Path) -> list[dict]:
+    """The epochs in a metrics.jsonl: whole-number "epoch" and finite or missing "loss" and "top1"; others are left out.
+
+    Raises:
+        DataError: a line is not JSON, or a value is no number.
+    """
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        value = parse_json(line, f"{path.name}, line {number}")
+        if not isinstance(value, dict) or value.get("event") != "epoch":
+            continue
+        row = {key: value.get(key) for key in ("epoch", "loss", "top1")}
+        if type(row["epoch"]) is not int or not all(type(item) in (int, float, type(None)) for item in row.values()):
+            raise DataError(expected="numbers for epoch, loss and top1", found=str(row)[:200],
+                            where=f"{path.name}, line {number}")
+        rows.append(row)
+    return rows
+
+
+def curve(xs: list, ys: list, percent: bool) -> dict:
+    """Where a line chart's marks stand, in an SVG of WIDTH x HEIGHT: the line, the points, the ticks of both axes."""
+    low, high = min(ys), max(ys)
+    steps = nice_ticks(low, high)
+    low, high = min(low, steps[0]), max(high, steps[-1])
+    def x_of(x):
+        return round(LEFT + (x - xs[0]) / max(xs[-1] - xs[0], 1) * (WIDTH - LEFT - RIGHT), 1)
+    def y_of(y):
+        return round(HEIGHT - BOTTOM - (y - low) / ((high - low) or 1) * (HEIGHT - TOP - BOTTOM), 1)
+    def text(y):
+        return f"{y * 100:.4g} %" if percent else f"{y:.4g}"
+    stride = max(1, math.ceil(len(xs) / 7))
+    points = [(x_of(x), y_of(y), x, text(y)) for x, y in zip(xs, ys)]
+    return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "bottom": HEIGHT - BOTTOM,
+            "line": " ".join(f"{x},{y}" for x, y, _, _ in points), "points": points if len(points) <= 60 else [],
+            "x_ticks": [(x_of(x), x) for x in xs[::stride]], "y_ticks": [(y_of(y), text(y)) for y in steps]}
+
+
+def nice_ticks(low: float, high: float) -> list[float]:
+    """Four to six round numbers that enclose low..high."""
+    span = (high - low) or abs(high) or 1.0
+    size = 10 ** math.floor(math.log10(span / 4))
+    size *= next(factor for factor in (1, 2, 2.5, 5, 10) if span / (size * factor) <= 5)
+    first, last = math.floor(low / size + 1e-9), math.ceil(high / size - 1e-9)
+    return [round(step * size, 12) for step in range(first, max(last, first + 1) + 1)]
+
+
+def main(argv: list[str]) -> None:
+    """`glorext site REGISTRY OUT`."""
+    arguments = parser("site", "Write a registry's catalogue as static web pages.", "glorext site registry catalogue")
+    arguments.add_argument("registry", help="a registry's folder or address")
+    arguments.add_argument("out", help="folder for the pages; replaced when it holds an older catalogue")
+    arguments.add_argument("--json", action="store_true", help="print JSON")
+    options = arguments.parse_args(argv)
+    pages = write_site(options.registry, options.out)
+    start = str(Path(options.out).absolute() / "index.html")
+    print(json.dumps({"pages": pages, "start": start}) if options.json else f"{pages} pages; open {start}")
