@@ -83,7 +83,12 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
         wanted = next(device for device in reversed(DEVICES) if device == "CPU" or _present(ms, device))
         logger.info("device: %s", wanted)
     if wanted == "CPU":
-        ms.set_device("CPU")
+        try:
+            ms.set_device("CPU")
+        except RuntimeError:
+            # A process that has computed before cannot choose again; on the CPU already, it need not.
+            if ms.get_context("device_target") != "CPU":
+                raise
         return wanted
     try:
         ms.set_device(wanted, *([] if device_id is None else [device_id]))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime.errors import DataError, RecipeError
+from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -25,12 +26,16 @@ class Pictures:
         labels: class names; a class's index is its place here, whichever folders exist.
         paths: "<class>/<file>" of every picture.
         targets: int32 class index of every picture.
+        places: where each picture stands among the files that MindSpore finds in the folder.
+        extensions: the endings of those files.
     """
 
     folder: Path
     labels: tuple[str, ...]
     paths: tuple[str, ...]
     targets: np.ndarray
+    places: np.ndarray
+    extensions: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -39,13 +44,19 @@ class Pictures:
         """SHA-256 over the relative paths: equal for equal trees of names."""
         return sha256_bytes("".join(f"{path}\n" for path in self.paths).encode("utf-8", "surrogateescape"))
 
+    def without(self, indices) -> "Pictures":
+        """All pictures but those at `indices`."""
+        kept = np.setdiff1d(np.arange(len(self)), indices)
+        return dataclasses.replace(self, paths=tuple(self.paths[i] for i in kept), targets=self.targets[kept],
+                                   places=self.places[kept])
+
     def source(self, indices):
         """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
         import mindspore.dataset as ds
+        indices = np.asarray(indices, int)
         return ds.ImageFolderDataset(
-            str(self.folder), sampler=ds.SubsetSampler([int(i) for i in indices]),
-            extensions=sorted({os.path.splitext(path)[1] for path in self.paths}),
-            class_indexing={label: i for i, label in enumerate(self.labels)})
+            str(self.folder), sampler=ds.SubsetSampler(self.places[indices].tolist()),
+            extensions=list(self.extensions), class_indexing={label: i for i, label in enumerate(self.labels)})
 
 
 def class_folders(folder) -> list[str]:
@@ -99,23 +110,36 @@ def list_pictures(folder, labels=None) -> Pictures:
     if len(labels) < 2:
         raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)
     index = {label: i for i, label in enumerate(labels)}
-    paths, targets = [], []
+    paths, targets, places, seen, extensions = [], [], [], 0, set()
     for name in classes:
         if name not in index:
             raise DataError(expected=f"only the {len(labels)} classes of the label list", found=f"the folder {name!r}",
                             where=folder, do="Remove the folder or use the label list that belongs to these pictures.")
-        files = sorted((entry.name for entry in os.scandir(folder / name) if not entry.name.startswith(".")),
-                       key=os.fsencode)
-        if not files:
+        before = len(paths)
+        for file in _files(folder / name):
+            if not file.startswith("."):
+                paths.append(f"{name}/{file}")
+                targets.append(index[name])
+                places.append(seen)
+            # MindSpore counts hidden pictures too, such as a Mac leaves behind.
+            if file.lower().endswith(PICTURES):
+                extensions.add(file[file.rindex("."):])
+                seen += 1
+        if len(paths) == before:
             raise DataError(expected="pictures", found="an empty class folder", where=folder / name,
                             do="Remove the folder or put its pictures into it.")
-        for file in files:
-            if not file.lower().endswith(PICTURES):
-                raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="another kind of file",
-                                where=folder / name / file, do="Move it elsewhere.")
-        paths += [f"{name}/{file}" for file in files]
-        targets += [index[name]] * len(files)
-    return Pictures(folder, labels, tuple(paths), np.asarray(targets, np.int32))
+    return Pictures(folder, labels, tuple(paths), np.asarray(targets, np.int32), np.asarray(places),
+                    tuple(sorted(extensions)))
+
+
+def _files(folder) -> list[str]:
+    """Names in a class folder, sorted by their bytes; all but hidden ones must be pictures by their names."""
+    entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        if not entry.name.startswith(".") and not (entry.name.lower().endswith(PICTURES) and entry.is_file()):
+            raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="something else", where=entry.path,
+                            do="Move it elsewhere.")
+    return [entry.name for entry in entries]
 
 
 @contextlib.contextmanager
@@ -174,9 +198,6 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0):
     import mindspore as ms
     import mindspore.dataset as ds
     from mindspore.dataset import transforms
-    if workers > (os.cpu_count() or 1):
-        raise RecipeError(expected=f"at most {os.cpu_count()} workers, the cores of this machine", found=workers,
-                          where="key workers")
     ds.config.set_seed(seed)
     source = source.map(steps, "image", num_parallel_workers=workers)
     source = source.map([transforms.TypeCast(ms.int32)], "label", num_parallel_workers=1)

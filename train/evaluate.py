@@ -1,6 +1,7 @@
 """Top-1 and top-5 of a network on a tree of pictures, every picture exactly once; and `glorext eval`."""
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -178,7 +179,7 @@ def with_bar(answers, pictures, quiet: bool = False):
 
 
 def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: str, amp_level: str = "O0",
-             batch_size: int = 32, workers: int | None = None) -> tuple[EvalResult, Results]:
+             batch_size: int = 32, workers: int | None = None, skip_corrupt: bool = False) -> tuple[EvalResult, Results]:
     """Measure `net` on `pictures`: the accuracy with its evidence, and every picture's logits.
 
     Args:
@@ -190,15 +191,20 @@ def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: st
         device: "CPU", "GPU" or "Ascend", where it runs.
         amp_level: mixed precision, "O0", "O2", "O3" or "auto".
         batch_size: pictures per step.
-        workers: threads that read pictures; chosen by the number of cores when None.
+        workers: threads that read pictures; at most the number of cores, which is also the default.
+        skip_corrupt: leave out pictures that cannot be decoded, instead of raising DataError.
     """
     import mindspore as ms
     from glorext.models import weights_digest
+
+    from .damage import without_damage
+    pictures = without_damage(pictures, skip_corrupt, quiet=False)
     net = ms.amp.auto_mixed_precision(net, amp_level)
     net.set_train(False)
     start = time.perf_counter()
-    answers = predictions(forward_of(net), pictures, spec, batch_size, workers or default_workers())
-    answers = list(with_bar(answers, pictures, batch_size))
+    answers = predictions(forward_of(net), pictures, spec, batch_size,
+                          min(workers or default_workers(), os.cpu_count()))
+    answers = list(with_bar(answers, pictures))
     seconds = time.perf_counter() - start
     weights = weights_digest(checkpoint)
     model = {"file": Path(checkpoint).name, "sha256": sha256_file(checkpoint), "weights_sha256": weights}
@@ -207,7 +213,6 @@ def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: st
 
 
 def _results(answers, pictures, model, device, batch_size, seconds) -> Results:
-    import os
     logits = np.concatenate([part for _, part, _ in answers])
     milliseconds = [1000 * spent / len(indices) for indices, _, spent in answers for _ in indices]
     order = sorted(range(len(pictures)), key=lambda i: os.fsencode(pictures.paths[i]))
@@ -268,6 +273,7 @@ def make_parser():
     parser.add_argument("--batch_size", "--per_batch_size", type=int, default=32, help="pictures per step")
     parser.add_argument("--out", help="write the measurement here, as JSON")
     parser.add_argument("--results", help="write every picture's logits into this folder")
+    parser.add_argument("--skip_corrupt", action="store_true", help="leave out pictures that cannot be decoded")
     parser.add_argument("--json", action="store_true", help="print the measurement as JSON")
     return parser
 
@@ -296,7 +302,7 @@ def main(argv: list[str]) -> int:
     device = set_device(arguments.device_target, arguments.device_id)
     net = create(recipe.network, checkpoint=content, num_classes=content.num_classes, **recipe.network_args)
     result, results = evaluate(net, pictures, recipe.input_spec(), checkpoint, recipe.network, device,
-                               arguments.amp_level, arguments.batch_size, recipe.workers)
+                               arguments.amp_level, arguments.batch_size, recipe.workers, arguments.skip_corrupt)
     if arguments.out:
         result.write(arguments.out)
     if arguments.results:
@@ -305,7 +311,7 @@ def main(argv: list[str]) -> int:
         from glorext.runtime import json_bytes
         print(json_bytes(asdict(result)).decode(), end="")
         return 0
-    print(f"{recipe.network} on {len(pictures)} pictures of {pictures.folder}, {results.seconds:.1f} s")
+    print(f"{recipe.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
     print(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)\n{{'Accuracy': {result.top1}}}")
     return 0
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 
 from .data import batches, culprit_named, default_workers, epoch_order, list_pictures, read_labels, shard, training_steps
+from .damage import without_damage
 from .distributed import Group, join_group
 from .evaluate import evaluation, forward_of, predictions, score, with_bar
 from .recipe import Recipe, load_recipe
@@ -65,6 +67,9 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
     from glorext.runtime import set_device
     device = set_device(device, device_id)
     group = join_group()
+    quiet = quiet or not group.is_writer
+    pictures = without_damage(pictures, recipe.skip_corrupt, group, quiet)
+    held_out = held_out and without_damage(held_out, recipe.skip_corrupt, group, quiet)
     run = _Run(settled(recipe, len(pictures.labels), group), pictures, held_out, folder, device, group, quiet)
     run.prepare(resume)
     return run.go()
@@ -78,8 +83,12 @@ def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
     if recipe.group_size not in (1, group.size):
         raise RecipeError(expected=f"{group.size}, the processes that were launched", found=recipe.group_size,
                           where="key group_size", do="Start the run with msrun, see the scripts.")
+    workers = recipe.workers or default_workers(group.size)
+    if workers > os.cpu_count():
+        raise RecipeError(expected=f"at most {os.cpu_count()}, the cores of this machine", found=workers,
+                          where="key workers")
     return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size,
-                               workers=recipe.workers or default_workers(group.size))
+                               workers=workers)
 
 
 class _Run:
@@ -87,7 +96,7 @@ class _Run:
 
     def __init__(self, recipe, pictures, held_out, folder, device, group, quiet):
         self.recipe, self.pictures, self.held_out, self.folder = recipe, pictures, held_out, folder
-        self.device, self.group, self.quiet = device, group, quiet or not group.is_writer
+        self.device, self.group, self.quiet = device, group, quiet
         self.level, self.spec = recipe.amp_for(device), recipe.input_spec()
         self.steps = len(pictures) // (recipe.batch_size * group.size)
         if not self.steps:

@@ -1,0 +1,182 @@
+"""The input pipeline: which picture is which class, what a pixel becomes, and errors that name the file."""
+import numpy as np
+import pytest
+from PIL import Image
+
+from glorext.models import InputSpec
+from glorext.runtime.errors import DataError
+from glorext.train.damage import without_damage
+from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, list_pictures, read_labels, shard,
+                                training_steps)
+
+
+def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):
+    indices = range(len(pictures)) if indices is None else indices
+    found = list(batches(pictures.source(indices), steps, batch, workers, seed)
+                 .create_tuple_iterator(num_epochs=1, output_numpy=True))
+    return np.concatenate([i for i, _ in found]), np.concatenate([t for _, t in found])
+
+
+def test_class_index_comes_from_the_label_list_not_from_the_folders(draw):
+    pictures = list_pictures(draw(classes=("b", "d"), each=2), ("a", "b", "c", "d"))
+    assert pictures.targets.tolist() == [1, 1, 3, 3]
+    _, targets = images_of(pictures, evaluation_steps(InputSpec(size=16, resize=16)))
+    assert targets.tolist() == [1, 1, 3, 3] and targets.dtype == np.int32
+
+
+def test_pipeline_reads_the_pictures_in_the_order_of_the_list(draw):
+    root = draw(classes=("B", "a", "a-b", "é"), each=3)
+    (root / "a" / ".hidden").write_text("x")
+    (root / "B" / "._000.png").write_text("what a Mac leaves behind")
+    (root / ".cache").mkdir()
+    (root / ".cache" / "1.png").write_text("x")
+    Image.new("RGB", (16, 16), "red").save(root / "a" / "Z.JPEG")
+    pictures = list_pictures(root)
+    assert pictures.paths[3:7] == ("a/000.png", "a/001.png", "a/002.png", "a/Z.JPEG") and len(pictures) == 13
+    order = epoch_order(len(pictures), seed=3, epoch=1)
+    read = pictures.source(order).create_tuple_iterator(num_epochs=1, output_numpy=True)
+    for i, (encoded, target) in zip(order, read, strict=True):
+        assert encoded.tobytes() == (root / pictures.paths[i]).read_bytes() and target == pictures.targets[i]
+
+
+@pytest.mark.parametrize("rule", ["squash", "short_side"])
+def test_evaluation_pixels_are_those_of_pillow(tmp_path, rule):
+    # A smooth picture: MindSpore's bilinear has no antialiasing, Pillow's has, and they agree only where that is idle.
+    ramp = np.linspace(0, 255, 48)
+    pixels = np.stack(np.broadcast_arrays(ramp[None, :48], ramp[:40, None], np.full((40, 48), 90.0)), -1)
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / label / "1.png")
+    spec = InputSpec(size=32, resize=40, resize_rule=rule)
+    image = images_of(list_pictures(tmp_path), evaluation_steps(spec))[0][0]
+    picture = Image.open(tmp_path / "a" / "1.png").resize((40, 40) if rule == "squash" else (48, 40), Image.BILINEAR)
+    left = (picture.width - 32) // 2
+    expected = (np.asarray(picture.crop((left, 4, left + 32, 36))) / 255 - spec.mean) / spec.std
+    np.testing.assert_allclose(image.transpose(1, 2, 0), expected, atol=3 / 255 / min(spec.std))
+
+
+def test_same_seed_gives_the_same_bits_and_skipping_changes_nothing(draw):
+    pictures = list_pictures(draw(each=8))
+    steps = lambda: training_steps(InputSpec(size=16, resize=16), "color_jitter")
+    first, again = (images_of(pictures, steps(), workers=2, seed=5, batch=4)[0] for _ in range(2))
+    other = images_of(pictures, steps(), workers=2, seed=6, batch=4)[0]
+    rest = batches(pictures.source(range(16)), steps(), 4, 2, 5).skip(2)
+    rest = np.concatenate([i for i, _ in rest.create_tuple_iterator(num_epochs=1, output_numpy=True)])
+    assert (first == again).all() and (first != other).any() and (first[8:] == rest).all()
+
+
+def test_shards_together_are_the_batches_of_one_device():
+    order = epoch_order(23, seed=1, epoch=0)
+    assert sorted(order) == list(range(23)) and (order != epoch_order(23, seed=1, epoch=1)).any()
+    two = [shard(order, 4, rank, 2) for rank in (0, 1)]
+    for k in range(2):
+        together = set(two[0][4 * k:4 * k + 4]) | set(two[1][4 * k:4 * k + 4])
+        assert together == set(shard(order, 8, 0, 1)[8 * k:8 * k + 8])
+
+
+def save_odd(folder):
+    grid = np.kron(np.random.default_rng(0).integers(0, 255, (4, 5, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    colour = Image.fromarray(grid)
+    grey = colour.convert("L")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    colour.save(folder / "plain.png")
+    colour.save(folder / "rotated.jpg", exif=exif, quality=95)
+    colour.save(folder / "straight.jpg", quality=95)
+    colour.convert("CMYK").save(folder / "cmyk.jpg", quality=100, subsampling=0)
+    colour.convert("RGBA").save(folder / "alpha.png")
+    colour.quantize(64).save(folder / "palette.png")
+    grey.save(folder / "grey.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "deep.png")
+
+
+def test_every_kind_of_picture_is_read(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        save_odd(tmp_path / label)
+    pictures = list_pictures(tmp_path)
+    images = images_of(pictures, evaluation_steps(InputSpec(size=32, resize=32, mean=(0,) * 3, std=(1 / 255,) * 3)))[0]
+    read = {path.removeprefix("a/"): image for path, image in zip(pictures.paths, images) if path.startswith("a/")}
+    for same in (("plain.png", "alpha.png"), ("plain.png", "palette.png"), ("straight.jpg", "rotated.jpg"),
+                 ("grey.png", "deep.png")):
+        assert np.abs(read[same[0]] - read[same[1]]).max() <= 1, same
+    assert np.abs(read["plain.png"] - read["cmyk.jpg"]).mean() < 4
+
+
+def noise(path, side=16):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)).save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name, cut, found", [
+    ("text.jpg", None, "no picture"), ("empty.png", 0, "an empty file"), ("header.jpg", 100, "no picture|runcated"),
+    ("tables.jpg", 300, "no picture|cut|runcated"), ("half.jpg", 700, "truncated"), ("header.png", 20, "runcated"),
+    ("half.png", 500, "truncated")])
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_damaged_picture_is_named_or_left_out(draw, caplog, name, cut, found, skip):
+    root = draw(each=2)
+    bad = root / "ant" / name
+    bad.write_bytes(b"text" if cut is None else noise(bad)[:cut])
+    pictures = list_pictures(root)
+    if not skip:
+        with pytest.raises(DataError, match=found) as failure:
+            without_damage(pictures)
+        assert str(bad) in str(failure.value)
+        return
+    kept = without_damage(pictures, skip=True)
+    assert len(kept) == 4 and f"ant/{name}" not in kept.paths and str(bad) in caplog.text
+    read = kept.source(range(4)).create_tuple_iterator(num_epochs=1, output_numpy=True)
+    assert [encoded.tobytes() for encoded, _ in read] == [(root / path).read_bytes() for path in kept.paths]
+
+
+def test_what_stands_after_a_picture_does_no_harm(draw):
+    root = draw(each=2)
+    (root / "ant" / "more.jpg").write_bytes(noise(root / "ant" / "more.jpg") + bytes(9000))
+    assert len(without_damage(list_pictures(root))) == 5
+
+
+def test_a_picture_that_breaks_inside_the_pipeline_is_named(draw):
+    root = draw(each=2)
+    content = bytearray(noise(root / "ant" / "z.png", 64))
+    content[60:9000] = bytes(8940)
+    (root / "ant" / "z.png").write_bytes(content)
+    pictures = list_pictures(root)
+    with pytest.raises(DataError, match="ant/z.png") as failure, culprit_named():
+        images_of(pictures, training_steps(InputSpec(size=16, resize=16), "crop_flip"))
+    assert "whole JPEG or PNG" in str(failure.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="gone"):
+        list_pictures(tmp_path / "gone")
+
+
+def test_an_empty_class_folder_is_named(draw):
+    root = draw()
+    (root / "cat").mkdir()
+    with pytest.raises(DataError, match="empty class folder in .*cat"):
+        list_pictures(root)
+
+
+def test_a_file_of_another_kind_is_named(draw):
+    root = draw()
+    (root / "bee" / "notes.txt").write_text("x")
+    with pytest.raises(DataError, match="notes.txt"):
+        list_pictures(root)
+
+
+def test_an_unknown_class_is_named(draw):
+    with pytest.raises(DataError, match="'bee'"):
+        list_pictures(draw(), ("ant", "cat"))
+
+
+def test_a_folder_without_classes_is_named(tmp_path):
+    with pytest.raises(DataError, match="one folder of pictures per class"):
+        list_pictures(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "one\n", "a\na\n", "a\n\nb\n"])
+def test_label_lists_must_name_different_classes(tmp_path, text):
+    (tmp_path / "labels.txt").write_text(text)
+    with pytest.raises(DataError, match="labels.txt"):
+        read_labels(tmp_path / "labels.txt")

@@ -1,0 +1,123 @@
+"""Whole runs of a small network: what they write, what they measure, how they go on after a stop."""
+import json
+import os
+
+import numpy as np
+import pytest
+
+from glorext.models import weights_digest
+from glorext.models.formats import read_tensors
+from glorext.runtime.errors import CheckpointError, DataError, RecipeError, UsageError
+from glorext.train import load_recipe
+from glorext.train.evaluate import EvalResult, labels_digest
+from glorext.train.evaluate import main as evaluate_command
+from glorext.train.loop import Interrupted, train
+from glorext.train.results import read_results
+
+
+def events(folder, kind="step"):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == kind]
+
+
+def untimed(events):
+    return [{k: v for k, v in event.items() if k not in ("images_per_second", "seconds")} for event in events]
+
+
+def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
+    data, val = draw("train", each=16), draw("val", each=5, seed=1)
+    outcome = train(recipe(epochs=4, save_checkpoint_epochs=1, keep_checkpoint_max=2), data, val, device="CPU")
+    run = tmp_path / "run"
+    assert outcome.top1 >= 0.9 and outcome.folder == run
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.ckpt", "eval.json", "labels.txt", "metrics.jsonl", "recipe.yaml", "resnext50-3_8.ckpt",
+        "resnext50-4_8.ckpt"]
+    assert (run / "labels.txt").read_text() == "ant\nbee\n"
+    effective = load_recipe(run / "recipe.yaml")
+    assert (effective.num_classes, effective.workers, effective.epochs) == (2, 1, 4)
+    steps, epochs = events(run), events(run, "epoch")
+    assert [(e["epoch"], e["step"]) for e in steps] == [(e, s) for e in (1, 2, 3, 4) for s in range(1, 9)]
+    assert steps[-1]["loss"] < steps[0]["loss"] and steps[3]["lr"] == pytest.approx(0.02 * 3 / 8)
+    result = EvalResult.read(run / "eval.json")
+    assert result.top1 == outcome.top1 == max(e["top1"] for e in epochs)
+    assert result.weights_sha256 == weights_digest(run / "best.ckpt")
+    assert result.labels_sha256 == labels_digest(["ant", "bee"]) and result.count == 10
+    assert np.sum(result.confusion) == 10 and np.trace(result.confusion) == round(10 * result.top1)
+    shown = capsys.readouterr().out
+    assert "epoch:1 step:8, loss is " in shown and f"acc={result.top1:.2%}(TOP1)" in shown
+
+    # 10 pictures in batches of 4: the last batch is not full, and every picture counts.
+    assert evaluate_command([str(run), "--data_dir", str(val), "--batch_size", "4", "--device_target", "CPU",
+                             "--out", str(tmp_path / "e.json"), "--results", str(tmp_path / "r")]) == 0
+    again = EvalResult.read(tmp_path / "e.json")
+    assert again == result
+    assert f"{{'Accuracy': {result.top1}}}" in capsys.readouterr().out
+    results = read_results(tmp_path / "r")
+    right = [p["top5"][0] == ["ant", "bee"].index(p["path"].split("/")[0]) for p in results.pictures]
+    assert results.count == 10 and np.mean(right) == result.top1
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypatch):
+    data, val = draw("train", each=12), draw("val", each=4, seed=1)
+    whole = recipe(ckpt_path=str(tmp_path / "whole"), augmentation="color_jitter")
+    train(whole, data, val, device="CPU", quiet=True)
+    parts = recipe(ckpt_path=str(tmp_path / "parts"), augmentation="color_jitter")
+    stop_after(monkeypatch, 3)
+    with pytest.raises(Interrupted) as stop:
+        train(parts, data, val, device="CPU", quiet=True)
+    assert stop.value.status == 143 and (tmp_path / "parts" / "resnext50-1_3.ckpt").exists()
+    stop_after(monkeypatch, 6)
+    with pytest.raises(Interrupted):
+        train(parts, data, val, device="CPU", quiet=True, resume="auto")
+    monkeypatch.undo()
+    # A newer checkpoint that was cut off is passed over.
+    (tmp_path / "parts" / "resnext50-2_5.ckpt").write_bytes((tmp_path / "parts" / "resnext50-1_3.ckpt").read_bytes()[:9])
+    outcome = train(parts, data, val, device="CPU", quiet=True, resume="auto")
+    one, other = (read_tensors(tmp_path / name / "resnext50-2_6.ckpt") for name in ("whole", "parts"))
+    assert one.keys() == other.keys() and all((one[k] == other[k]).all() for k in one)
+    for kind in ("step", "epoch"):
+        assert untimed(events(tmp_path / "whole", kind)) == untimed(events(tmp_path / "parts", kind))
+    assert weights_digest(tmp_path / "whole" / "best.ckpt") == weights_digest(outcome.folder / "best.ckpt")
+
+
+def stop_after(monkeypatch, steps):
+    """Send this process SIGTERM while step number `steps` of the process's run is computed."""
+    import signal
+    from glorext.train.step import TrainStep
+    call, done = TrainStep.__call__, []
+
+    def counted(self, *arguments):
+        done.append(1)
+        if len(done) == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return call(self, *arguments)
+    monkeypatch.setattr(TrainStep, "__call__", counted)
+
+
+def test_a_run_is_not_overwritten(draw, recipe, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("lr: 0.1\n")
+    with pytest.raises(UsageError, match="--resume auto"):
+        train(recipe(), draw(), device="CPU")
+
+
+def test_resuming_with_other_values_is_an_error(draw, recipe, tmp_path):
+    data = draw(each=4)
+    train(recipe(epochs=1), data, device="CPU", quiet=True)
+    with pytest.raises(RecipeError, match="lr 0.02"):
+        train(recipe(epochs=1, lr=0.5), data, device="CPU", quiet=True, resume="auto")
+
+
+def test_nothing_is_left_behind_by_a_run_that_cannot_start(draw, recipe, tmp_path):
+    data = draw(each=2)
+    for changes, error, named in (({"batch_size": 99}, DataError, "one batch"), ({"num_classes": 7}, RecipeError, "7"),
+                                  ({"workers": 999}, RecipeError, "workers"),
+                                  ({"pretrained": "no.ckpt"}, CheckpointError, "no.ckpt")):
+        with pytest.raises(error, match=named):
+            train(recipe(**{"batch_size": 2} | changes), data, device="CPU", quiet=True)
+        assert not list((tmp_path / "run").glob("*.ckpt"))
+
+
+def test_evaluating_what_is_not_there_is_an_error(draw, tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        evaluate_command([str(tmp_path / "nowhere"), "--data_dir", str(draw())])

@@ -1,0 +1,75 @@
+"""Damaged pictures are found before training starts: some of them would end the whole process inside the decoder."""
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from glorext.runtime.errors import DataError
+from glorext.runtime.log import get_logger
+
+from .data import Pictures
+from .distributed import Group
+
+logger = get_logger("train")
+TAIL = 4096
+END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+SHOWN = 20
+
+
+def damage_of(path, thorough: bool = False) -> str | None:
+    """What is wrong with a picture file; None if nothing is.
+
+    Args:
+        thorough: decode it. Otherwise header and end are looked at, and only a picture without an end is decoded
+            (some cameras write on after it).
+    """
+    from PIL import Image
+    try:
+        with open(path, "rb") as file, Image.open(file) as picture:
+            if picture.format not in END:
+                return f"a {picture.format} file"
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            ends = END[picture.format] in file.read()
+            if thorough or not ends:
+                file.seek(0)
+                picture.load()
+    except Image.UnidentifiedImageError:
+        return "no picture" if os.path.getsize(path) else "an empty file"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error)
+    return None
+
+
+def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(), quiet: bool = True) -> Pictures:
+    """`pictures`, if all are whole; each process looks at its share.
+
+    Args:
+        skip: leave damaged pictures out and log each, instead of raising.
+
+    Raises:
+        DataError: a picture cannot be decoded; names its path.
+    """
+    from tqdm import tqdm
+    mine = range(group.rank, len(pictures), group.size)
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), mine, chunksize=64)
+        found = list(tqdm(found, total=len(mine), desc="check pictures", unit="picture", disable=quiet, leave=False,
+                          delay=1))
+    reasons = {i: reason for i, reason in zip(mine, found) if reason}
+    damaged = np.zeros(len(pictures), np.int64)
+    damaged[list(reasons)] = 1
+    damaged = np.flatnonzero(group.sum(damaged))
+    if not len(damaged):
+        return pictures
+    names = [pictures.folder / pictures.paths[i] for i in damaged]
+    if not skip:
+        raise DataError(expected="a whole JPEG or PNG picture", found=reasons.get(int(damaged[0]), "a damaged one"),
+                        where=f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}",
+                        do="Replace or remove it, or use --skip_corrupt true.")
+    if group.is_writer:
+        logger.warning("left out %d of %d pictures that cannot be decoded: %s%s", len(names), len(pictures),
+                       ", ".join(map(str, names[:SHOWN])), ", ..." if len(names) > SHOWN else "")
+    return pictures.without(damaged)
