@@ -81,13 +81,15 @@ def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, pr
 
 
 def converter_command(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> list[str]:
-    """The converter's command line: our driver of the converter library, or the SDK's converter_lite."""
-    shape = f"{source.input.name}:{','.join(map(str, source.input.shape))}"
+    """The converter's command line: our driver of the converter library, or the SDK's converter_lite.
+
+    The input's shape stands in the model, an open batch included; the converter takes no -1 on its command line.
+    """
     if programs.convert is not None:
         return [str(programs.convert), "--fmk", "onnx", "--model", str(model), "--out", str(prefix), "--save", save,
-                "--input_shape", shape, "--input_format", source.input.layout, "--optimize", "none"]
+                "--input_format", source.input.layout, "--optimize", "none"]
     return [str(programs.lite.converter), "--fmk=ONNX", f"--modelFile={model}", f"--outputFile={prefix}",
-            f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}", f"--inputShape={shape}",
+            f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}",
             f"--inputDataFormat={source.input.layout}", "--optimize=none"]
 
 
