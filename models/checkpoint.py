@@ -68,7 +68,8 @@ def _arrays(source) -> dict[str, np.ndarray]:
         return read_tensors(source)
     if hasattr(source, "parameters_and_names"):
         source = {parameter.name: parameter for parameter in source.get_parameters()}
-    return {name: value.asnumpy() if hasattr(value, "asnumpy") else np.asarray(value)
+    # A parameter's array is a view: it would change with the next optimizer step.
+    return {name: value.asnumpy().copy() if hasattr(value, "asnumpy") else np.asarray(value)
             for name, value in source.items()}
 
 

@@ -61,7 +61,8 @@ class GraphConvolution(InFloat32, nn.Cell):
         # Convolutions over 4-D tensors: with Conv1d, or Dense in 3-D, an exported model has a fixed batch.
         self.conv1 = Conv2dInFloat32(nodes, nodes, 1, has_bias=False, weight_init=init)
         self.conv2 = Conv2dInFloat32(states, states, 1, has_bias=False, weight_init=init)
-        self.relu = nn.ReLU()
+        # Not nn.ReLU: a cell inside would take part in float16.
+        self.relu = ops.ReLU()
         self.product, self.product_transposed = ops.BatchMatMul(), ops.BatchMatMul(transpose_b=True)
         self.add_flags_recursive(**FLOAT32)
 

@@ -55,8 +55,8 @@ class GloReResNetV2(nn.Cell):
             have C / 4 nodes of C / 2 states.
         num_classes: number of logits.
         in_channels: channels of the picture.
-        include_top: False leaves out norm, ReLU, mean and classifier: the output is the last stage's
-            (N, C, H/32, W/32), not yet normalised.
+        include_top: False leaves out mean and classifier: the output is the last stage's (N, C, H/32, W/32), after
+            its norm and ReLU.
         stem_pool: padding of the stem's MaxPool: "same", as published, or "torch".
         weight_init: "xavier_uniform", "he_normal" or "he_uniform" for the convolutions.
 
@@ -83,11 +83,11 @@ class GloReResNetV2(nn.Cell):
                 if j in after:
                     stage[f"Residual_Unit{j}_GloreUnit"] = GloReUnit(channels, channels // EXPANSION, init)
             setattr(self, f"layer{i + 2}", nn.SequentialCell(stage))
+        self.tail = nn.SequentialCell(OrderedDict(bn=norm(channels), relu=nn.ReLU()))
         self.include_top = include_top
         if include_top:
-            self.tail = nn.SequentialCell(OrderedDict(bn=norm(channels), relu=nn.ReLU()))
             self.classifier = nn.Dense(channels, num_classes, weight_init=Normal(0.01), bias_init="zeros")
 
     def construct(self, x):
-        x = self.layer5(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-        return classify(self.classifier, self.tail(x)) if self.include_top else x
+        x = self.tail(self.layer5(self.layer4(self.layer3(self.layer2(self.layer1(x))))))
+        return classify(self.classifier, x) if self.include_top else x
