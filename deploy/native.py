@@ -80,7 +80,7 @@ def build(found: lite.Lite | None = None) -> Programs:
 
 def _compile(found: lite.Lite, scratch: Path) -> None:
     steps = (["cmake", "-S", str(sources()), "-B", str(scratch), "-DCMAKE_BUILD_TYPE=Release",
-              f"-DMINDSPORE_LITE_ROOT={found.root}"],
+              f"-DMINDSPORE_LITE_ROOT={found.root}", f"-DMINDSPORE_LITE_VERSION={found.version}"],
              ["cmake", "--build", str(scratch), "--parallel", "2"])
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True)

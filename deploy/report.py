@@ -43,7 +43,7 @@ def _axes(title: str, x: str, y: str, size=(5.2, 3.0)):
 
 
 def latency_plot(results: Results) -> str:
-    """Histogram of the time from a decoded picture to its logits, with p50, p90 and p99, as SVG."""
+    """Histogram of what one picture costs, file to logits without waiting in queues, with p50, p90 and p99, as SVG."""
     times = np.array([picture["ms"] for picture in results.pictures])[results.latency_ms["warmup"]:]
     figure, axes = _axes("Latency of one picture", "milliseconds", "pictures")
     # A few outliers would squeeze everything else into one bar.
@@ -52,7 +52,7 @@ def latency_plot(results: Results) -> str:
     for name, style in (("p50", "-"), ("p90", "--"), ("p99", ":")):
         value = results.latency_ms[name]
         axes.axvline(min(value, limit), color=ORANGE, linestyle=style, linewidth=1.4, label=f"{name} {value:.1f} ms")
-    axes.legend(frameon=False)
+    axes.legend(edgecolor="none", framealpha=0.9)
     return _svg(figure)
 
 
@@ -76,6 +76,7 @@ def training_plots(metrics: Path) -> list[str]:
         figure, axes = _axes("Validation accuracy", "epoch", "top-1")
         axes.plot([line["epoch"] for line in epochs], [line["top1"] for line in epochs], color=BLUE, marker="o")
         axes.set_xticks([line["epoch"] for line in epochs])
+        axes.set_ylim(max(0, min(line["top1"] for line in epochs) - 0.1), 1.01)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.annotate(f"{epochs[-1]['top1']:.2%}", (epochs[-1]["epoch"], epochs[-1]["top1"]), (0, -14),
                       textcoords="offset points", ha="right")
@@ -97,8 +98,9 @@ def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
     mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
     axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
     for row, column in zip(*np.nonzero(matrix)):
+        dark = mistakes[row, column] > mistakes.max() / 2
         axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7.5,
-                  color=BLUE if row == column else INK)
+                  color=BLUE if row == column else "white" if dark else INK)
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
     axes.set_yticks(range(len(labels)), labels)
     return _svg(figure)

@@ -39,6 +39,9 @@ endfunction()
 
 add_executable(glorext_infer src/infer_main.cc src/lite_device.cc src/lite_model.cc src/pipeline.cc)
 glorext_link_lite(glorext_infer "${lite_library}")
+# The wheel's library gives an empty version, so whoever knows it says it.
+set(MINDSPORE_LITE_VERSION "unknown" CACHE STRING "What the results name as MindSpore Lite's version")
+target_compile_definitions(glorext_infer PRIVATE GLOREXT_LITE_VERSION="${MINDSPORE_LITE_VERSION}")
 
 if(lite_converter AND EXISTS "${lite_converter}")
   add_executable(glorext_convert src/convert_main.cc src/lite_converter.cc)

@@ -56,7 +56,10 @@ void require_device(const DeviceOptions& options) {
                   "or choose --device cpu");
 }
 
-std::string runtime_version() { return mindspore::Version(); }
+std::string runtime_version() {
+  const std::string own = mindspore::Version();
+  return own.empty() ? GLOREXT_LITE_VERSION : own;
+}
 
 std::unique_ptr<mindspore::Model> build_model(const MappedFile& file, const std::string& path,
                                               const std::string& format, const DeviceOptions& options) {
