@@ -82,7 +82,8 @@ def _read_ckpt(path) -> dict[str, np.ndarray]:
     message = _checkpoint_message()()
     try:
         message.ParseFromString(data)
-    except DecodeError as error:
+    # protobuf's implementation in Python lets a name that is not UTF-8 through as UnicodeDecodeError.
+    except (DecodeError, UnicodeDecodeError) as error:
         raise _damaged(path, f"bytes that are not MindSpore's checkpoint format ({error})") from error
     pieces: dict[str, list] = {}
     for value in message.value:
@@ -158,7 +159,7 @@ def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
     path = Path(path)
     if path.suffix == ".safetensors":
         from safetensors.numpy import save
-        data = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"format": "np"})
+        data = save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata={"format": "np"})
     elif path.suffix == ".ckpt":
         data = _ckpt_bytes(tensors)
     else:

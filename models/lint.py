@@ -58,7 +58,7 @@ def lint(source, labels=None) -> dict:
             "family": checkpoint.layout.family, "network": name, "arguments": arguments,
             "parameters": int(sum(trained)), "num_classes": checkpoint.num_classes,
             "stem_pool": checkpoint.layout.stem_pool, "weights_sha256": weights_digest(checkpoint),
-            "findings": [asdict(finding) for finding in findings]}
+            "findings": [asdict(finding) | {"tensors": list(finding.tensors)} for finding in findings]}
 
 
 def _completeness(checkpoint: Checkpoint, arguments):
