@@ -1,0 +1,141 @@
+"""Claim: a cold download is at least 0.9 times as fast as huggingface_hub's of the same file from the same server.
+
+    python benchmarks/bench_download.py [--rounds 7]
+
+Both sides fetch one checkpoint from one server on the loopback into an empty cache, in turns, through their public
+calls: glorext.hub.resolve of a package, huggingface_hub.hf_hub_download of a repository's file. Ours hashes every byte
+while it streams; huggingface_hub does not. The peer runs when it is installed: pip install huggingface_hub.
+"""
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SERVER = """
+import sys
+from aiohttp import web
+root = sys.argv[1]
+async def answer(request):
+    path = request.match_info["path"]
+    if path.startswith("someone/"):  # the addresses and headers that huggingface_hub asks for
+        response = web.FileResponse(f"{root}/weights", headers={
+            "X-Repo-Commit": "0" * 40, "ETag": '"weights"', "Accept-Ranges": "bytes"})
+        return response
+    return web.FileResponse(f"{root}/registry/{path}")
+app = web.Application()
+app.router.add_get("/{path:.*}", answer)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), print=None, access_log=None)
+"""
+OURS = """
+import time
+from glorext.hub import resolve
+import glorext.hub.cache, glorext.hub.registry, requests, tqdm, filelock
+start = time.perf_counter()
+resolve("bench")
+print(time.perf_counter() - start)
+"""
+THEIRS = """
+import time
+import huggingface_hub
+huggingface_hub.hf_hub_download
+start = time.perf_counter()
+huggingface_hub.hf_hub_download("someone/bench", "weights")
+print(time.perf_counter() - start)
+"""
+
+
+def make_registry(folder: Path) -> None:
+    """A registry with one package, ResNeXt50 with random weights, and the same checkpoint alone for the peer."""
+    import yaml
+    from glorext import models
+    from glorext.hub.pack import Details, pack
+    from glorext.hub.publish import publish
+    run = folder / "run"
+    run.mkdir()
+    net = models.create("resnext50")
+    models.save_checkpoint(net, run / "best.ckpt")
+    (run / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
+    (run / "recipe.yaml").write_text(yaml.safe_dump({"network": "resnext50", "num_classes": 1000}))
+    pack(run, folder / "package", Details("bench", "1.0.0"))
+    publish(folder / "package", folder / "registry")
+    shutil.copy(folder / "package" / "bench.ckpt", folder / "weights")
+
+
+@contextlib.contextmanager
+def served(folder: Path):
+    """The address of a server of `folder`, which runs meanwhile."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-c", SERVER, folder, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        else:
+            raise RuntimeError("the server did not start; it needs aiohttp")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def timed(script: str, cache: Path, **env) -> float:
+    """Seconds that `script` prints, run in a fresh process with an empty cache."""
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+                          env={**os.environ, **{key: str(value) for key, value in env.items()}})
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Measure in turns and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    try:
+        import huggingface_hub
+        peer = f"huggingface_hub {huggingface_hub.__version__}"
+    except ImportError:
+        peer = None
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_registry(folder)
+        size = (folder / "weights").stat().st_size
+        with served(folder) as url:
+            ours, theirs = [], []
+            for _ in range(options.rounds):
+                ours.append(timed(OURS, folder / "cache", GLOREXT_CACHE=folder / "cache", GLOREXT_REGISTRIES=url))
+                if peer:
+                    theirs.append(timed(THEIRS, folder / "cache", HF_HOME=folder / "cache", HF_ENDPOINT=url,
+                                        HF_HUB_DISABLE_XET=1, HF_HUB_DISABLE_TELEMETRY=1))
+    show(size, ours, theirs, peer)
+
+
+def show(size: int, ours: list, theirs: list, peer: str | None) -> None:
+    """Print the table: median and range of the seconds, and the speed at the median."""
+    print(f"{size / 1e6:.1f} MB from a server on the loopback into an empty cache, {len(ours)} rounds in turns, "
+          f"{os.cpu_count()} cores")
+    print("| client | median s | fastest s | slowest s | MB/s |\n| --- | --- | --- | --- | --- |")
+    for name, seconds in (("glorext (every byte hashed)", ours), (peer, theirs)):
+        if seconds:
+            middle = statistics.median(seconds)
+            print(f"| {name} | {middle:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {size / middle / 1e6:.0f} |")
+    if theirs:
+        print(f"speed of glorext / speed of {peer}: {statistics.median(theirs) / statistics.median(ours):.2f}")
+    else:
+        print("peer not measured: huggingface_hub is not installed")
+
+
+if __name__ == "__main__":
+    main()
