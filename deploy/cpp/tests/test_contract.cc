@@ -1,0 +1,106 @@
+// The contract: what is read, and every value that is refused by its name.
+#include <doctest/doctest.h>
+
+#include "contract.h"
+#include "files.h"
+#include "sha256.h"
+#include "support.h"
+
+using namespace glorext;
+
+namespace {
+
+const std::string kModel = "the bytes of a model";
+
+Json::Object good_contract() {
+  const Json spec = parse_json(R"({"size": 32, "resize": 40, "resize_rule": "short_side", "crop": "center",
+    "interpolation": "bilinear", "channel_order": "RGB", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4],
+    "layout": "NCHW"})", "spec");
+  const std::string labels = "cat\ndog\n";
+  return {{"schema", "glorext.artifact/1"}, {"file", "m.ms"}, {"format", "ms"}, {"size", static_cast<int64_t>(kModel.size())},
+          {"sha256", sha256_hex(kModel.data(), kModel.size())}, {"name", "net"}, {"weights_sha256", std::string(64, 'a')},
+          {"input", parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW"})", "i")},
+          {"output", parse_json(R"({"name": "logits", "dtype": "float32", "shape": [-1, 2]})", "o")},
+          {"input_spec", spec}, {"labels", Json::Array{"cat", "dog"}},
+          {"labels_sha256", sha256_hex(labels.data(), labels.size())}};
+}
+
+Contract read(const Json::Object& json) {
+  const TemporaryFolder folder;
+  const std::string text = Json(json).dump();
+  write_file(folder.file("m.ms.json"), text.data(), text.size());
+  return read_contract(folder.file("m.ms"));
+}
+
+std::string error_with(const std::string& key, const Json& value) {
+  Json::Object json = good_contract();
+  json[key] = value;
+  return message_of([&] { read(json); });
+}
+
+std::string error_with_inner(const std::string& outer, const std::string& key, const Json& value) {
+  Json::Object inner = good_contract()[outer].object("inner");
+  inner[key] = value;
+  return error_with(outer, inner);
+}
+
+}  // namespace
+
+TEST_CASE("a contract is read") {
+  const Contract contract = read(good_contract());
+  CHECK(contract.format == "ms");
+  CHECK(contract.weights_sha256 == std::string(64, 'a'));
+  CHECK(contract.batch == -1);
+  CHECK(contract.classes == 2);
+  CHECK(contract.labels == std::vector<std::string>{"cat", "dog"});
+  CHECK(contract.spec.size == 32);
+  CHECK(contract.spec.resize == 40);
+  CHECK(contract.spec.rule == ResizeRule::short_side);
+  CHECK(contract.spec.mean[2] == 0.3);
+  CHECK(contract.spec.std[0] == 0.2);
+  CHECK(!contract.uint8_input);
+}
+
+TEST_CASE("a missing key is named") {
+  for (const auto& [key, value] : good_contract()) {
+    Json::Object json = good_contract();
+    json.erase(key);
+    CAPTURE(key);
+    CHECK(mentions(message_of([&] { read(json); }), "the key \"" + key + "\" is missing"));
+  }
+}
+
+TEST_CASE("impossible values are named") {
+  CHECK(mentions(error_with("schema", "glorext.artifact/9"), "schema: expected \"glorext.artifact/1\""));
+  CHECK(mentions(error_with("file", "other.ms"), "the contract is for \"other.ms\", the model is \"m.ms\""));
+  CHECK(mentions(error_with("format", "onnx"), "convert the model"));
+  CHECK(mentions(error_with("labels", Json::Array{"cat"}), "labels: expected 2"));
+  CHECK(mentions(error_with("labels", Json::Array{"cat", "cow"}), "labels_sha256: expected"));
+  CHECK(mentions(error_with_inner("input", "dtype", "float64"), "dtype: expected \"float32\" or \"uint8\""));
+  CHECK(mentions(error_with_inner("input", "shape", Json::Array{1, 3, 64, 64}), "input_spec.size"));
+  CHECK(mentions(error_with_inner("input", "shape", Json::Array{0, 3, 32, 32}), "impossible batch"));
+  CHECK(mentions(error_with_inner("output", "shape", Json::Array{1, 0}), "expected [batch, classes]"));
+  CHECK(mentions(error_with_inner("input_spec", "size", 41), "resize: expected at least size"));
+  CHECK(mentions(error_with_inner("input_spec", "size", 1e9), "size: expected 1 to"));
+  CHECK(mentions(error_with_inner("input_spec", "size", 32.5), "size: expected a whole number"));
+  CHECK(mentions(error_with_inner("input_spec", "resize_rule", "stretch"), "found \"stretch\""));
+  CHECK(mentions(error_with_inner("input_spec", "channel_order", "BGR"), "channel_order: expected \"RGB\""));
+  CHECK(mentions(error_with_inner("input_spec", "std", Json::Array{1, 1, 0}), "std: expected positive"));
+  CHECK(mentions(error_with_inner("input_spec", "mean", Json::Array{1, 1}), "mean: expected three"));
+}
+
+TEST_CASE("a model without known labels is accepted") {
+  Json::Object json = good_contract();
+  json["labels"] = Json::Array{};
+  json["labels_sha256"] = sha256_hex("", 0);
+  CHECK(read(json).labels.empty());
+}
+
+TEST_CASE("the model's bytes must be those of the contract") {
+  const Contract contract = read(good_contract());
+  check_model_bytes(contract, kModel.data(), kModel.size());
+  std::string changed = kModel;
+  changed[3] ^= 1;
+  CHECK(mentions(message_of([&] { check_model_bytes(contract, changed.data(), changed.size()); }), "expected sha256"));
+  CHECK(mentions(message_of([&] { check_model_bytes(contract, kModel.data(), 5); }), "expected 20 bytes, found 5"));
+}
