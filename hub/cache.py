@@ -128,7 +128,8 @@ class Cache:
                     break
                 except Timeout:
                     logger.info("waiting for another process that fetches the same file (%s)", key[:12])
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
+            # NotImplementedError: some network file systems have no locks
             raise self._read_only(error) from error
         try:
             yield
@@ -139,8 +140,9 @@ class Cache:
         finally:
             lock.release()
 
-    def _read_only(self, error: OSError) -> GlorextError:
-        return RegistryError(f"the cache lacks a file and cannot be written ({error.strerror or error})",
+    def _read_only(self, error: Exception) -> GlorextError:
+        reason = getattr(error, "strerror", None) or error
+        return RegistryError(f"the cache lacks a file and cannot be written ({reason})",
                              where=self.root, do="Set GLOREXT_CACHE to a folder of your own.")
 
 

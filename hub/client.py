@@ -126,10 +126,10 @@ def _nothing_large(manifest: Manifest, file: str) -> bool:
 
 
 def is_path(name) -> bool:
-    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", or anything that exists and has a separator."""
+    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", a card, or a package folder that exists."""
     text = os.fspath(name)
     return (isinstance(name, os.PathLike) or text.startswith(("/", "./", "../", "~")) or text.endswith(".md")
-            or (os.sep in text and os.path.exists(text)))
+            or os.path.isfile(os.path.join(text, MANIFEST)))
 
 
 def _resolve(name, registry, force_reload, wanted, local) -> Package:

@@ -127,3 +127,22 @@ def python():
                               env={**os.environ, **{key: str(value) for key, value in env.items()}}, timeout=120)
         return done.returncode, done.stdout, done.stderr
     return call
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a small tmpfs."""
+    mounted = []
+
+    def mount(nbytes, options="rw"):
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={nbytes},{options}", "tmpfs", folder],
+                              capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a file system of a few kilobytes needs the right to mount: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)

@@ -200,25 +200,6 @@ def test_eight_processes_download_once(server, url, size):
     assert server.count(CKPT) == 1 and server.sent[CKPT] == size
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that mounts a small tmpfs."""
-    mounted = []
-
-    def mount(nbytes, options="rw"):
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={nbytes},{options}", "tmpfs", folder],
-                              capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"a file system of a few kilobytes needs the right to mount: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", folder], check=True)
-
-
 def test_disk_without_room_is_named_before_the_download(server, url, small_disk, monkeypatch, size, loads_again):
     disk = small_disk(size // 2)
     with monkeypatch.context() as patch:

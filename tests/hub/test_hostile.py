@@ -9,8 +9,12 @@ import zipfile
 import pytest
 from fault_server import instead
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
+from glorext.hub.evidence import parse_evidence
 from glorext.hub.manifest import parse_manifest
 from glorext.hub.registry import parse_index
 from glorext.hub.verify import verify
@@ -271,6 +275,36 @@ def test_cards_are_read_as_strictly(package):
         card.write_text(text.replace(old, new, 1))
         with pytest.raises(PackageError, match=words):
             read_card(card)
+
+
+VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+                      | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3)
+                      | st.dictionaries(st.text(max_size=10), inner, max_size=3), max_leaves=8)
+
+
+@given(VALUES)
+def test_any_json_is_refused_by_name_or_is_a_manifest(value):
+    for parse, error in ((parse_manifest, PackageError), (parse_evidence, PackageError),
+                         (lambda data: parse_index(data, "index.json"), RegistryError)):
+        with pytest.raises(error):
+            parse(json_bytes(value))
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_in_any_place_of_a_manifest_is_refused_by_name_or_read_back(_package, data):
+    value = json.loads((_package / "manifest.json").read_bytes())
+    place = value
+    while True:
+        key = data.draw(st.sampled_from(sorted(place)))
+        if not (isinstance(place[key], dict) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = data.draw(VALUES)
+    try:
+        assert parse_manifest(json_bytes(value)).to_bytes() == json_bytes(value)
+    except PackageError:
+        pass
 
 
 def test_random_damage_is_always_a_named_error(registry):

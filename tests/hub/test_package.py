@@ -256,3 +256,26 @@ def test_three_commands_from_run_to_registry(run, tmp_path, capsys):
     row, = json.loads(capsys.readouterr().out)
     assert (row["name"], row["version"], row["top1"], row["count"], row["evidence"]) == (
         "tiny-digits", "1.0.0", 0.98, 100, "measured")
+
+
+def test_full_disk_leaves_no_half_package(run, small_disk, capsys):
+    disk = small_disk(200_000)
+    assert cli.main(["pack", str(run), "--name", "tiny-digits", "--version", "1.0.0", "--out", str(disk / "pkg")]) == 1
+    assert "DiskFullError" in capsys.readouterr().err
+    assert list(disk.iterdir()) == []
+
+
+def test_full_disk_leaves_the_registry_as_it_was(run, package, small_disk, tmp_path, capsys):
+    disk = small_disk(600_000)
+    assert cli.main(["publish", str(package), "--to", str(disk)]) == 0
+    pack(run, tmp_path / "second", replace(DETAILS, version="1.1.0"))
+    before = {name: data for name, data in tree(disk).items() if name != ".lock"}
+    assert cli.main(["publish", str(tmp_path / "second"), "--to", str(disk)]) == 1
+    assert "DiskFullError" in capsys.readouterr().err
+    assert {name: data for name, data in tree(disk).items() if name != ".lock"} == before
+
+
+def test_a_relative_folder_is_a_package_too(package, monkeypatch):
+    from glorext.hub import resolve
+    monkeypatch.chdir(package.parent)
+    assert resolve(package.name).folder == package
