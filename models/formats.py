@@ -134,12 +134,13 @@ def _read_torch(path) -> dict[str, np.ndarray]:
             expected="torch to be installed, to read a PyTorch file", found="no torch", where=path,
             do="Where torch is installed, write the weights as safetensors, which needs no torch here: "
                "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'FILE.safetensors').") from error
-    import pickle
     try:
         # weights_only: a pickle can otherwise run any code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise _damaged(path, f"no plain PyTorch weights ({str(error).splitlines()[0]})") from error
+    # The restricted unpickler works through a malformed file until some operation fails, with that one's exception.
+    except Exception as error:  # pylint: disable=broad-except
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _damaged(path, f"no plain PyTorch weights ({reason})") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

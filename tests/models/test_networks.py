@@ -16,7 +16,13 @@ def reference(name, weights, pictures, **options):
     return numpy_networks.FORWARD[spec(name).family](weights, pictures.astype(np.float64), **options)
 
 
-@pytest.mark.parametrize("stem_pool", ["same", "torch"])
+def every_network_and_both_pools_once(function):
+    """All networks with the published pool, one of them with the other: the pool is the same code in all."""
+    cases = [("resnext50", "torch"), *((name, "same") for name in ("resnext50", "glore_res50", "glore_res101"))]
+    return pytest.mark.parametrize("name, stem_pool", cases)(function)
+
+
+@every_network_and_both_pools_once
 def test_logits_equal_an_independent_float64_implementation(name, small, weights, pictures, mode, stem_pool):
     stored = weights(name, stem_pool)
     net = create(name, checkpoint=stored, num_classes=5, stem_pool=stem_pool, **small[name])
@@ -217,7 +223,7 @@ def test_gradients_of_an_overflowing_unit_are_finite_in_o2():
     assert all(np.isfinite(gradient.asnumpy()).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("stem_pool", ["same", "torch"])
+@every_network_and_both_pools_once
 def test_exports_to_mindir_with_a_dynamic_batch(name, small, weights, pictures, tmp_path, stem_pool):
     net = create(name, checkpoint=weights(name, stem_pool), num_classes=5, stem_pool=stem_pool, **small[name])
     expected = logits_of(net, pictures)
@@ -228,7 +234,7 @@ def test_exports_to_mindir_with_a_dynamic_batch(name, small, weights, pictures, 
     assert np.abs(graph(ms.Tensor(pictures[:1])).asnumpy() - expected[:1]).max() < 1e-5
 
 
-@pytest.mark.parametrize("stem_pool", ["same", "torch"])
+@every_network_and_both_pools_once
 def test_exports_to_onnx_with_a_dynamic_batch(name, small, weights, pictures, tmp_path, stem_pool):
     onnxruntime = pytest.importorskip("onnxruntime")
     import mindspore.onnx

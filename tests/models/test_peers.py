@@ -13,7 +13,7 @@ def torch():
 
 @pytest.fixture(scope="module")
 def peer(torch):
-    """torchvision's network with random weights and running statistics from real passes, in evaluation mode."""
+    """torchvision's network with random weights and the running statistics of a real pass, in evaluation mode."""
     torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
     torch.manual_seed(0)
     net = torchvision.models.resnext50_32x4d(weights=None)
@@ -23,9 +23,8 @@ def peer(torch):
                 parameter += 0.1 * torch.randn_like(parameter)
         for module in net.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = None  # the mean over all passes
-        for _ in range(2):
-            net.train()(torch.randn(4, 3, 64, 64))
+                module.momentum = 1  # the statistics of this one batch
+        net.train()(torch.randn(8, 3, 128, 128))
     return net.eval()
 
 
@@ -36,7 +35,7 @@ def logits(net, pictures):
 
 @pytest.fixture
 def expected(torch, peer):
-    pictures = np.random.default_rng(1).normal(0, 1, (2, 3, 96, 64)).astype(np.float32)
+    pictures = np.random.default_rng(1).normal(0, 1, (2, 3, 128, 96)).astype(np.float32)
     with torch.no_grad():
         return pictures, peer(torch.from_numpy(pictures)).numpy()
 

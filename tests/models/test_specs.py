@@ -131,7 +131,8 @@ def test_lists_from_json_serve_as_arguments(small):
     ("resnext50", {"layers": (1, 1, 1)}, "layers"), ("resnext50", {"layers": (1, 1, 1, 0)}, "layers"),
     ("resnext50", {"stem_pool": "valid"}, "stem_pool"), ("glore_res50", {"weight_init": "ones"}, "weight_init"),
     ("glore_res50", {"units": ((), (), (7,), ())}, "units"), ("glore_res101", {"units": ((1,),)}, "units"),
-    ("resnext50", {"num_classes": 0}, "arguments"), ("resnext50", {"num_classes": "ten"}, "arguments")])
+    ("resnext50", {"num_classes": 0, "layers": (1, 1, 1, 1)}, "arguments"),
+    ("resnext50", {"num_classes": "ten", "layers": (1, 1, 1, 1)}, "arguments")])
 def test_an_unknown_network_or_argument_is_named(network, arguments, text):
     with pytest.raises(UsageError, match=text):
         create(network, **arguments)
