@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -10,6 +11,7 @@ COMMANDS = {
     "train": ("glorext.train.command", "train a network from a recipe"),
     "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a checkpoint"),
     "lr": ("glorext.train.schedules", "the learning rate of every step of a recipe, as an array or a plot"),
+    "rank-table": ("glorext.train.rank_table", "which Ascend cards train together, as a rank table"),
     "lint": ("glorext.models.lint", "which network a checkpoint holds, and what is wrong with it"),
     "pack": ("glorext.hub.pack", "make a model package from a training run"),
     "publish": ("glorext.hub.publish", "put a package into a registry folder"),
@@ -59,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
         return 2
     log_to_stderr()
+    if not sys.stderr.isatty():
+        # In a log file each refresh of a progress bar is one more line.
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
         return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
     except GlorextError as error:
