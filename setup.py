@@ -28,6 +28,7 @@ setup(
         "numpy>=1.25,<2",
         "pillow>=10",
         "requests>=2.31",
+        "urllib3>=2.2",  # read1 of an answer
         "tqdm>=4.66",
         "jsonargparse>=4.30",
         "PyYAML>=6",

@@ -92,27 +92,30 @@ class Cache:
     def checkpoint(self, url: str, wanted: Wanted) -> Path:
         """The single file at `url`, whose digest may be known only in part, under its own name."""
         title = url.rsplit("/", 1)[-1]
-        key = wanted.sha256 or wanted.sha256_prefix
-        found = self._known_checkpoint(title, wanted)
+        pattern = wanted.sha256 or f"{wanted.sha256_prefix}*"
+        found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
         if found:
             return found
-        with self._lock(key):
-            found = self._known_checkpoint(title, wanted)
+        with self._lock(wanted.sha256 or wanted.sha256_prefix):
+            found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
             if found:
                 return found
-            part = self.root / "partial" / key
-            part.parent.mkdir(parents=True, exist_ok=True)
-            digest = download(url, part, wanted, title)
-            target = self.root / "checkpoints" / digest / title
-            _place(self._keep(part, digest), target)
+            blob = self._named_by_digest(f"blobs/{pattern}")
+            if blob is None:
+                part = self.root / "partial" / (wanted.sha256 or wanted.sha256_prefix)
+                part.parent.mkdir(parents=True, exist_ok=True)
+                blob = self._keep(part, download(url, part, wanted, title))
+            target = self.root / "checkpoints" / blob.name / title
+            _place(blob, target)
             return target
 
-    def _known_checkpoint(self, title: str, wanted: Wanted) -> Path | None:
-        pattern = wanted.sha256 or f"{wanted.sha256_prefix}*"
-        for target in sorted(self.root.glob(f"checkpoints/{pattern}/{title}")):
-            if target.is_file() and not target.is_symlink() and sha256_file(target) == target.parent.name:
-                return target
-            logger.warning("%s is damaged in the cache; it is fetched again", title)
+    def _named_by_digest(self, pattern: str) -> Path | None:
+        """A file below the cache that fits `pattern` and has the digest that its path names."""
+        for path in sorted(self.root.glob(pattern)):
+            digest = path.name if path.parent.name == "blobs" else path.parent.name
+            if path.is_file() and not path.is_symlink() and sha256_file(path) == digest:
+                return path
+            logger.warning("%s is damaged in the cache", path.name)
         return None
 
     @contextmanager

@@ -136,7 +136,7 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
     if local or is_path(name):
         return from_folder(name, wanted)
     wanted_name, version = parse_name(name)
-    failures = []
+    failures, lacking = [], []
     for location in locations(registry):
         try:
             opened = open_registry(location)
@@ -145,7 +145,7 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
                 # an index that was kept from an earlier day may not know it yet
                 versions = opened.index(not env.offline()).get(wanted_name, {})
             if not versions or (version and version not in versions):
-                failures.append(f"{opened.location}: {_offer(versions)}")
+                lacking.append(f"{opened.location}: {_offer(versions)}")
                 continue
             chosen = version or latest(versions)
             folder, manifest = opened.fetch(wanted_name, chosen, versions[chosen], wanted)
@@ -154,14 +154,15 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
             # a mirror may have it; the failure is not forgotten when none has
             logger.warning("%s", error)
             failures.append(f"{location}: {error}")
-    published = None if registry else _published(name, wanted_name, version)
+    # While a registry cannot be asked, nobody knows whether it means another model by this name.
+    published = None if registry or failures else _published(name, wanted_name, version)
     if published:
         return _from_published(published, wanted is not _nothing_large)
-    raise _not_found(name, failures, registry)
+    raise _not_found(name, failures + lacking, registry)
 
 
-def _not_found(name, failures, registry) -> RegistryError:
-    looked = "; ".join(failures + ([] if registry else [f"{LOCATION}: not there"]))
+def _not_found(name, looked_in, registry) -> RegistryError:
+    looked = "; ".join(looked_in + ([] if registry else [f"{LOCATION}: not asked or not there"]))
     return NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
                          do="`glorext list` shows what there is; GLOREXT_REGISTRIES names the registries to search.")
 

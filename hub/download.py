@@ -101,7 +101,8 @@ def _body(answer):
         raise _Again(f"the connection broke off ({type(error).__name__})") from error
 
 
-def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | None, str | None]:
+def get_bytes(url: str, limit: int, etag: str | None = None,
+              retries: int = RETRIES) -> tuple[bytes | None, str | None]:
     """The body of a small file and its ETag; (None, etag) when the server says that `etag` is still current.
 
     Raises:
@@ -110,7 +111,7 @@ def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | No
     _refuse_offline(url)
     headers = {"If-None-Match": etag} if etag else {}
     with _session() as session:
-        for failures in range(RETRIES + 1):
+        for failures in range(retries + 1):
             try:
                 with _get(session, url, headers) as answer:
                     if answer.status_code == 304:
@@ -120,11 +121,13 @@ def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | No
                         data += piece
                         if len(data) > limit:
                             raise DownloadError(expected=f"at most {limit:,} bytes", where=shown(url))
+                    if len(data) < (_announced(answer) or 0):
+                        raise _Again("the answer was cut short")
                     _name_odd_answer(data, url)
                     return data, answer.headers.get("ETag")
             except _Again as fault:
-                if failures == RETRIES:
-                    raise DownloadError(f"{fault}, {RETRIES + 1} times", where=shown(url)) from fault
+                if failures == retries:
+                    raise DownloadError(f"{fault}, {retries + 1} times", where=shown(url)) from fault
                 _pause(failures, fault.pause)
 
 

@@ -153,7 +153,9 @@ class UrlRegistry:
         if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
             return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
         try:
-            data, etag = get_bytes(f"{self.url}/{INDEX}", MAX_INDEX_BYTES, kept and kept["etag"])
+            # with an index at hand nobody should wait long for a network that is not there
+            data, etag = get_bytes(f"{self.url}/{INDEX}", MAX_INDEX_BYTES, kept and kept["etag"],
+                                   **({"retries": 1} if kept else {}))
         except DownloadError as error:
             if not kept or refresh:
                 raise

@@ -16,7 +16,7 @@ from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.published import parse_published, published_checkpoints
 from glorext.runtime import (CheckpointError, DownloadError, IntegrityError, NotFoundError, PackageError, RegistryError,
-                             UsageError, read_json, sha256_file)
+                             UsageError, read_json, sha256_bytes, sha256_file)
 
 
 @pytest.fixture
@@ -163,6 +163,12 @@ def test_registries_are_searched_in_order(here, run, tmp_path, monkeypatch):
     assert hub.resolve("tiny-digits", registry=tmp_path / "second").version == "1.10.0"
 
 
+def test_a_registry_that_fails_is_not_replaced_by_the_built_in_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOREXT_REGISTRIES", str(tmp_path / "gone"))
+    with pytest.raises(NotFoundError, match="gone"):
+        hub.load("resnext50")
+
+
 def test_newest_version_is_by_number_and_a_new_one_is_seen(server, url, run, registry, tmp_path, monkeypatch):
     assert hub.resolve("tiny-digits").version == "1.0.0"
     for version in ("1.9.0", "1.10.0"):
@@ -272,6 +278,23 @@ def test_published_checkpoint_with_other_bytes_is_refused(server, registry, monk
     with pytest.raises(IntegrityError):
         hub.load(entry.name)
     assert not list(cache.glob("checkpoints/*")) and not list(cache.glob("blobs/*"))
+
+
+def test_damaged_published_checkpoint_is_fetched_again_and_a_lost_name_is_not(server, registry, monkeypatch, cache):
+    import os
+    data = os.urandom(3000)
+    (registry / "weights.ckpt").write_bytes(data)
+    entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt", sha256=sha256_bytes(data))
+    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    path = hub.resolve(entry.name).checkpoint
+    assert path.name == "weights.ckpt" and path.read_bytes() == data
+    path.unlink()
+    assert hub.resolve(entry.name).checkpoint.read_bytes() == data
+    assert server.count("weights.ckpt") == 1
+    os.chmod(path, 0o644)
+    path.write_bytes(b"damage")
+    assert hub.resolve(entry.name).checkpoint.read_bytes() == data
+    assert server.count("weights.ckpt") == 2
 
 
 def test_offline_published_checkpoint_is_a_named_error(monkeypatch):

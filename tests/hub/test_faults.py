@@ -276,6 +276,12 @@ def test_an_unchanged_index_is_not_sent_again(server, url, monkeypatch, caplog):
     assert server.count("index.json") == 2 and server.sent["index.json"] == sent
 
 
+def test_a_cut_index_is_asked_for_again(server, url):
+    server.faults["index.json"] = [cut(100), cut(50)]
+    assert resolve("tiny-digits").version == "1.0.0"
+    assert server.count("index.json") == 3
+
+
 def test_a_mirror_steps_in(server, url, registry, monkeypatch, caplog):
     mirror = FaultServer(registry)
     monkeypatch.setenv("GLOREXT_REGISTRIES", f"{server.url},{mirror.url}")
