@@ -15,13 +15,13 @@ from glorext.runtime import GlorextError, UsageError, version, write_json
 NAME, VERSION = "resnext50-digits", "1.0.0"
 MIN_TOP1 = 0.97
 RECORD = "demo.json"
-LOAD = """import sys, mindspore, numpy, mindspore_hub
-from glorext.models import load_picture, spec
+LOAD = """import sys, mindspore, mindspore_hub
+from glorext.hub import resolve
+from glorext.models.preprocess import preprocess
 net = mindspore_hub.load("resnext50-digits")
-info = mindspore_hub.info("resnext50-digits")
-picture = load_picture(sys.argv[1], info.input_spec)
-logits = net(mindspore.Tensor(picture[None])).asnumpy()[0]
-print("loaded", type(net).__name__, "by name;", sys.argv[1], "shows a", info.labels[logits.argmax()])
+package = resolve("resnext50-digits")
+logits = net(mindspore.Tensor(preprocess(sys.argv[1], package.input_spec)[None])).asnumpy()[0]
+print("loaded", type(net).__name__, "by name;", sys.argv[1], "shows a", package.labels[logits.argmax()])
 """
 
 
