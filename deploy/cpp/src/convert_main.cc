@@ -1,14 +1,16 @@
 // glorext_convert: MindSpore Lite's converter as a program, for installations that hold only its library.
-#include <cstdio>
-#include <cstdlib>
-#include <sstream>
-
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "lite_converter.h"
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
 
 #include "failure.h"
 #include "flags.h"
+#include "lite_converter.h"
 #include "quiet.h"
 
 namespace {
@@ -53,8 +55,32 @@ std::map<std::vector<char>, std::vector<int64_t>> parse_shapes(const std::string
   return shapes;
 }
 
+// The library ends with SIGSEGV on some files that are no models, so it runs in a child process: a crash there becomes a
+// message here.
+int convert_in_child(const ConverterOptions& options) {
+  const pid_t child = ::fork();
+  if (child < 0) throw Failure(std::string("cannot start a process: ") + std::strerror(errno));
+  if (child == 0) {
+    convert(options);
+    return 0;
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) throw Failure(std::string("cannot wait for the converter: ") + std::strerror(errno));
+  if (WIFSIGNALED(status)) {
+    ::unlink(result_path(options).c_str());
+    throw Failure("MindSpore Lite's converter cannot convert " + options.model + ": it crashed (" +
+                  ::strsignal(WTERMSIG(status)) + "); is that file a whole model of the kind --fmk says?");
+  }
+  return WEXITSTATUS(status);
+}
+
 void require_readable(const std::string& path) {
   if (::access(path.c_str(), R_OK) != 0) throw Failure("cannot read " + path);
+}
+
+void require_new(const std::string& path) {
+  if (::access(path.c_str(), F_OK) == 0) throw Failure(path + " exists; choose another name or remove it first");
 }
 
 int run(int argc, char** argv) {
@@ -81,8 +107,8 @@ int run(int argc, char** argv) {
   options.fp16_weights = flags.has("fp16");
   require_readable(options.model);
   if (!options.config.empty()) require_readable(options.config);
-  convert(options);
-  return 0;
+  require_new(result_path(options));
+  return convert_in_child(options);
 }
 
 }  // namespace

@@ -57,9 +57,10 @@ void configure(mindspore::Converter& converter, const ConverterOptions& options)
 
 }  // namespace
 
+std::string result_path(const ConverterOptions& options) { return options.out + (options.save_ms ? ".ms" : ".mindir"); }
+
 void convert(const ConverterOptions& options) {
-  const std::string result = options.out + (options.save_ms ? ".ms" : ".mindir");
-  if (::access(result.c_str(), F_OK) == 0) throw Failure(result + " exists; choose another name or remove it first");
+  const std::string result = result_path(options);
   std::string reason;
   try {
     mindspore::Converter converter;
@@ -71,7 +72,9 @@ void convert(const ConverterOptions& options) {
     reason = error.what();
   }
   if (reason.empty() && ::access(result.c_str(), R_OK) != 0) reason = "it reported success but wrote no " + result;
-  if (!reason.empty()) throw Failure("MindSpore Lite's converter cannot convert " + options.model + ": " + reason);
+  if (reason.empty()) return;
+  ::unlink(result.c_str());
+  throw Failure("MindSpore Lite's converter cannot convert " + options.model + ": " + reason);
 }
 
 }  // namespace glorext

@@ -21,6 +21,9 @@ struct ConverterOptions {
   bool fp16_weights = false;
 };
 
+// The file that a conversion writes.
+std::string result_path(const ConverterOptions& options);
+
 // Throws Failure with the library's reason, or when it reports success without a file.
 void convert(const ConverterOptions& options);
 

@@ -1,0 +1,271 @@
+"""The C++ inference program: the same answers in every arrangement, and a named failure for every bad input."""
+import hashlib
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glorext.deploy.artifact import Port, read_artifact, write_artifact
+from glorext.models.preprocess import preprocess
+
+pytestmark = pytest.mark.native
+MODELS = ("tiny.ms", "tiny_lite.mindir")
+
+
+@pytest.fixture
+def run(native, tmp_path):
+    """Run glorext_infer; its exit status, stderr, and the result folder."""
+    def call(*arguments, out="out"):
+        command = [str(native.infer), *map(str, arguments)]
+        command += ["--out", str(tmp_path / out)] if out else []
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode in (0, 1, 2), f"ended by signal {-done.returncode}: {done.stderr}"
+        return done.returncode, done.stderr, tmp_path / out if out else done.stdout
+    return call
+
+
+@pytest.fixture(scope="module")
+def expected(converted, pictures, native, tmp_path_factory):
+    """Paths and logits of the pictures, one at a time by one worker."""
+    out = tmp_path_factory.mktemp("expected") / "out"
+    subprocess.run([str(native.infer), "--model", str(converted / "tiny.ms"), "--images", str(pictures), "--out",
+                    str(out), "--workers", "1"], check=True, capture_output=True)
+    return [entry["path"] for entry in results(out)["pictures"]], np.load(out / "logits.npy")
+
+
+@pytest.fixture(scope="module")
+def fixed(exported, native, tmp_path_factory):
+    """The tiny network converted for batches of exactly 4."""
+    folder = tmp_path_factory.mktemp("fixed")
+    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(exported / "tiny.onnx"), "--out",
+                    str(folder / "four"), "--save", "ms", "--input_shape", "image:4,3,32,32"], check=True,
+                   capture_output=True)
+    (folder / "four.ms").chmod(0o644)
+    origin = read_artifact(exported / "tiny.onnx")
+    write_artifact(folder / "four.ms", format="ms", name="four", weights_sha256=origin.weights_sha256, source=None,
+                   input=Port("image", "float32", (4, 3, 32, 32), "NCHW"), output=Port("logits", "float32", (4, 10)),
+                   input_spec=origin.input_spec, labels=origin.labels)
+    return folder / "four.ms"
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def copy_model(converted, tmp_path, **changes):
+    """A copy of the model whose contract has some values changed."""
+    shutil.copy(converted / "tiny.ms", tmp_path / "tiny.ms")
+    contract = json.loads((converted / "tiny.ms.json").read_text()) | changes
+    (tmp_path / "tiny.ms.json").write_text(json.dumps(contract))
+    return tmp_path / "tiny.ms"
+
+
+def test_paths_are_sorted_by_bytes_and_rows_follow_them(expected, pictures):
+    paths, logits = expected
+    assert paths == sorted((str(file.relative_to(pictures)) for file in pictures.rglob("*") if file.is_file()),
+                           key=str.encode)
+    assert logits.shape == (40, 10) and logits.dtype == np.float32 and np.ptp(logits, axis=0).min() > 0
+
+
+def test_the_logits_are_mindspores_for_the_same_pictures(source, expected, pictures):
+    import mindspore as ms
+    paths, logits = expected
+    inputs = np.stack([preprocess(pictures / path, source.input_spec) for path in paths])
+    wanted = source.create()(ms.Tensor(inputs)).asnumpy()
+    assert np.abs(logits - wanted).max() < 1e-3 and (logits.argmax(1) == wanted.argmax(1)).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("arrangement", [("--workers", 2), ("--batch", 7), ("--batch", 64, "--workers", 2),
+                                         ("--threads", 2)])
+def test_every_arrangement_gives_the_same_logits(run, converted, pictures, expected, model, arrangement):
+    status, errors, out = run("--model", converted / model, "--images", pictures, *arrangement)
+    assert status == 0, errors
+    paths, logits = expected
+    assert [entry["path"] for entry in results(out)["pictures"]] == paths
+    assert np.abs(np.load(out / "logits.npy") - logits).max() < 1e-4
+
+
+def test_a_fixed_batch_is_padded_and_gives_the_same_logits(run, fixed, pictures, expected):
+    subset, count = expected[0][:6], 6
+    folder = fixed.parent / "six"
+    for path in subset:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pictures / path, folder / path)
+    status, errors, out = run("--model", fixed, "--images", folder)
+    assert status == 0, errors
+    assert results(out)["batch"] == 4 and results(out)["count"] == count
+    assert np.abs(np.load(out / "logits.npy") - expected[1][:count]).max() < 1e-4
+
+
+def test_a_fixed_batch_is_never_resized(run, fixed, pictures):
+    status, errors, out = run("--model", fixed, "--images", pictures, "--batch", 8)
+    assert status == 2 and "has the fixed batch 4" in errors and not out.exists()
+
+
+def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pictures, expected, tmp_path):
+    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(exported / "tiny.onnx"), "--out",
+                    str(tmp_path / "last"), "--save", "ms", "--input_format", "NHWC"], check=True, capture_output=True)
+    origin = read_artifact(exported / "tiny.onnx")
+    write_artifact(tmp_path / "last.ms", format="ms", name="last", weights_sha256=origin.weights_sha256, source=None,
+                   input=origin.input, output=origin.output, input_spec=origin.input_spec, labels=origin.labels)
+    _, _, described = run("--model", tmp_path / "last.ms", "--inspect", out=None)
+    assert json.loads(described)["inputs"][0]["shape"] == [-1, 32, 32, 3]
+    status, errors, out = run("--model", tmp_path / "last.ms", "--images", pictures)
+    assert status == 0, errors
+    assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stored_tensor_gives_the_logits_of_its_pictures(run, source, converted, pictures, expected, tmp_path, model):
+    np.save(tmp_path / "input.npy", np.stack([preprocess(pictures / path, source.input_spec) for path in expected[0]]))
+    status, errors, out = run("--model", converted / model, "--tensor", tmp_path / "input.npy", "--batch", 16)
+    assert status == 0, errors
+    assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
+
+
+def test_an_input_that_is_not_finite_is_left_out_and_named(run, converted, tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    inputs[1, 2, 3, 4] = np.nan
+    np.save(tmp_path / "input.npy", inputs)
+    status, errors, out = run("--model", converted / "tiny.ms", "--tensor", tmp_path / "input.npy")
+    assert status == 1 and "1 of the 3 inputs are broken" in errors
+    assert results(out)["failed"] == [{"path": "00000001", "error": "the input is not finite"}]
+    assert np.load(out / "logits.npy").shape == (2, 10)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Two good pictures, three broken ones, a hidden file."""
+    folder = tmp_path / "mixed"
+    (folder / "a").mkdir(parents=True)
+    Image.new("RGB", (32, 32), (200, 10, 30)).save(folder / "a" / "good.png")
+    Image.new("RGB", (90, 50), (20, 100, 30)).save(folder / "z.jpg")
+    (folder / "a" / "cut.png").write_bytes((folder / "a" / "good.png").read_bytes()[:60])
+    (folder / "b.txt").write_text("not a picture")
+    (folder / "c.jpg").write_bytes(b"")
+    (folder / ".thumbs").write_bytes(b"x")
+    return folder
+
+
+def test_broken_pictures_are_listed_and_fail_the_run(run, converted, mixed):
+    status, errors, out = run("--model", converted / "tiny.ms", "--images", mixed)
+    assert status == 1 and "3 of the 5 inputs are broken" in errors
+    found = results(out)
+    assert [entry["path"] for entry in found["pictures"]] == ["a/good.png", "z.jpg"] and found["count"] == 2
+    assert {entry["path"]: entry["error"] for entry in found["failed"]} == {
+        "a/cut.png": "damaged PNG: the file is cut off", "b.txt": "neither JPEG nor PNG", "c.jpg": "the file is empty"}
+    assert np.load(out / "logits.npy").shape == (2, 10)
+
+
+def test_broken_pictures_may_be_allowed(run, converted, mixed):
+    status, _, out = run("--model", converted / "tiny.ms", "--images", mixed, "--allow_broken")
+    assert status == 0 and len(results(out)["failed"]) == 3
+
+
+def test_nothing_scored_is_a_failure_even_if_broken_pictures_are_allowed(run, converted, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "one.png").write_text("no")
+    status, errors, _ = run("--model", converted / "tiny.ms", "--images", tmp_path / "bad", "--allow_broken")
+    assert status == 1 and "none of the 1 inputs could be scored" in errors
+
+
+def test_the_summary_adds_up(run, converted, pictures):
+    _, _, out = run("--model", converted / "tiny.ms", "--images", pictures, "--warmup", 5)
+    found = results(out)
+    times = np.array([entry["ms"] for entry in found["pictures"]])
+    latency = found["latency_ms"]
+    assert latency["warmup"] == 5 and 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= times.max()
+    assert found["throughput"] == pytest.approx(40 / found["seconds"], rel=1e-6)
+    assert sum(found["stages_ms"].values()) == pytest.approx(times.mean(), rel=1e-6)
+    logits = np.load(out / "logits.npy")
+    assert [entry["top5"] for entry in found["pictures"]] == np.argsort(-logits, 1, kind="stable")[:, :5].tolist()
+    assert found["model"]["sha256"] == hashlib.sha256((converted / "tiny.ms").read_bytes()).hexdigest()
+    assert found["versions"]["mindspore_lite"].endswith("2.0.0")
+
+
+def test_a_changed_model_is_not_run(run, converted, pictures, tmp_path):
+    model = copy_model(converted, tmp_path)
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    status, errors, out = run("--model", model, "--images", pictures)
+    assert status == 1 and "expected sha256" in errors and not out.exists()
+    model.write_bytes(data[:1000])
+    status, errors, _ = run("--model", model, "--images", pictures)
+    assert status == 1 and "bytes, found 1000" in errors
+
+
+def test_a_model_that_the_runtime_refuses_is_named(run, converted, pictures, tmp_path):
+    rubbish = np.random.default_rng(0).bytes(5000)
+    model = copy_model(converted, tmp_path, size=5000, sha256=hashlib.sha256(rubbish).hexdigest())
+    model.write_bytes(rubbish)
+    status, errors, _ = run("--model", model, "--images", pictures)
+    assert status == 1 and "MindSpore Lite cannot build" in errors
+
+
+def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pictures, tmp_path):
+    contract = json.loads((converted / "tiny.ms.json").read_text())
+    spec = contract["input_spec"] | {"size": 64, "resize": 64}
+    wide = contract["input"] | {"shape": [-1, 3, 64, 64]}
+    status, errors, _ = run("--model", copy_model(converted, tmp_path, input_spec=spec, input=wide), "--images", pictures)
+    assert status == 1 and "the contract says pictures of 64 x 64" in errors
+    more = contract["output"] | {"shape": [-1, 12]}
+    labels = hashlib.sha256(b"").hexdigest()
+    model = copy_model(converted, tmp_path, output=more, labels=[], labels_sha256=labels)
+    status, errors, _ = run("--model", model, "--images", pictures)
+    assert status == 1 and "expected float32 logits [1, 12]" in errors
+
+
+@pytest.mark.parametrize("arguments, message, status", [
+    (("--images", "MISSING"), "is no folder", 1),
+    (("--images", "EMPTY"), "holds no files", 1),
+    (("--tensor", "MISSING"), "No such file", 1),
+    ((), "give either --images or --tensor", 2),
+    (("--images", "EMPTY", "--tensor", "MISSING"), "give either --images or --tensor", 2),
+    (("--images", "EMPTY", "--colour", "red"), "unknown flag --colour", 2),
+    (("--images", "EMPTY", "--device", "tpu"), "expected one of cpu, ascend310", 2),
+    (("--images", "EMPTY", "--workers", "0"), "from 1 to 1024", 2),
+    (("--images", "EMPTY", "--precision", "enforce_fp16"), "--precision is for Ascend", 2),
+])
+def test_bad_arguments_leave_nothing_behind(run, converted, tmp_path, arguments, message, status):
+    (tmp_path / "EMPTY").mkdir()
+    arguments = [str(tmp_path / word) if word in ("EMPTY", "MISSING") else word for word in arguments]
+    found, errors, _ = run("--model", converted / "tiny.ms", *arguments)
+    assert found == status and message in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["EMPTY"]
+
+
+def test_a_missing_model_or_contract_is_named(run, converted, pictures, tmp_path):
+    status, errors, _ = run("--model", tmp_path / "none.ms", "--images", pictures)
+    assert status == 1 and "none.ms.json: No such file" in errors
+    copy_model(converted, tmp_path).unlink()
+    status, errors, _ = run("--model", tmp_path / "tiny.ms", "--images", pictures)
+    assert status == 1 and "tiny.ms: No such file" in errors
+
+
+def test_another_folder_is_not_overwritten_but_an_earlier_result_is(run, converted, pictures, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("mine")
+    status, errors, _ = run("--model", converted / "tiny.ms", "--images", pictures, out="home")
+    assert status == 2 and "not an earlier result" in errors
+    assert (tmp_path / "home" / "letter.txt").read_text() == "mine"
+    for _ in range(2):
+        status, errors, _ = run("--model", converted / "tiny.ms", "--images", pictures)
+        assert status == 0, errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "out"]
+
+
+@pytest.mark.parametrize("device", ["ascend310", "ascend310p", "ascend310b", "ascend910"])
+def test_a_device_without_its_runtime_is_refused_and_not_replaced(run, converted, pictures, device):
+    import ctypes
+    try:
+        ctypes.CDLL("libascendcl.so")
+    except OSError:
+        status, errors, out = run("--model", converted / "tiny.ms", "--images", pictures, "--device", device)
+        assert status == 1 and "libascendcl.so" in errors and "CANN" in errors and not out.exists()
+        return
+    pytest.skip("this machine has CANN")
