@@ -17,12 +17,15 @@ if(NOT EXISTS "${lite_base}/include/api/model.h")
   message(FATAL_ERROR "MindSpore Lite's headers are missing: ${lite_base}/include/api/model.h")
 endif()
 
-# The libraries that the runtime itself needs lie beside it, in the SDK also below third_party.
-file(GLOB lite_third_party LIST_DIRECTORIES true "${lite_base}/third_party/*/lib" "${lite_base}/third_party/*")
-set(lite_folders "${lite_base}/lib")
-foreach(folder IN LISTS lite_third_party)
-  if(IS_DIRECTORY "${folder}")
-    list(APPEND lite_folders "${folder}")
+# The libraries that the runtime itself needs lie beside it, in the SDK also below third_party and with the converter.
+# Its own libjpeg has the system's SONAME and must not shadow it: the pictures are decoded by what was compiled against.
+file(GLOB lite_folders LIST_DIRECTORIES true "${lite_base}/third_party/*" "${lite_base}/third_party/*/lib")
+list(FILTER lite_folders EXCLUDE REGEX "jpeg")
+list(APPEND lite_folders "${MINDSPORE_LITE_ROOT}/tools/converter/lib")
+list(PREPEND lite_folders "${lite_base}/lib")
+foreach(folder IN LISTS lite_folders)
+  if(NOT IS_DIRECTORY "${folder}")
+    list(REMOVE_ITEM lite_folders "${folder}")
   endif()
 endforeach()
 
