@@ -16,6 +16,7 @@ from . import lite
 
 logger = get_logger("deploy")
 NEEDS = "g++, cmake and the headers of libjpeg and libpng"
+BUILT = "infer pixels convert"
 INSTALL = "apt-get install g++ cmake make libjpeg-dev libpng-dev"
 
 
@@ -25,11 +26,13 @@ class Programs:
 
     Attributes:
         infer: glorext_infer.
+        pixels: glorext_pixels, which shows preprocessing stage by stage.
         convert: glorext_convert, or None where the SDK brings its own converter.
         lite: the MindSpore Lite they are linked to.
     """
 
     infer: Path
+    pixels: Path
     convert: Path | None
     lite: lite.Lite
 
@@ -40,7 +43,7 @@ def sources() -> Path:
 
 
 def _key(found: lite.Lite, compiler: str) -> str:
-    digest = hashlib.sha256(f"{found.root}\n{found.version}\n{compiler}\n".encode())
+    digest = hashlib.sha256(f"{found.root}\n{found.version}\n{compiler}\n{BUILT}\n".encode())
     for path in sorted(path for path in sources().rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(sources())}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -62,7 +65,8 @@ def build(found: lite.Lite | None = None) -> Programs:
     """
     found = found or lite.locate()
     folder = env.cache_dir() / "native" / _key(found, _compiler())
-    programs = Programs(folder / "glorext_infer", None if found.converter else folder / "glorext_convert", found)
+    programs = Programs(folder / "glorext_infer", folder / "glorext_pixels",
+                        None if found.converter else folder / "glorext_convert", found)
     if folder.is_dir():
         return programs
     from filelock import FileLock
@@ -72,7 +76,7 @@ def build(found: lite.Lite | None = None) -> Programs:
             logger.info("building the C++ programs against MindSpore Lite %s (once)", found.version)
             with tempfile.TemporaryDirectory(prefix="glorext-build-") as scratch, atomic_dir(folder) as final:
                 _compile(found, Path(scratch))
-                for program in (programs.infer, programs.convert):
+                for program in (programs.infer, programs.pixels, programs.convert):
                     if program is not None:
                         shutil.copy2(Path(scratch) / program.name, final / program.name)
     return programs

@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("glorext.deploy.convert", "convert an exported model with MindSpore Lite"),
     "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
     "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
+    "preprocess-check": ("glorext.deploy.preprocess_check", "compare preprocessing in MindSpore, NumPy, C++ and AIPP"),
     "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
 }
 
