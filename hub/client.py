@@ -45,8 +45,8 @@ def load(name, *args, source: str = "gitee", pretrained: bool = True, force_relo
     """The network called `name`, with its weights, in evaluation state.
 
     Args:
-        name: "resnext50", "resnext50@1.0.0", a MindSpore Hub UID such as "mindspore/1.10/resnext50_imagenet2012", or
-            the path of a package folder or its card.
+        name: "resnext50", "resnext50@1.0.0", a MindSpore Hub UID such as "mindspore/1.10/resnext50_imagenet2012" or
+            the address of its card there, or the path of a package folder or its card.
         args, kwargs: arguments of the network's constructor, in place of the package's; with another `num_classes`,
             head="new" starts a new classifier on the pretrained features.
         source: "local" takes `name` as a path only. "gitee" and "github" are what the official client calls its two
@@ -133,7 +133,9 @@ def is_path(name) -> bool:
 
 
 def _resolve(name, registry, force_reload, wanted, local) -> Package:
-    if local or is_path(name):
+    if not local and str(name).startswith(("http://", "https://")):
+        name = _uid_of_address(name)
+    elif local or is_path(name):
         return from_folder(name, wanted)
     wanted_name, version = parse_name(name)
     failures, lacking = [], []
@@ -159,6 +161,16 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
     if published:
         return _from_published(published, wanted is not _nothing_large)
     raise _not_found(name, failures + lacking, registry)
+
+
+def _uid_of_address(address: str) -> str:
+    """The UID at the end of a card's address on MindSpore Hub's sites; nothing is fetched from there."""
+    for entry in published_checkpoints():
+        for uid in entry.uids:
+            if address.removesuffix(".md").endswith(f"/{uid}"):
+                return uid
+    raise UsageError(expected="the address of a card that is built in", found=repr(address[:200]),
+                     do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.")
 
 
 def _not_found(name, looked_in, registry) -> RegistryError:

@@ -271,6 +271,16 @@ def test_published_checkpoints_load_in_the_layout_they_have(split_checkpoint, se
     assert server.count("resnext50_ascend.ckpt") == 1
 
 
+@pytest.mark.parametrize("address", [
+    "https://gitee.com/mindspore/hub/blob/master/mshub_res/assets/mindspore/1.10/resnext50_imagenet2012.md",
+    "https://hub.mindspore.com/mindspore/1.10/resnext50_imagenet2012"])
+def test_addresses_of_official_cards_mean_their_uid(address):
+    net = hub.load(address, pretrained=False)
+    assert net.head.fc.weight.shape == (1000, 2048)
+    with pytest.raises(UsageError, match="GLOREXT_REGISTRIES"):
+        hub.load(address.replace("resnext50", "alexnet"))
+
+
 def test_published_checkpoint_with_other_bytes_is_refused(server, registry, monkeypatch, cache):
     (registry / "weights.ckpt").write_bytes(b"something else")
     entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt")

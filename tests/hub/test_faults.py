@@ -257,6 +257,7 @@ def test_offline_never_touches_the_network(server, url, monkeypatch, cache):
     monkeypatch.setenv("GLOREXT_OFFLINE", "1")
     monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
     assert resolve("tiny-digits").version == "1.0.0"
+    assert resolve("tiny-digits", force_reload=True).version == "1.0.0"
     assert len(server.requests) == before
 
 

@@ -52,6 +52,18 @@ def test_training_state_and_layout_of_the_run_do_not_reach_the_package(copy, tmp
     assert sha256_file(tmp_path / "again/tiny-digits.ckpt") == sha256_file(package / "tiny-digits.ckpt")
 
 
+def test_a_checkpoint_of_another_layout_keeps_its_arithmetic(copy, tmp_path):
+    """torchvision pads the stem's pool on all sides; the package must say so, since its names no longer do."""
+    from glorext.hub import load
+    models.save_checkpoint(models.read_checkpoint(copy / "best.ckpt").weights, copy / "best.ckpt", layout="torchvision")
+    (copy / "eval.json").unlink()
+    assert pack(copy, tmp_path / "out", DETAILS).network_args["stem_pool"] == "torch"
+    import mindspore as ms
+    x = ms.ops.ones((1, 3, 32, 32))
+    whole = models.create("resnext50", checkpoint=copy / "best.ckpt", num_classes=10, **ARGUMENTS).set_train(False)
+    assert (load(tmp_path / "out")(x) == whole(x)).all()
+
+
 def test_evidence_is_on_the_card_and_others_results_are_called_published(package):
     card = (package / "card.md").read_text()
     assert "| top-1 | 98.00 % |" in card and "| pictures scored | 100 |" in card
