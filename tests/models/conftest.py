@@ -9,7 +9,7 @@ import pytest
 # The tests are no package: their helper module is found by its folder.
 sys.path.insert(0, str(Path(__file__).parent))
 
-UNITS = ((), (), (1, 2), ())
+UNITS = ((), (), (1,), ())
 SMALL = {"resnext50": {"layers": (1, 2, 1, 1), "groups": 4, "width_per_group": 2, "stem_width": 8},
          "glore_res50": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8},
          "glore_res101": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8}}

@@ -182,7 +182,12 @@ def test_logits_are_float32_under_every_precision_mode(name, small, weights, pic
     assert (logits.asnumpy() - expected).std() < 0.25 * expected.std()
 
 
-def overflowing_unit(dtype):
+def test_logits_of_a_network_set_to_float16_are_float32(name, small, weights, pictures):
+    net = create(name, checkpoint=weights(name), num_classes=5, **small[name]).to_float(ms.float16).set_train(False)
+    assert net(ms.Tensor(pictures)).dtype == ms.float32
+
+
+def overflowing_unit():
     """A GloRe unit's weights and input for which X = S P^T, and Y too, are far beyond float16's 65504."""
     from glorext.models.glore_unit import GloReUnit
     from mindspore.common.initializer import XavierUniform
@@ -207,7 +212,7 @@ def overflowing_unit(dtype):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_graph_reasoning_stays_finite_where_float16_overflows(mode, level):
-    unit, x, expected, weights = overflowing_unit(ms.float16)
+    unit, x, expected, weights = overflowing_unit()
     s, p = (weights[f"unit.{branch}.2.weight"][:, :, 0, 0] for branch in ("conv_state", "conv_proj"))
     assert np.abs(weights["unit.conv_extend.0.moving_mean"]).max() > 65504
     net = ms.amp.auto_mixed_precision(nn.SequentialCell(unit), level).set_train(False)
@@ -217,7 +222,7 @@ def test_graph_reasoning_stays_finite_where_float16_overflows(mode, level):
 
 
 def test_gradients_of_an_overflowing_unit_are_finite_in_o2():
-    unit, x, _, _ = overflowing_unit(ms.float16)
+    unit, x, _, _ = overflowing_unit()
     net = ms.amp.auto_mixed_precision(nn.SequentialCell(unit), "O2").set_train()
     gradients = ms.grad(lambda x: net(x).mean(), None, net.trainable_params())(ms.Tensor(x.astype(np.float32)))
     assert all(np.isfinite(gradient.asnumpy()).all() for gradient in gradients)
