@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec, weights_digest
-from glorext.runtime import (DataError, PackageError, UsageError, atomic_dir, read_json, sha256_bytes, sha256_file,
-                             version)
+from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_bytes, sha256_file, version
 from glorext.runtime.cli import parser
 
 from .card import environment, render_card
 from .evidence import Evidence, check_evidence, parse_evidence
 from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version, labels_bytes
-from .verify import CONF, accuracy, evaluation, verify
+from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 
 CARD, LABELS, EVAL, METRICS, RECIPE = "card.md", "labels.txt", "eval.json", "metrics.jsonl", "recipe.yaml"
 # Where the published implementations stand. The official client opens the link before it loads a package, and takes
@@ -90,7 +89,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
             if (run / name).is_file():
                 shutil.copyfile(run / name, folder / name)
         if artifacts:
-            _copy_artifacts(Path(artifacts), folder / "artifacts", manifest)
+            _copy_artifacts(Path(artifacts), folder / ARTIFACTS)
         link = details.repo_link or REPO_LINKS[model.family]
         _write_source(folder / link.rsplit("/", 1)[-1], model, manifest)
         _write_card(folder, manifest, measured and measured[0], details, link, parameters,
@@ -130,8 +129,8 @@ def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[Evidence,
     return evidence, data
 
 
-def _copy_artifacts(source: Path, target: Path, manifest: Manifest) -> None:
-    """Copy a folder of artifacts; every sidecar must name these weights, these labels and this preprocessing."""
+def _copy_artifacts(source: Path, target: Path) -> None:
+    """Copy a folder of artifacts; `verify` then holds each sidecar against the manifest."""
     if not source.is_dir():
         raise UsageError(expected="a folder of artifacts", found=str(source), where="--artifacts")
     files = sorted(path for path in source.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -141,24 +140,8 @@ def _copy_artifacts(source: Path, target: Path, manifest: Manifest) -> None:
         name = check_path(path.relative_to(source).as_posix(), source)
         if path.is_symlink():
             raise PackageError(expected="files", found="a symbolic link", where=path)
-        if path.suffix == ".json" and path.with_suffix("").is_file():
-            _check_sidecar(path, manifest)
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / name)
-
-
-def _check_sidecar(path: Path, manifest: Manifest) -> None:
-    try:
-        sidecar = read_json(path)
-    except DataError as error:
-        raise PackageError(expected=error.expected, found=error.found, where=path) from error
-    wanted = {"weights_sha256": manifest.weights_sha256, "labels_sha256": manifest.labels_sha256,
-              "input_spec": manifest.input.to_dict(), "sha256": sha256_file(path.with_suffix(""))}
-    for key, value in wanted.items():
-        found = sidecar.get(key) if isinstance(sidecar, dict) else None
-        if found != value:
-            raise PackageError(expected=f"{key} {value}", found=found, where=path,
-                               do="Export and convert the checkpoint of this run again.")
 
 
 def _write_source(folder: Path, model: ModelSpec, manifest: Manifest) -> None:

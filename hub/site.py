@@ -134,4 +134,4 @@ def main(argv: list[str]) -> None:
     options = arguments.parse_args(argv)
     pages = write_site(options.registry, options.out)
     start = str(Path(options.out).absolute() / "index.html")
-    print(json.dumps({"pages": pages, "start": start}) if options.json else f"{pages} pages; open {start}")
+    print(json.dumps({"pages": pages, "start": start}) if options.json else f"pages: {pages}; open {start}")

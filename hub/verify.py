@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from glorext.models import read_checkpoint, weights_digest
-from glorext.runtime import IntegrityError, PackageError
+from glorext.runtime import DataError, IntegrityError, PackageError, read_json
 from glorext.runtime.cli import parser
 
 from .cache import is_intact
@@ -16,7 +16,7 @@ from .evidence import Evidence, check_evidence, parse_evidence
 from .manifest import MANIFEST, Manifest, read_manifest
 from .registry import inside
 
-CONF = "mindspore_hub_conf.py"
+CONF, ARTIFACTS = "mindspore_hub_conf.py", "artifacts"
 
 
 def verify(folder) -> tuple[Manifest, Evidence | None]:
@@ -24,7 +24,7 @@ def verify(folder) -> tuple[Manifest, Evidence | None]:
 
     Every file must be listed, regular, and have its size and SHA-256; the card must be MindSpore Hub's format and
     say of the checkpoint and its accuracy what manifest and evidence say; the weights inside the checkpoint, the
-    preprocessing and the labels must be those that the evidence was measured with.
+    preprocessing and the labels must be those that the evidence was measured with and the artifacts were made of.
 
     Raises:
         PackageError: something is missing, superfluous or contradicts the manifest.
@@ -36,6 +36,7 @@ def verify(folder) -> tuple[Manifest, Evidence | None]:
     _check_files(folder, manifest)
     read_labels(folder / manifest.labels, manifest)
     _check_checkpoint(folder / manifest.checkpoint, manifest)
+    _check_artifacts(folder, manifest)
     evidence = read_evidence(folder, manifest)
     _check_card(folder, manifest, evidence)
     return manifest, evidence
@@ -72,6 +73,26 @@ def _check_checkpoint(path: Path, manifest: Manifest) -> None:
     found = weights_digest(read_checkpoint(path))
     if found != manifest.weights_sha256:
         raise PackageError(expected=f"weights_sha256 {manifest.weights_sha256}", found=found, where=path)
+
+
+def _check_artifacts(folder: Path, manifest: Manifest) -> None:
+    """Exported and converted models must be of these weights, this preprocessing and these labels."""
+    for file in manifest.files:
+        model = file.removesuffix(".json")
+        if not file.startswith(f"{ARTIFACTS}/") or file == model or model not in manifest.files:
+            continue
+        path = folder / file
+        try:
+            sidecar = read_json(path)
+        except DataError as error:
+            raise PackageError(expected=error.expected, found=error.found, where=path) from error
+        wanted = {"weights_sha256": manifest.weights_sha256, "labels_sha256": manifest.labels_sha256,
+                  "input_spec": manifest.input.to_dict(), "sha256": manifest.files[model].sha256}
+        for key, value in wanted.items():
+            found = sidecar.get(key) if isinstance(sidecar, dict) else None
+            if found != value:
+                raise PackageError(expected=f"{key} {value}", found=str(found)[:300], where=path,
+                                   do="Export and convert the checkpoint of this package again.")
 
 
 def _check_card(folder: Path, manifest: Manifest, evidence: Evidence | None) -> None:

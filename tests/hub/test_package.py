@@ -291,3 +291,22 @@ def test_a_relative_folder_is_a_package_too(package, monkeypatch):
     from glorext.hub import resolve
     monkeypatch.chdir(package.parent)
     assert resolve(package.name).folder == package
+
+
+def test_commands_tell_people_what_happened(run, package, registry, tmp_path, capsys, monkeypatch):
+    def said(*argv):
+        assert cli.main(list(map(str, argv))) == 0
+        return capsys.readouterr().out
+    assert "top-1 98.00 %, top-5 100.00 % of 100 pictures" in said("verify", package)
+    assert "was already in" in said("publish", package, "--to", registry)
+    assert json.loads(said("publish", package, "--to", registry, "--json"))["new"] is False
+    monkeypatch.setenv("GLOREXT_REGISTRIES", str(registry))
+    table = said("list").splitlines()
+    assert table[1].split()[:4] == ["tiny-digits@1.0.0", "resnext50", "98.00", "%"]
+    assert any("78.51 % (published)" in line for line in table)
+    assert "published by MindSpore Hub, card" in said("list", "mindspore/1.10/resnext50_imagenet2012")
+    assert said("list", "tiny-digits@1.0.0").startswith("name: tiny-digits\n")
+    assert cli.main(["list", "nothing"]) == 1
+    assert "pages: 1" in said("site", registry, tmp_path / "site")
+    manifest = json.loads(said("pack", run, "--name", "x", "--version", "0.0.1", "--out", tmp_path / "x", "--json"))
+    assert manifest["name"] == "x" and manifest["evidence"] == "eval.json"
