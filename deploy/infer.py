@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -86,10 +87,14 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")
     arguments.add_argument("--allow_broken", action="store_true", help="list broken pictures instead of failing")
+    arguments.add_argument("--accuracy", action="store_true", help="the class folders are the truth: print the accuracy")
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = vars(arguments.parse_args(argv))
-    as_json = options.pop("json")
+    as_json, wants_accuracy = options.pop("json"), options.pop("accuracy")
     results = infer(**options)
+    if wants_accuracy:
+        from .validate import accuracy_line
+        print(accuracy_line(results, read_artifact(options["model"]).labels), file=sys.stderr if as_json else sys.stdout)
     if as_json:
         print(json.dumps({key: getattr(results, key) for key in
                           ("count", "failed", "device", "throughput", "latency_ms", "stages_ms", "seconds")}))

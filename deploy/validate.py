@@ -120,6 +120,12 @@ def accuracy(logits: np.ndarray, classes: np.ndarray) -> Accuracy:
     return Accuracy(len(classes), hits / len(classes), float((rank < 5).mean()), *wilson(hits, len(classes)))
 
 
+def accuracy_line(results: Results, labels: tuple[str, ...]) -> str:
+    """Accuracy of results against the class folders, as the published postprocessing prints it."""
+    found = accuracy(results.logits, truths(paths_of(results), labels))
+    return f"Total data: {found.count}, top1 accuracy: {found.top1:.6g}, top5 accuracy: {found.top5:.6g}."
+
+
 def compare(source: Source, results: Results, reference: Results, min_top1: float | None = None) -> Validation:
     """Hold offline `results` against the labels, against MindSpore's `reference`, and against the package's claim.
 
@@ -187,7 +193,7 @@ def offline_results(source: Source, data: Path, out: Path) -> Results:
     from .export import export
     from .infer import infer
     with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
-        model, = export(source, Path(scratch), ["onnx"])
+        model, = export(source, Path(scratch), ["mindir"])
         converted, = convert(Path(scratch) / model.file, Path(scratch), ["mindir"])
         return infer(Path(scratch) / converted.file, data, out)
 
@@ -220,7 +226,7 @@ def main(argv: list[str]) -> int:
     if options.report:
         from .report import write_report
         write_report(options.report, validation, source, results, reference, options.data)
-    _show(validation, options.json)
+    _show(validation, results, source.labels, options.json)
     if not validation.passed:
         raise AccuracyError("; ".join(f"{check.name}: expected {check.demanded}, found {check.found}"
                                       for check in validation.checks if not check.passed),
@@ -228,12 +234,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _show(validation: Validation, as_json: bool) -> None:
+def _show(validation: Validation, results: Results, labels: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(validation)))
         return
     measured = validation.measured
-    print(f"Total data: {measured.count}, top1 accuracy: {measured.top1:.6g}, top5 accuracy: {measured.top5:.6g}.")
+    print(accuracy_line(results, labels))
     print(f"MindSpore {validation.reference.top1:.2%}, offline {measured.top1:.2%} "
           f"(95 % interval {measured.low:.2%} to {measured.high:.2%})")
     for check in validation.checks:

@@ -23,6 +23,7 @@ COMMANDS = {
     "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
     "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
     "preprocess-check": ("glorext.deploy.preprocess_check", "compare preprocessing in MindSpore, NumPy, C++ and AIPP"),
+    "bundle": ("glorext.deploy.bundle", "pack a model with its C++ program and self-test for the machine with the card"),
     "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
 }
 

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Builds glorext_infer here, runs the golden inputs and says PASS or FAIL for each. No Python, no network, no data set.
+# usage: MINDSPORE_LITE_HOME=FOLDER ./selftest.sh [DEVICE [DEVICE_ID]]
+#   DEVICE: cpu (default), ascend310, ascend310p, ascend310b, ascend910
+#   MINDSPORE_LITE_HOME: MindSpore Lite's SDK, or the folder mindspore_lite of its unpacked wheel
+set -eu
+usage() { sed -n 's/^# usage: //p' "$0" >&2; exit 2; }
+[ $# -le 2 ] || usage
+device=${1:-cpu}
+device_id=${2:-0}
+# Half precision on the card: three digits. On the CPU everything is float32.
+case $device in
+  cpu) tolerance=1e-4 ;;
+  ascend310|ascend310p|ascend310b|ascend910) tolerance=2e-2 ;;
+  *) usage ;;
+esac
+if [ -z "${MINDSPORE_LITE_HOME:-}" ] || [ ! -d "$MINDSPORE_LITE_HOME" ]; then
+  echo "selftest: set MINDSPORE_LITE_HOME to MindSpore Lite's SDK or the unpacked wheel's folder mindspore_lite" >&2
+  exit 2
+fi
+for program in cmake g++; do
+  command -v $program >/dev/null || { echo "selftest: $program is missing: apt-get install g++ cmake make libjpeg-dev libpng-dev" >&2; exit 1; }
+done
+cd "$(dirname "$0")"
+echo "selftest: building"
+{ cmake -S cpp -B build -DMINDSPORE_LITE_ROOT="$MINDSPORE_LITE_HOME" &&
+  cmake --build build --parallel "$(nproc)"; } >build.log 2>&1 ||
+  { tail -n 20 build.log >&2; echo "selftest: the build failed; see build.log" >&2; exit 1; }
+rm -rf selftest_out
+model=$(cat MODEL)
+echo "selftest: $model on $device"
+./build/glorext_infer --model "$model" --tensor golden_input.npy --device "$device" --device_id "$device_id" --out selftest_out
+./build/glorext_compare --found selftest_out/logits.npy --expected golden_logits.npy --tolerance "$tolerance"
