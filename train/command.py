@@ -7,6 +7,7 @@ from glorext.runtime.errors import UsageError
 
 from .recipe import Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
 
+STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
 EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
 
 # Flags that stand for other keys of the recipe than their own name.
@@ -29,6 +30,9 @@ def make_parser():
     parser.add_argument("--device_id", type=Optional[int], help="which card")
     parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
     parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
+    parser.add_argument("--stop_after", type=Optional[int], help="save the state and stop after that many steps")
+    parser.add_argument("--verify_resume", type=Optional[int], metavar="K",
+                        help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing")
     parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
     add_recipe_flags(parser)
     for name, text in SHORT.items():
@@ -64,17 +68,22 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
 
 
 def _flag(argv, name):
-    for i, word in enumerate(argv):
-        if word == name and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith(f"{name}="):
-            return word[len(name) + 1:]
-    return None
+    """The last value of a flag, as the scripts' own flags come before the user's."""
+    value = None
+    for word, following in zip(argv, [*argv[1:], None]):
+        if word == name:
+            value = following
+        elif word.startswith(f"{name}="):
+            value = word[len(name) + 1:]
+    return value
 
 
 def main(argv: list[str]) -> int:
     """Train as the flags say."""
     run, recipe = parse(argv)
+    if run["verify_resume"] is not None:
+        from .verify import verify_resume
+        return verify_resume(argv, run["verify_resume"])
     from .loop import Interrupted, train
     from .distributed import launched
     if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():
@@ -83,10 +92,10 @@ def main(argv: list[str]) -> int:
                          do="See train/scripts.")
     try:
         outcome = train(recipe, run["data_dir"], run["val_dir"], labels=run["labels"], device=run["device_target"],
-                        device_id=run["device_id"], resume=run["resume"], quiet=run["json"])
+                        device_id=run["device_id"], resume=run["resume"], stop_after=run["stop_after"], quiet=run["json"])
     except Interrupted as stop:
         print(stop)
-        return stop.status
+        return 0 if run["stop_after"] else STOPPED
     if run["json"]:
         from glorext.runtime import json_bytes
         print(json_bytes({"folder": str(outcome.folder), "top1": outcome.top1, "epoch": outcome.epoch}).decode(), end="")

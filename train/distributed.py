@@ -39,7 +39,8 @@ class Group:
         all_reduce = ops.AllReduce()
         for parameter in net.get_parameters():
             if parameter.name.endswith(("moving_mean", "moving_variance")):
-                parameter.set_data(all_reduce(parameter.value()) / self.size)
+                # assign, not set_data: graphs that are compiled already hold on to the old memory.
+                ops.assign(parameter, all_reduce(parameter.value() * 1.0) / self.size)
 
 
 def launched() -> bool:

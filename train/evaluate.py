@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime.errors import CheckpointError, DataError, GlorextError, UsageError
+from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import read_json, sha256_bytes, sha256_file, write_json
 
 from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures,
@@ -317,10 +317,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    from glorext.runtime.log import log_to_stderr
-    log_to_stderr()
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except GlorextError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    from glorext.runtime.cli import main as command
+    sys.exit(command(["eval", *sys.argv[1:]]))

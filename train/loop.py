@@ -28,11 +28,10 @@ HOPELESS = 50  # overflows in a row: halving the loss scale that often has not h
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGTERM or Ctrl-C was answered: the run's state is saved. `status` is what the process should exit with."""
+    """A run was stopped before its end, with its state saved: by SIGTERM, by Ctrl-C or by `stop_after`."""
 
-    def __init__(self, status: int, checkpoint):
+    def __init__(self, checkpoint):
         super().__init__(f"stopped; the state is in {checkpoint}; go on with --resume auto")
-        self.status = status
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Outcome:
 
 
 def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = "auto", device_id: int | None = None,
-          resume: str | None = None, quiet: bool = False) -> Outcome:
+          resume: str | None = None, stop_after: int | None = None, quiet: bool = False) -> Outcome:
     """Train as `recipe` says, into the folder `recipe.ckpt_path`.
 
     Args:
@@ -54,11 +53,13 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
         labels: file with the class names in the order of their indices; by default the training folder's, sorted.
         device: "auto", "CPU", "GPU" or "Ascend".
         resume: "auto" to go on from the newest whole checkpoint of the folder, or the path of a checkpoint.
+        stop_after: save the state and stop when that many steps of the whole run are done.
         quiet: no progress bar and no lines on stdout.
 
     Raises:
         DataError, RecipeError, CheckpointError, DeviceError: named causes; see the message.
-        Interrupted: after SIGTERM or Ctrl-C, with the state saved.
+        NonFiniteError: the loss is inf or nan.
+        Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
     """
     pictures = list_pictures(data_dir, read_labels(labels) if labels else None)
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
@@ -71,6 +72,7 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
     pictures = without_damage(pictures, recipe.skip_corrupt, group, quiet)
     held_out = held_out and without_damage(held_out, recipe.skip_corrupt, group, quiet)
     run = _Run(settled(recipe, len(pictures.labels), group), pictures, held_out, folder, device, group, quiet)
+    run.stop_after = stop_after
     run.prepare(resume)
     return run.go()
 
@@ -104,7 +106,7 @@ class _Run:
                             found=f"{len(pictures)} pictures", where=pictures.folder, do="Choose a smaller batch_size.")
         self.rates = learning_rates(recipe, self.steps)
         self.position = Position(epoch=recipe.pretrain_epoch_size)
-        self.stop_signal = None
+        self.stopping = False
         self.in_a_row = 0  # overflows, one after the other
 
     def prepare(self, resume: str | None) -> None:
@@ -118,7 +120,10 @@ class _Run:
         self.net = fresh_network(self.recipe)
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = ms.amp.auto_mixed_precision(self.net, self.level)
-        self._build_steps()
+        self.forward = forward_of(self.model, self.recipe.jit_level)
+        if found:
+            self.position = Position.of(found[1])
+        self._build_step()
         if found:
             self._restore(*found)
         if self.group.is_writer:
@@ -126,10 +131,19 @@ class _Run:
             self.folder.sweep()
             self.folder.cut_metrics(self.position.epoch, self.position.step)
 
-    def _build_steps(self):
-        self.forward = forward_of(self.model, self.recipe.jit_level)
-        self.step = TrainStep(self.model, self.net.trainable_params(), self.recipe, self.rates,
-                              self.recipe.num_classes, self.level, self.group.size)
+    @property
+    def frozen(self) -> bool:
+        """Whether only the classifier learns in the present epoch."""
+        return self.position.epoch < self.recipe.freeze_epochs
+
+    def _build_step(self):
+        parameters = self.net.trainable_params()
+        if self.frozen:
+            from glorext.models.layouts import recognise
+            head = recognise(self.weights).head
+            parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]
+        self.step = TrainStep(self.model, parameters, self.recipe, self.rates, self.recipe.num_classes, self.level,
+                              self.group.size)
         self.step.start_at(self.position.epoch * self.steps)
 
     def _require_same_recipe(self):
@@ -150,7 +164,6 @@ class _Run:
                 raise CheckpointError(expected=f"{name} {tuple(parameter.shape)}", where=path,
                                       found=tensors[name].shape if name in tensors else "nothing")
             parameter.set_data(ms.Tensor(tensors[name]))
-        self.position = Position.of(tensors)
         logger.info("resumed from %s", path)
 
     def go(self) -> Outcome:
@@ -163,13 +176,16 @@ class _Run:
     def _epoch(self) -> None:
         epoch, begun = self.position.epoch, time.perf_counter()
         first = self.position.step
-        self.model.set_train(True)
+        # Batch norms of a frozen backbone use and keep the statistics they came with.
+        self.model.set_train(not self.frozen)
         for loss, rate in self._steps_of(epoch, first):
             pass
         seconds = time.perf_counter() - begun
         speed = (self.steps - first) * self.recipe.batch_size * self.group.size / seconds
         self.group.average_statistics(self.net)
         self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
+        if epoch + 1 == self.recipe.freeze_epochs < self.recipe.epochs:
+            self._build_step()
         self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {loss:.6g}")
         self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed})
 
@@ -187,7 +203,8 @@ class _Run:
         with culprit_named(), self._bar(epoch, first) as bar:
             last = time.perf_counter()
             for i, (images, targets) in enumerate(source.create_tuple_iterator(num_epochs=1), first):
-                loss, finite, stops = self.step(images, targets, self.stop_signal is not None)
+                self.stopping |= epoch * self.steps + i + 1 == self.stop_after
+                loss, finite, stops = self.step(images, targets, self.stopping)
                 rate = float(self.rates[epoch * self.steps + i])
                 if finite:
                     self.in_a_row = 0
@@ -202,7 +219,7 @@ class _Run:
                 self.position = dataclasses.replace(self.position, step=i + 1)
                 self._log(event="step", epoch=epoch + 1, step=i + 1, loss=loss, lr=rate, images_per_second=speed)
                 yield loss, rate
-                if (stops or (self.stop_signal and group.size == 1)) and i + 1 < self.steps:
+                if (stops or (self.stopping and group.size == 1)) and i + 1 < self.steps:
                     self._stop()
                 if recipe.ckpt_interval and (epoch * self.steps + i + 1) % recipe.ckpt_interval == 0 \
                         and i + 1 < self.steps:
@@ -225,7 +242,7 @@ class _Run:
         if self.recipe.save_checkpoint and (epoch % self.recipe.save_checkpoint_epochs == 0
                                             or epoch == self.recipe.epochs):
             self._save()
-        if self.stop_signal and epoch < self.recipe.epochs:
+        if self.stopping and epoch < self.recipe.epochs:
             self._stop()
 
     def _evaluate(self):
@@ -250,8 +267,7 @@ class _Run:
         return path
 
     def _stop(self):
-        path = self._save()
-        raise Interrupted(130 if self.stop_signal == signal.SIGINT else 143, path)
+        raise Interrupted(self._save())
 
     def _not_finite(self, epoch, i, loss, rate, images, batch) -> None:
         """Count an overflow that a smaller loss scale can cure; stop the run for everything else."""
@@ -281,13 +297,16 @@ class _Run:
 
 
 class _signals:
-    """SIGTERM and Ctrl-C end a run after the present step; only the main thread may ask for signals."""
+    """SIGTERM and Ctrl-C end a run after the present step; only the main thread may ask for signals.
+
+    They are not told apart: MindSpore turns Ctrl-C during a graph into SIGTERM.
+    """
 
     def __init__(self, run):
         self.run = run
 
     def _note(self, number, frame):
-        self.run.stop_signal = number
+        self.run.stopping = True
 
     def __enter__(self):
         main = threading.current_thread() is threading.main_thread()

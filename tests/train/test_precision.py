@@ -1,0 +1,146 @@
+"""Mixed precision, loss scales, overflow, non-finite losses, frozen backbones and kills."""
+import signal
+import subprocess
+import sys
+import time
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from glorext.models import create, read_checkpoint, save_checkpoint
+from glorext.models.formats import read_tensors
+from glorext.runtime import cli
+from glorext.train.loop import train
+from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
+from glorext.train.recipe import Recipe
+from glorext.train.step import TrainStep
+
+from .conftest import SMALL
+
+
+def small_step(level, **changes):
+    ms.set_seed(1)
+    net = create("resnext50", **SMALL, num_classes=2)
+    model = ms.amp.auto_mixed_precision(net, level)
+    model.set_train(True)
+    recipe = Recipe(**changes)
+    return net, TrainStep(model, net.trainable_params(), recipe, np.full(50, 0.05, np.float32), 2, level)
+
+
+def batch():
+    generator = np.random.default_rng(0)
+    return ms.Tensor(generator.normal(size=(4, 3, 16, 16)).astype(np.float32)), ms.Tensor([0, 1, 0, 1], ms.int32)
+
+
+def one_update(level):
+    net, step = small_step(level, loss_scale=128.0)
+    before = net.head.fc.weight.asnumpy().copy()
+    loss, finite, _ = step(*batch())
+    assert finite and step.scale == (1.0 if level == "O0" else 128.0)
+    return net, loss, net.head.fc.weight.asnumpy() - before
+
+
+@pytest.fixture(scope="module")
+def single_precision():
+    return one_update("O0")[1:]
+
+
+@pytest.mark.parametrize("level", ["O2", "O3", "auto"])
+def test_every_level_gives_nearly_the_same_step(level, single_precision):
+    net, loss, moved = one_update(level)
+    expected, expected_move = single_precision
+    assert loss == pytest.approx(expected, rel=5e-3)
+    np.testing.assert_allclose(moved, expected_move, atol=0.05 * np.abs(expected_move).max())
+    assert all(p.dtype == ms.float32 for p in net.get_parameters())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
+    net, step = small_step("O3", loss_scale=2.0 ** 32, dynamic_loss_scale=dynamic)
+    before = {p.name: p.asnumpy().copy() for p in net.trainable_params()}
+    loss, finite, _ = step(*batch())
+    assert np.isfinite(loss) and not finite
+    assert all((before[p.name] == p.asnumpy()).all() for p in net.trainable_params())
+    assert step.optimizer.global_step.asnumpy() == 1
+    assert step.scale == (2.0 ** 31 if dynamic else 2.0 ** 32)
+    if dynamic:
+        while not finite:
+            loss, finite, _ = step(*batch())
+        assert step.scale < 2.0 ** 31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
+
+
+@pytest.mark.parametrize("level", ["O0", "O2"])
+def test_a_small_network_learns_under_mixed_precision(draw, recipe, level):
+    data, val = draw("train", each=16), draw("val", each=8, seed=1)
+    outcome = train(recipe(epochs=4, amp_level=level), data, val, device="CPU", quiet=True)
+    assert outcome.top1 >= 0.9
+
+
+def test_a_non_finite_loss_stops_the_run_and_names_its_cause(draw, recipe):
+    with pytest.raises(NonFiniteError) as failure:
+        train(recipe(lr=900.0, warmup_epochs=0, epochs=20), draw(each=8), device="CPU", quiet=True)
+    text = str(failure.value)
+    assert "at epoch" in text and "loss scale 1" in text and ".png" in text and "lr" in text
+
+
+def test_the_first_non_finite_layer_is_named():
+    net = create("resnext50", **SMALL, num_classes=2)
+    net.set_train(False)
+    images = batch()[0]
+    assert first_nonfinite_layer(net, images) is None
+    weight = net.backbone.layer2[0].conv2.weight
+    weight.set_data(ms.Tensor(np.full(weight.shape, np.inf, np.float32)))
+    assert first_nonfinite_layer(net, images) == "backbone.layer2.0.conv2"
+
+
+def test_a_frozen_backbone_does_not_move_and_then_does(draw, recipe, tmp_path):
+    source = create("resnext50", **SMALL, num_classes=7)
+    save_checkpoint(source, tmp_path / "source.ckpt")
+    before = read_checkpoint(tmp_path / "source.ckpt").weights
+    run = recipe(pretrained=str(tmp_path / "source.ckpt"), new_head=True, freeze_epochs=1, epochs=2,
+                 keep_checkpoint_max=2)
+    train(run, draw(each=8), device="CPU", quiet=True)
+    frozen = read_tensors(tmp_path / "run" / "resnext50-1_4.ckpt")
+    after = read_tensors(tmp_path / "run" / "resnext50-2_4.ckpt")
+    backbone = [name for name in before if name.startswith("backbone.")]
+    assert all((frozen[name] == before[name]).all() for name in backbone)
+    assert sum((after[name] != before[name]).any() for name in backbone) > len(backbone) / 2
+    assert frozen["head.fc.weight"].shape[0] == 2
+    assert (tmp_path / "run" / "labels.txt").read_text() == "ant\nbee\n"
+
+
+def test_weight_init_fills_the_convolutions():
+    from glorext.train.start import fresh_network
+    deviations = {}
+    for kind in ("he_normal", "he_uniform", "xavier_uniform"):
+        net = fresh_network(Recipe(network_args=SMALL, num_classes=2, weight_init=kind))
+        weight = net.backbone.layer4[0].conv3.weight.asnumpy()  # 256 x 64 x 1 x 1
+        deviations[kind] = weight.std() * np.sqrt(weight.shape[0] / 2), np.abs(weight).max() / weight.std()
+    assert deviations["he_normal"][0] == pytest.approx(1, rel=0.05) and deviations["he_normal"][1] > 3
+    assert deviations["he_uniform"][0] == pytest.approx(1, rel=0.05) and deviations["he_uniform"][1] < 1.8
+    fan = np.sqrt(2 / (256 + 64)) * np.sqrt(256 / 2)
+    assert deviations["xavier_uniform"][0] == pytest.approx(fan, rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bits(draw, capsys):
+    assert cli.main(["train", "--recipe", "digits", "--network_args", str(SMALL).replace("'", '"'), "--input",
+                     '{"size": 16, "resize": 16}', "--batch_size", "4", "--augmentation", "color_jitter", "--epochs", "3",
+                     "--data_dir", str(draw(each=16)), "--device_target", "CPU", "--verify_resume", "12"]) == 0
+    assert "the same to the bit after 12 steps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_exits_with_130(draw, tmp_path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glorext.train", "--recipe", "digits", "--network_args", str(SMALL).replace("'", '"'),
+         "--input", '{"size": 16, "resize": 16}', "--batch_size", "4", "--epochs", "999", "--data_dir", str(draw(each=16)),
+         "--device_target", "CPU", "--out", str(run)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while not (run / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    shown = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "--resume auto" in shown
+    assert list(run.glob("resnext50-*.ckpt")) and not list(run.glob(".*"))

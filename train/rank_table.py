@@ -1,0 +1,135 @@
+"""Ascend's rank tables: which cards, at which addresses, train together; and `glorext rank-table`."""
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from glorext.runtime.errors import DataError, SetupError, UsageError
+from glorext.runtime.files import read_json, write_json
+
+HCCN = Path("/etc/hccn.conf")
+ADDRESS = re.compile(r"^\s*address_(\d+)\s*=\s*(\S+)\s*$", re.M)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One card of a rank table: the host it is in, its number there, its network address, its rank."""
+
+    server: str
+    device_id: int
+    device_ip: str
+    rank: int
+
+
+def read_rank_table(path) -> list[Card]:
+    """The cards of a rank table, by rank.
+
+    Raises:
+        DataError: not a rank table of version 1.0, or ranks that are not 0, 1, 2, ...
+    """
+    table = read_json(path)
+    try:
+        cards = [Card(server["server_id"], int(device["device_id"]), device.get("device_ip", ""),
+                      int(device["rank_id"]))
+                 for server in table["server_list"] for device in server["device"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(expected="a rank table: server_list, and device_id and rank_id of each device",
+                        found=f"{type(error).__name__} {error}", where=path,
+                        do="Make one with `glorext rank-table`.") from error
+    cards.sort(key=lambda card: card.rank)
+    if not cards or [card.rank for card in cards] != list(range(len(cards))):
+        raise DataError(expected="the ranks 0, 1, 2, ...", found=[card.rank for card in cards], where=path)
+    return cards
+
+
+def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) -> dict:
+    """A rank table of version 1.0 for cards of one host.
+
+    Args:
+        addresses: network address of each card of the host.
+        devices: the cards to use, in the order of their ranks.
+        server: the host's own address.
+    """
+    missing = [device for device in devices if device not in addresses]
+    if missing:
+        raise UsageError(expected=f"cards out of {sorted(addresses)}", found=missing, where="--devices")
+    if len(set(devices)) < len(devices):
+        raise UsageError(expected="every card once", found=devices, where="--devices")
+    cards = [{"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
+             for rank, device in enumerate(devices)]
+    return {"version": "1.0", "server_count": "1", "status": "completed",
+            "server_list": [{"server_id": server, "host_nic_ip": "reserve", "device": cards}]}
+
+
+def card_addresses(conf: Path = HCCN) -> dict[int, str]:
+    """Network address of each card of this host, from the driver's configuration or else from `hccn_tool`.
+
+    Raises:
+        SetupError: neither knows one: no Ascend cards, or their network is not set up.
+    """
+    if conf.is_file():
+        return {int(card): address for card, address in ADDRESS.findall(conf.read_text())}
+    found = {}
+    for node in Path("/dev").glob("davinci[0-9]*"):
+        card = int(node.name.removeprefix("davinci"))
+        try:
+            answer = subprocess.run(["hccn_tool", "-i", str(card), "-ip", "-g"], capture_output=True, text=True,
+                                    timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        match = re.search(r"ipaddr:(\S+)", answer.stdout)
+        if match:
+            found[card] = match[1]
+    if not found:
+        raise SetupError(expected=f"Ascend cards with addresses in {conf} or from hccn_tool", found="none",
+                         do="Give them: glorext rank-table --devices 0,1 --addresses 192.168.100.100,192.168.101.100")
+    return found
+
+
+def _numbers(text: str) -> list[int]:
+    """"0,1,2" or "0-7" as numbers."""
+    match = re.fullmatch(r"\[?(\d+)[-,](\d+)\)?", text) if "-" in text else None
+    try:
+        return list(range(int(match[1]), int(match[2]) + 1)) if match else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(expected="0-7 or 0,1,2", found=text, where="--devices") from error
+
+
+def _address(text: str, where: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise UsageError(expected="an IP address", found=text, where=where) from error
+
+
+def main(argv: list[str]) -> int:
+    """`glorext rank-table`: write a rank table, or show the cards of one."""
+    from glorext.runtime.cli import parser as make_parser
+    parser = make_parser("rank-table", "Write a rank table for this host's Ascend cards, or show one.",
+                         "glorext rank-table --devices 0-7 --out rank_table_8.json")
+    parser.add_argument("--devices", default="0-7", help="cards, 0-7 or 0,2,4; their order gives the ranks")
+    parser.add_argument("--addresses", help="the cards' network addresses, instead of asking the driver")
+    parser.add_argument("--server", default="127.0.0.1", help="this host's address")
+    parser.add_argument("--out", help="file to write")
+    parser.add_argument("--show", metavar="FILE", help="print `rank device_id device_ip server` of an existing table")
+    arguments = parser.parse_args(argv)
+    if (arguments.out is None) == (arguments.show is None):
+        raise UsageError(expected="one of --out and --show", found="none or both")
+    if arguments.show:
+        for card in read_rank_table(arguments.show):
+            print(card.rank, card.device_id, card.device_ip, card.server)
+        return 0
+    devices = _numbers(arguments.devices)
+    if arguments.addresses:
+        given = [_address(text.strip(), "--addresses") for text in arguments.addresses.split(",")]
+        if len(given) != len(devices):
+            raise UsageError(expected=f"{len(devices)} addresses, one per card", found=len(given), where="--addresses")
+        addresses = dict(zip(devices, given))
+    else:
+        addresses = card_addresses()
+    write_json(arguments.out, make_rank_table(addresses, devices, _address(arguments.server, "--server")))
+    print(f"{arguments.out}: {len(devices)} cards")
+    return 0
