@@ -2,8 +2,8 @@
 
     python benchmarks/bench_warm_load.py [--rounds 5]
 
-Each round is a fresh process without network. The package's 100 MB are hashed, the network is made and filled. The peer
-in the same run is the least that MindSpore alone needs: make the network, load_checkpoint, load_param_into_net, no hash.
+Each round is a fresh process without network. The package's 100 MB are hashed, the network is made and filled. The
+peer in the same run is the least that MindSpore alone needs: make the network, load_checkpoint, load_param_into_net.
 """
 import argparse
 import os

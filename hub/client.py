@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.models.input_spec import InputSpec
-from glorext.runtime import (DownloadError, NotFoundError, RegistryError, UsageError, env, get_logger)
+from glorext.runtime import DownloadError, NotFoundError, RegistryError, UsageError, env, get_logger
 
 from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache, is_intact
@@ -139,9 +139,9 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
         return from_folder(name, wanted)
     wanted_name, version = parse_name(name)
     failures, lacking = [], []
-    for location in locations(registry):
+    # a UID names a card of the official hub: no registry can have it
+    for opened in map(open_registry, [] if "/" in wanted_name else locations(registry)):
         try:
-            opened = open_registry(location)
             versions = opened.index(force_reload).get(wanted_name, {})
             if not force_reload and (not versions or (version and version not in versions)):
                 # an index that was kept from an earlier day may not know it yet
@@ -154,13 +154,19 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
             return _package(folder, manifest, opened.location)
         except (DownloadError, RegistryError) as error:
             # a mirror may have it; the failure is not forgotten when none has
-            logger.warning("%s", error)
-            failures.append(f"{location}: {error}")
-    # While a registry cannot be asked, nobody knows whether it means another model by this name.
-    published = None if registry or failures else _published(name, wanted_name, version)
+            logger.warning("%s: %s", opened.location, error)
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
+    # Only now: while a registry cannot be asked, nobody knows whether it means another model by this name.
+    published = None if registry else _published(name, wanted_name, version)
     if published:
         return _from_published(published, wanted is not _nothing_large)
-    raise _not_found(name, failures + lacking, registry)
+    looked = "; ".join(lacking + ([] if registry else [f"{LOCATION}: not there"]))
+    raise NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
+                        do="`glorext list` shows what there is; GLOREXT_REGISTRIES names the registries to search.")
 
 
 def _uid_of_address(address: str) -> str:
@@ -171,12 +177,6 @@ def _uid_of_address(address: str) -> str:
                 return uid
     raise UsageError(expected="the address of a card that is built in", found=repr(address[:200]),
                      do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.")
-
-
-def _not_found(name, looked_in, registry) -> RegistryError:
-    looked = "; ".join(looked_in + ([] if registry else [f"{LOCATION}: not asked or not there"]))
-    return NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
-                         do="`glorext list` shows what there is; GLOREXT_REGISTRIES names the registries to search.")
 
 
 def _offer(versions) -> str:

@@ -1,4 +1,4 @@
-"""Downloads that end with the right bytes or with a named error: resumed, retried, measured, hashed while they stream."""
+"""Downloads that end with the right bytes or a named error: resumed, retried, hashed while they stream."""
 from __future__ import annotations
 
 import hashlib

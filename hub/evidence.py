@@ -1,4 +1,4 @@
-"""Evidence: what `glorext eval` measured, read back and held against the weights, preprocessing and labels it is for."""
+"""Evidence: what `glorext eval` measured, held against the weights, preprocessing and labels it is for."""
 from __future__ import annotations
 
 from dataclasses import dataclass

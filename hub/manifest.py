@@ -101,7 +101,7 @@ def _kind(value) -> str:
 
 
 def check_path(path: str, where: str, error: type[GlorextError] = PackageError) -> str:
-    """`path` when it names a file inside a folder on every system: relative, plain ASCII parts, none hidden, no `..`."""
+    """`path` when it names a file inside a folder on every system: relative, plain ASCII, nothing hidden, no `..`."""
     bad = (not isinstance(path, str) or not path or len(path) > 200 or "\\" in path
            or any(not PART.fullmatch(part) or part.endswith(".") for part in path.split("/")))
     if bad:

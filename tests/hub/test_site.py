@@ -109,7 +109,8 @@ def test_an_empty_registry_has_a_page_too(tmp_path):
     assert "The registry is empty" in (tmp_path / "site/index.html").read_text()
 
 
-@pytest.mark.parametrize("line", ['{"event": "epoch", "epoch": "1", "loss": 1}', '{"event": "epoch", "epoch": 1, "loss": "<b>"}',
+@pytest.mark.parametrize("line", ['{"event": "epoch", "epoch": "1", "loss": 1}',
+                                  '{"event": "epoch", "epoch": 1, "loss": "<b>"}',
                                   '{"event": "epoch", "epoch": 1, "loss": NaN}', "not json"])
 def test_hostile_metrics_are_refused(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(line + "\n")
@@ -148,7 +149,8 @@ class TestInBrowser:
     pytestmark = in_browser
 
     def test_search_narrows_the_index(self, shop, tmp_path):
-        shown = "[...document.querySelectorAll('.model')].filter(m => m.offsetHeight).map(m => m.querySelector('h2').textContent)"
+        shown = ("[...document.querySelectorAll('.model')].filter(m => m.offsetHeight)"
+                 ".map(m => m.querySelector('h2').textContent)")
 
         async def act(page):
             await page.open(shop / "site/index.html")
