@@ -153,8 +153,13 @@ def environment():
                                    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                    keep_trailing_newline=True,
                                    autoescape=lambda name: bool(name and ".html" in name))
-    templates.globals["percent"] = percent
+    templates.globals.update(percent=percent, cell=cell)
     return templates
+
+
+def cell(text: str) -> str:
+    """`text` inside a card's table: ASCII, on one line, without the table's own mark."""
+    return " ".join(text.replace("|", "/").split()).encode("ascii", "backslashreplace").decode()
 
 
 def percent(fraction: float | None) -> str:

@@ -52,14 +52,15 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
         The manifest. The same inputs give the same bytes.
 
     Raises:
-        PackageError: a part of the run is missing, or the evidence or an artifact belongs to other weights,
+        PackageError, DataError: a part of the run is missing, or the evidence or an artifact belongs to other weights,
             preprocessing or labels.
         CheckpointError: the checkpoint is not the recipe's network.
         UsageError: a name, version or text that cannot be, or `out` exists.
     """
     check_name(details.name), check_version(details.version)
     run = Path(run)
-    recipe, labels = _recipe(run / RECIPE), _labels(run / LABELS)
+    from glorext.train.data import read_labels
+    recipe, labels = _recipe(run / RECIPE), read_labels(run / LABELS)
     if recipe.num_classes not in (None, len(labels)):
         raise PackageError(expected=f"{recipe.num_classes} labels, as {RECIPE} says", found=len(labels),
                            where=run / LABELS)
@@ -106,15 +107,6 @@ def _recipe(path: Path):
         raise PackageError(expected=f"a training run with {RECIPE}, {LABELS} and best.ckpt", found=f"no {path.name}",
                            where=path.parent)
     return load_recipe(path)
-
-
-def _labels(path: Path) -> list[str]:
-    if not path.is_file():
-        raise PackageError(expected=f"the run's {LABELS}", found="none", where=path.parent)
-    labels = path.read_text(encoding="utf-8").splitlines()
-    if not labels or len(set(labels)) != len(labels) or not all(label.strip() == label != "" for label in labels):
-        raise PackageError(expected="one label a line, each once", where=path)
-    return labels
 
 
 def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[Evidence, bytes] | None:

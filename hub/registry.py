@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from glorext.runtime import (DataError, DownloadError, IntegrityError, PackageError, RegistryError, UsageError, env,
-                             get_logger, parse_json, read_json, sha256_bytes, write_json)
+from glorext.runtime import (DataError, DiskFullError, DownloadError, IntegrityError, PackageError, RegistryError,
+                             UsageError, env, get_logger, parse_json, read_json, sha256_bytes, write_json)
 
 from .cache import Cache, is_intact
 from .download import get_bytes, shown
@@ -165,7 +165,7 @@ class UrlRegistry:
         index = parse_index(data, f"{self.location}/{INDEX}")
         try:
             write_json(path, {"time": time.time(), "etag": etag, "index": data.decode()})
-        except OSError as error:
+        except (OSError, DiskFullError) as error:
             logger.debug("the index is not kept: %s", error)
         return index
 

@@ -148,8 +148,8 @@ def test_slow_server_is_waited_for(server, url, size, loads_again):
 
 
 def test_silent_server_is_left_and_asked_again(server, url, monkeypatch, size, loads_again):
-    monkeypatch.setattr(downloads, "READ_SECONDS", 0.3)
-    server.faults[CKPT] = [stalled(1000, 5)]
+    monkeypatch.setattr(downloads, "READ_SECONDS", 1.5)
+    server.faults[CKPT] = [stalled(1000, 20)]
     resolve("tiny-digits")
     assert [header for path, header in server.requests if path.endswith(CKPT)] == [None, "bytes=1000-"]
     loads_again()
@@ -326,6 +326,22 @@ def test_https_never_continues_as_http(registry, server, tmp_path, monkeypatch):
 def test_proxies_are_honoured(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     assert resolve("tiny-digits", registry="http://registry.invalid").version == "1.0.0"
+
+
+def test_passwords_in_addresses_are_used_and_never_shown(server, registry, caplog, monkeypatch):
+    async def with_login(server, request, data):
+        if request.headers.get("Authorization") != "Basic bWU6c2VjcmV0":  # me:secret
+            return await status(401)(server, request, data)
+    server.always["index.json"] = with_login
+    address = server.url.replace("//", "//me:secret@")
+    assert resolve("tiny-digits", registry=address).source == server.url
+    with pytest.raises(DownloadError, match="login"):
+        resolve("tiny-digits", registry=server.url)
+    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    server.always["index.json"] = status(403)
+    with pytest.raises(DownloadError) as caught:
+        resolve("tiny-digits", registry=address, force_reload=True)
+    assert "secret" not in str(caught.value) + caplog.text
 
 
 def test_a_file_with_a_published_digest_prefix_is_checked_against_it(server, registry, tmp_path):

@@ -10,7 +10,7 @@ from glorext import models
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.verify import verify
-from glorext.runtime import (CheckpointError, IntegrityError, PackageError, RecipeError, UsageError, cli, sha256_file,
+from glorext.runtime import (CheckpointError, DataError, IntegrityError, PackageError, UsageError, cli, sha256_file,
                              write_json)
 
 
@@ -71,6 +71,13 @@ def test_evidence_is_on_the_card_and_others_results_are_called_published(package
     assert "accuracy: 98.0" in card
 
 
+def test_a_data_folder_of_any_name_fits_on_the_card(copy, tmp_path):
+    write_json(copy / "eval.json", evaluation(copy, data={"folder": "\u6570\u5b57 | a", "count": 100,
+                                                           "sha256": "0" * 64}))
+    pack(copy, tmp_path / "out", DETAILS)
+    assert "| data | \\u6570\\u5b57 / a, sha256" in (tmp_path / "out/card.md").read_text()
+
+
 def test_without_evaluation_no_accuracy_is_claimed(copy, tmp_path):
     (copy / "eval.json").unlink()
     pack(copy, tmp_path / "out", DETAILS)
@@ -101,7 +108,7 @@ def test_evidence_for_something_else_is_refused(copy, tmp_path, changes, words):
 @pytest.mark.parametrize("name", ["recipe.yaml", "labels.txt", "best.ckpt"])
 def test_a_run_that_lacks_a_part_is_refused(copy, tmp_path, name):
     (copy / name).unlink()
-    with pytest.raises((PackageError, CheckpointError, RecipeError)):
+    with pytest.raises((PackageError, DataError, CheckpointError)):
         pack(copy, tmp_path / "out", DETAILS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
