@@ -1,4 +1,4 @@
-"""The C++ decoders, parsers and preprocessing, built with sanitizers: equal to MindSpore, and unharmed by broken files."""
+"""The C++ decoders, parsers and preprocessing under sanitizers: equal to MindSpore, unharmed by broken files."""
 import io
 import os
 import random

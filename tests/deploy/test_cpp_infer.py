@@ -119,8 +119,37 @@ def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pict
     assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_model_that_normalises_by_itself_takes_the_pixels(run, exported, native, pictures, expected, tmp_path,
+                                                            layout):
+    onnx = pytest.importorskip("onnx", reason="the graph of this test is edited with onnx")
+    model = onnx.load(exported / "tiny.onnx")
+    spec = read_artifact(exported / "tiny.onnx").input_spec
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    for node in model.graph.node:
+        node.input[:] = ["normalised" if name == "image" else name for name in node.input]
+    mean, std = (np.reshape(values, (1, 3, 1, 1)).astype(np.float32) * 255 for values in (spec.mean, spec.std))
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in ((mean, "mean"), (std, "std")))
+    for node in (onnx.helper.make_node("Div", ["centred", "std"], ["normalised"]),
+                 onnx.helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+                 onnx.helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT)):
+        model.graph.node.insert(0, node)
+    onnx.save(model, tmp_path / "pixels.onnx")
+    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(tmp_path / "pixels.onnx"), "--out",
+                    str(tmp_path / "pixels"), "--save", "ms", "--input_format", layout], check=True,
+                   capture_output=True)
+    origin = read_artifact(exported / "tiny.onnx")
+    write_artifact(tmp_path / "pixels.ms", format="ms", name="pixels", weights_sha256=origin.weights_sha256,
+                   source=None, input=Port("image", "uint8", origin.input.shape, layout), output=origin.output,
+                   input_spec=spec, labels=origin.labels)
+    status, errors, out = run("--model", tmp_path / "pixels.ms", "--images", pictures)
+    assert status == 0, errors
+    assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_a_stored_tensor_gives_the_logits_of_its_pictures(run, source, converted, pictures, expected, tmp_path, model):
+def test_a_stored_tensor_gives_the_logits_of_its_pictures(run, source, converted, pictures, expected, tmp_path,
+                                                          model):
     np.save(tmp_path / "input.npy", np.stack([preprocess(pictures / path, source.input_spec) for path in expected[0]]))
     status, errors, out = run("--model", converted / model, "--tensor", tmp_path / "input.npy", "--batch", 16)
     assert status == 0, errors

@@ -37,7 +37,8 @@ void read_three(const Json& json, const std::string& key, double* out, bool posi
 
 std::vector<int64_t> read_shape(const Json& tensor, const std::string& where) {
   std::vector<int64_t> shape;
-  for (const Json& n : tensor.at("shape", where).array(where + ": shape")) shape.push_back(n.integer(where + ": shape"));
+  const std::string place = where + ": shape";
+  for (const Json& n : tensor.at("shape", where).array(place)) shape.push_back(n.integer(place));
   return shape;
 }
 

@@ -55,8 +55,8 @@ std::map<std::vector<char>, std::vector<int64_t>> parse_shapes(const std::string
   return shapes;
 }
 
-// The library ends with SIGSEGV on some files that are no models, so it runs in a child process: a crash there becomes a
-// message here.
+// The library ends with SIGSEGV on some files that are no models, so it runs in a child process: a crash there becomes
+// a message here.
 int convert_in_child(const ConverterOptions& options) {
   const pid_t child = ::fork();
   if (child < 0) throw Failure(std::string("cannot start a process: ") + std::strerror(errno));

@@ -47,6 +47,26 @@ size_t regular_size(int fd, const std::string& path) {
   return static_cast<size_t>(info.st_size);
 }
 
+// `inside`: the real names of the folders around this one; a link back to one of them would never end.
+void walk(const fs::path& folder, const std::string& prefix, std::vector<fs::path>& inside,
+          std::vector<std::string>& found) {
+  const fs::path real = fs::canonical(folder);
+  if (std::find(inside.begin(), inside.end(), real) != inside.end()) return;
+  inside.push_back(real);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().native();
+    if (name[0] == '.') continue;
+    std::error_code error;
+    const fs::file_status status = entry.status(error);
+    // A link to nowhere is listed: a picture that is missing must be reported, not skipped.
+    if (fs::is_directory(status))
+      walk(entry.path(), prefix + name + "/", inside, found);
+    else if (fs::is_regular_file(status) || entry.is_symlink())
+      found.push_back(prefix + name);
+  }
+  inside.pop_back();
+}
+
 std::string trimmed(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
@@ -91,14 +111,9 @@ std::vector<std::string> list_pictures(const std::string& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) throw Failure("the pictures' folder " + folder + " is no folder");
   std::vector<std::string> found;
+  std::vector<fs::path> inside;
   try {
-    const auto options = fs::directory_options::follow_directory_symlink;
-    for (auto entry = fs::recursive_directory_iterator(folder, options); entry != fs::recursive_directory_iterator();
-         ++entry) {
-      const bool hidden = entry->path().filename().native().front() == '.';
-      if (hidden && entry->is_directory()) entry.disable_recursion_pending();
-      if (!hidden && entry->is_regular_file()) found.push_back(entry->path().lexically_relative(folder).native());
-    }
+    walk(folder, "", inside, found);
   } catch (const fs::filesystem_error& reason) {
     throw Failure(std::string("cannot list the pictures: ") + reason.what());
   }
@@ -123,13 +138,17 @@ void write_file(const std::string& path, const void* data, size_t size) {
   if (::fsync(file.get()) != 0) fail("cannot write", path);
 }
 
-ResultFolder::ResultFolder(std::string final_path, const std::string& marker) : final_(trimmed(std::move(final_path))) {
+void require_replaceable(const std::string& path, const std::string& marker) {
   std::error_code error;
-  if (fs::exists(final_, error)) {
-    const bool replaceable =
-        fs::is_directory(final_, error) && (fs::is_empty(final_, error) || fs::exists(final_ + "/" + marker, error));
-    if (!replaceable) throw Usage("--out " + final_ + " exists and is not an earlier result; choose another folder");
-  }
+  if (!fs::exists(path, error)) return;
+  const bool replaceable =
+      fs::is_directory(path, error) && (fs::is_empty(path, error) || fs::exists(path + "/" + marker, error));
+  if (!replaceable) throw Usage("--out " + path + " exists and is not an earlier result; choose another folder");
+}
+
+ResultFolder::ResultFolder(std::string final_path, const std::string& marker) : final_(trimmed(std::move(final_path))) {
+  require_replaceable(final_, marker);
+  std::error_code error;
   const fs::path parent = fs::path(final_).parent_path();
   if (!parent.empty()) fs::create_directories(parent, error);
   if (error) throw Failure("cannot make the folder " + parent.native() + ": " + error.message());

@@ -25,15 +25,19 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Every regular file below `folder`, relative to it, sorted by the bytes of the path; hidden names are skipped.
+// Every regular file below `folder`, relative to it, sorted by the bytes of the path; hidden names are skipped, links
+// are followed.
 // Throws Failure when the folder is missing or holds no file.
 std::vector<std::string> list_pictures(const std::string& folder);
 
 void make_folder(const std::string& path);
 void write_file(const std::string& path, const void* data, size_t size);
 
+// Throws Usage unless a ResultFolder may take this name: nothing there, an empty folder, or one that holds `marker`.
+void require_replaceable(const std::string& path, const std::string& marker);
+
 // A folder filled under a temporary name beside `final_path`; commit() renames it, the destructor removes what was not
-// committed. An existing folder is replaced only if it is empty or an earlier result (it holds `marker`).
+// committed. See require_replaceable for what happens to a folder of that name.
 class ResultFolder {
  public:
   ResultFolder(std::string final_path, const std::string& marker);

@@ -15,7 +15,8 @@ class Flags {
   bool has(const std::string& name) const { return values_.count(name) > 0; }
   std::string text(const std::string& name, const std::string& fallback) const;
   std::string required(const std::string& name) const;
-  std::string choice(const std::string& name, const std::vector<std::string>& allowed, const std::string& fallback) const;
+  std::string choice(const std::string& name, const std::vector<std::string>& allowed,
+                     const std::string& fallback) const;
   int number(const std::string& name, int least, int most, int fallback) const;
   const std::vector<std::string>& rest() const { return rest_; }
 

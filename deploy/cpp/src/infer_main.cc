@@ -135,6 +135,7 @@ int run(int argc, char** argv) {
     return inspect(model_path, device);
   }
   const std::string out = flags.required("out");
+  require_results_target(out);
   if (flags.has("images") == flags.has("tensor")) throw Usage("give either --images or --tensor; see --help");
   const int default_workers = device.device == "cpu" ? std::max(1, core_count() / device.threads) : 1;
   int workers = flags.number("workers", 1, 1024, default_workers);
@@ -162,9 +163,10 @@ int run(int argc, char** argv) {
                        device.threads, 0, {}};
   settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
   settings.versions = {{"mindspore_lite", runtime_version()}};
-  const Source source = flags.has("tensor")
-                            ? tensor_source(tensor, contract, first)
-                            : picture_source(flags.required("images"), names, contract.spec, first, contract.uint8_input);
+  const Source source =
+      flags.has("tensor")
+          ? tensor_source(tensor, contract, first)
+          : picture_source(flags.required("images"), names, contract.spec, first.layout(), contract.uint8_input);
   const RunResult result = run_pipeline(names, source, models, core_count());
   write_results(out, settings, result);
   return report(result, out + "/results.json", flags.has("allow_broken"));

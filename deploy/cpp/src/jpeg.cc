@@ -30,7 +30,7 @@ void on_error(j_common_ptr info) {
 void on_message(j_common_ptr info, int level) {
   const int code = info->err->msg_code;
   const bool damage = code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
-                      code == JWRN_BOGUS_PROGRESSION || code == JWRN_ARITH_BAD_CODE;
+                      code == JWRN_BOGUS_PROGRESSION || code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC;
   if (level < 0 && damage) on_error(info);
 }
 

@@ -58,7 +58,8 @@ NpyArray read_npy(const std::string& path) {
   const std::string file = read_file(path, kLimit);
   if (file.size() < kPrefix || file.compare(0, 6, "\x93NUMPY") != 0) throw Failure(path + ": not a .npy file");
   if (file[6] != 1) throw Failure(path + ": expected .npy version 1.0, found " + std::to_string(file[6]));
-  const size_t length = static_cast<unsigned char>(file[8]) | static_cast<size_t>(static_cast<unsigned char>(file[9])) << 8;
+  const auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(file[at])); };
+  const size_t length = byte(8) | byte(9) << 8;
   if (file.size() < kPrefix + length) throw Failure(path + ": the .npy header is cut off");
   const std::string header = file.substr(kPrefix, length);
 

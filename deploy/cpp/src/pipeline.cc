@@ -168,10 +168,9 @@ class Pipeline {
 
 }  // namespace
 
-Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, const LiteModel& model,
+Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, Layout layout,
                       bool uint8_input) {
   const Preprocess preprocess(spec);
-  const Layout layout = model.layout();
   return [=](size_t index, Sample& sample) {
     auto begin = Clock::now();
     const std::string bytes = read_file(folder + "/" + paths[index], kLargestPictureFile);

@@ -24,7 +24,7 @@ struct Sample {
 using Source = std::function<void(size_t index, Sample& sample)>;
 
 // The pictures `paths` of `folder`.
-Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, const LiteModel& model,
+Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, Layout layout,
                       bool uint8_input);
 
 // Runs every index of `names` through `source`, on `decoders` threads, and one of `models`, one thread each.

@@ -1,5 +1,6 @@
 // The fixed-point arithmetic of OpenCV's INTER_LINEAR for 8-bit samples, which MindSpore's Resize calls: weights are
-// rounded to 1/2048, the horizontal pass keeps 32 bits, the vertical pass drops 4 bits before and 16 after its products.
+// rounded to 1/2048, the horizontal pass keeps 32 bits, the vertical pass drops 4 bits before its products and 16
+// after them.
 #include "resize.h"
 
 #include <algorithm>

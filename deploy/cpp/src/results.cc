@@ -47,6 +47,8 @@ double percentile(const std::vector<double>& sorted, double fraction) {
   return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
+void require_results_target(const std::string& out) { require_replaceable(out, kResultsFile); }
+
 Json results_json(const RunSettings& settings, const RunResult& result) {
   Json::Array pictures;
   for (size_t i = 0; i < result.scored.size(); ++i) {

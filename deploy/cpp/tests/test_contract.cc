@@ -17,11 +17,20 @@ Json::Object good_contract() {
     "interpolation": "bilinear", "channel_order": "RGB", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4],
     "layout": "NCHW"})", "spec");
   const std::string labels = "cat\ndog\n";
-  return {{"schema", "glorext.artifact/1"}, {"file", "m.ms"}, {"format", "ms"}, {"size", static_cast<int64_t>(kModel.size())},
-          {"sha256", sha256_hex(kModel.data(), kModel.size())}, {"name", "net"}, {"weights_sha256", std::string(64, 'a')},
-          {"input", parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW"})", "i")},
-          {"output", parse_json(R"({"name": "logits", "dtype": "float32", "shape": [-1, 2]})", "o")},
-          {"input_spec", spec}, {"labels", Json::Array{"cat", "dog"}},
+  const Json input =
+      parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW"})", "input");
+  const Json output = parse_json(R"({"name": "logits", "dtype": "float32", "shape": [-1, 2]})", "output");
+  return {{"schema", "glorext.artifact/1"},
+          {"file", "m.ms"},
+          {"format", "ms"},
+          {"size", static_cast<int64_t>(kModel.size())},
+          {"sha256", sha256_hex(kModel.data(), kModel.size())},
+          {"name", "net"},
+          {"weights_sha256", std::string(64, 'a')},
+          {"input", input},
+          {"output", output},
+          {"input_spec", spec},
+          {"labels", Json::Array{"cat", "dog"}},
           {"labels_sha256", sha256_hex(labels.data(), labels.size())}};
 }
 

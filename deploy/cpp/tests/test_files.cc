@@ -27,6 +27,18 @@ TEST_CASE("pictures are listed in byte order, recursively, without hidden names"
   CHECK(list_pictures(folder.path() + "/") == list_pictures(folder.path()));
 }
 
+TEST_CASE("links are followed, but not in circles, and a link to nowhere is listed") {
+  const TemporaryFolder folder;
+  const TemporaryFolder elsewhere;
+  touch(elsewhere.file("x.png"));
+  fs::create_directory(folder.file("a"));
+  touch(folder.file("a/y.png"));
+  fs::create_directory_symlink(elsewhere.path(), folder.file("linked"));
+  for (const char* name : {"a/up", "a/again"}) fs::create_directory_symlink(folder.path(), folder.file(name));
+  fs::create_symlink("missing", folder.file("gone.jpg"));
+  CHECK(list_pictures(folder.path()) == std::vector<std::string>{"a/y.png", "gone.jpg", "linked/x.png"});
+}
+
 TEST_CASE("a folder without pictures is a failure") {
   const TemporaryFolder folder;
   touch(folder.file("one"));
