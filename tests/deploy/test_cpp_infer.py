@@ -240,7 +240,8 @@ def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pict
     contract = json.loads((converted / "tiny.ms.json").read_text())
     spec = contract["input_spec"] | {"size": 64, "resize": 64}
     wide = contract["input"] | {"shape": [-1, 3, 64, 64]}
-    status, errors, _ = run("--model", copy_model(converted, tmp_path, input_spec=spec, input=wide), "--images", pictures)
+    model = copy_model(converted, tmp_path, input_spec=spec, input=wide)
+    status, errors, _ = run("--model", model, "--images", pictures)
     assert status == 1 and "the contract says pictures of 64 x 64" in errors
     more = contract["output"] | {"shape": [-1, 12]}
     labels = hashlib.sha256(b"").hexdigest()
