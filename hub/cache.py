@@ -27,10 +27,10 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _hub_dir: Path | None = None
 
 
-def set_hub_dir(hub_dir=None) -> None:
-    """Use `hub_dir` as the cache of this process; None returns to GLOREXT_CACHE or the platform's cache folder."""
+def set_hub_dir(dir_path=None) -> None:
+    """Use `dir_path` as the cache of this process; None returns to GLOREXT_CACHE or the platform's cache folder."""
     global _hub_dir
-    _hub_dir = None if hub_dir is None else Path(hub_dir).expanduser().absolute()
+    _hub_dir = None if dir_path is None else Path(dir_path).expanduser().absolute()
 
 
 def get_hub_dir() -> str:

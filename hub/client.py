@@ -63,13 +63,7 @@ def load(name, *args, source: str = "gitee", pretrained: bool = True, force_relo
         IntegrityError: the bytes are not the promised ones.
         DownloadError, RegistryError, PackageError, CheckpointError, UsageError: see there.
     """
-    if not isinstance(name, (str, os.PathLike)):
-        raise UsageError(expected="a name, a UID or a path", found=type(name).__name__)
-    for key, value in (("pretrained", pretrained), ("force_reload", force_reload)):
-        if not isinstance(value, bool):
-            raise UsageError(expected=f"{key} to be True or False", found=repr(value))
-    if source not in SOURCES:
-        raise UsageError(expected=f"source to be one of {', '.join(SOURCES)}", found=repr(source))
+    _check_call(name, source, pretrained=pretrained, force_reload=force_reload)
     from glorext import models
     package = _resolve(name, None, force_reload, _for_loading if pretrained else _nothing_large, source == "local")
     arguments = {**package.network_args, "num_classes": package.num_classes,
@@ -78,24 +72,31 @@ def load(name, *args, source: str = "gitee", pretrained: bool = True, force_relo
     return net.set_train(False)
 
 
-def load_weights(network, network_name=None, force_reload: bool = False, **kwargs):
-    """Fill `network` with the weights published under `network_name`: completely, or an error and no change.
+def load_weights(name, source: str = "gitee", force_reload: bool = False) -> dict:
+    """The weights published as `name`, for `mindspore.load_param_into_net` or a network of one's own.
 
     Args:
-        network: a mindspore.nn.Cell of the same architecture.
-        network_name: as `load` takes it.
-        force_reload: see `load`.
-        kwargs: head="new" keeps the network's own classifier.
+        name, source, force_reload: as for `load`.
 
     Returns:
-        `network`.
+        dict: mindspore.Parameter by its name in the network, whatever names the checkpoint's layout has.
     """
-    from glorext.models import load_checkpoint_into
-    if network_name is None:
-        raise UsageError(expected="the name of a published model", found="none", where="network_name")
-    package = _resolve(network_name, None, force_reload, _for_loading, False)
-    load_checkpoint_into(network, package.checkpoint, **kwargs)
-    return network
+    _check_call(name, source, force_reload=force_reload)
+    import mindspore as ms
+    from glorext.models import read_checkpoint
+    package = _resolve(name, None, force_reload, _for_loading, source == "local")
+    return {key: ms.Parameter(ms.Tensor(array), name=key)
+            for key, array in read_checkpoint(package.checkpoint).weights.items()}
+
+
+def _check_call(name, source, **flags) -> None:
+    if not isinstance(name, (str, os.PathLike)):
+        raise UsageError(expected="a name, a UID or a path", found=type(name).__name__)
+    for key, value in flags.items():
+        if not isinstance(value, bool):
+            raise UsageError(expected=f"{key} to be True or False", found=repr(value))
+    if source not in SOURCES:
+        raise UsageError(expected=f"source to be one of {', '.join(SOURCES)}", found=repr(source))
 
 
 def resolve(name, registry=None, force_reload: bool = False) -> Package:
