@@ -11,7 +11,7 @@ import numpy as np
 
 from glorext.runtime import ConversionError, DataError, UsageError, atomic_path, get_logger, version
 
-from . import native
+from . import mindir, native
 from .artifact import Artifact, read_artifact, write_artifact
 from .export import GOLDEN_INPUT, GOLDEN_LOGITS
 from .infer import run_tensor
@@ -19,12 +19,14 @@ from .infer import run_tensor
 logger = get_logger("deploy")
 # What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
 OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".ms", "ms")}
+# Formats that can be converted -> what the results' names carry beside the model's name; MINDIR is the main route.
+ROUTES = {"mindir": "", "onnx": "_onnx"}
 # The converter fuses BatchNorm into convolutions, which moves logits by a few float32 roundings per layer.
 TOLERANCE = 1e-4
 
 
 def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: native.Programs | None = None) -> list[Artifact]:
-    """Convert an exported ONNX model for MindSpore Lite, once for each of `formats`, into `out`.
+    """Convert an exported MINDIR or ONNX model for MindSpore Lite, once for each of `formats`, into `out`.
 
     The converter reports success for models that do not compute, so each result is built in the C++ program, run on
     the golden inputs that the export left beside `model`, and compared; only then it gets its name.
@@ -39,10 +41,9 @@ def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: native.P
         if name not in OUTPUTS:
             raise UsageError(expected=f"formats out of {', '.join(OUTPUTS)}", found=name, where="--format")
     source = read_artifact(model)
-    if source.format != "onnx":
-        raise UsageError(expected="an exported ONNX model", found=f"{source.format}", where=model,
-                         do="MindSpore Lite 2.0.0 does not read the MINDIR of MindSpore 2.10: "
-                            "run `glorext export --format onnx` and convert that file.")
+    if source.format not in ROUTES:
+        raise UsageError(expected=f"an exported model out of {', '.join(ROUTES)}", found=source.format, where=model,
+                         do="Make one with `glorext export`.")
     golden = _golden(model)
     programs = programs or native.build()
     return [_convert_one(source, model, out, name, golden, programs) for name in formats]
@@ -59,9 +60,10 @@ def _golden(model: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, programs: native.Programs) -> Artifact:
     save, ending, kind = OUTPUTS[name]
-    final = out / f"{source.name}{ending}"
+    final = out / f"{source.name}{ROUTES[source.format]}{ending}"
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
-        written = _run_converter(model, Path(scratch) / source.name, save, source, programs)
+        readable = _readable(model, Path(scratch), source, programs.lite.version)
+        written = _run_converter(readable, Path(scratch) / source.name, save, source, programs)
         values = dict(format=kind, name=source.name, weights_sha256=source.weights_sha256,
                       source={"file": source.file, "sha256": source.sha256}, input=source.input, output=source.output,
                       input_spec=source.input_spec, labels=source.labels,
@@ -80,16 +82,26 @@ def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, pr
     return artifact
 
 
+def _readable(model: Path, scratch: Path, source: Artifact, lite: str) -> Path:
+    """`model`, or for the older MindSpore Lite its MINDIR in the version that it reads."""
+    if source.format != "mindir" or not lite.startswith("2.0."):
+        return model
+    rewritten = scratch / "rewritten" / model.name
+    rewritten.parent.mkdir()
+    mindir.rewrite(model, rewritten, source.input, source.output)
+    return rewritten
+
+
 def converter_command(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> list[str]:
     """The converter's command line: our driver of the converter library, or the SDK's converter_lite.
 
     The input's shape stands in the model, an open batch included; the converter takes no -1 on its command line.
     """
     if programs.convert is not None:
-        return [str(programs.convert), "--fmk", "onnx", "--model", str(model), "--out", str(prefix), "--save", save,
-                "--input_format", source.input.layout, "--optimize", "none"]
-    return [str(programs.lite.converter), "--fmk=ONNX", f"--modelFile={model}", f"--outputFile={prefix}",
-            f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}",
+        return [str(programs.convert), "--fmk", source.format, "--model", str(model), "--out", str(prefix),
+                "--save", save, "--input_format", source.input.layout, "--optimize", "none"]
+    return [str(programs.lite.converter), f"--fmk={source.format.upper()}", f"--modelFile={model}",
+            f"--outputFile={prefix}", f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}",
             f"--inputDataFormat={source.input.layout}", "--optimize=none"]
 
 
@@ -126,16 +138,46 @@ def _prove(written: Path, golden, source: Artifact, programs: native.Programs) -
     return worst
 
 
+def convert_routes(models: list[Path], out: Path, formats=("mindir", "ms"),
+                   programs: native.Programs | None = None) -> list[Artifact]:
+    """Convert the exports of one network, its MINDIR and its ONNX, and hold all results against each other.
+
+    Raises:
+        UsageError: two models of one format, or of different weights; and what `convert` raises.
+        ConversionError: two results compute different logits.
+    """
+    sources = [read_artifact(model) for model in models]
+    if len({(source.name, source.weights_sha256) for source in sources}) > 1 \
+            or len({source.format for source in sources}) < len(sources):
+        raise UsageError(expected="exports of one network in different formats",
+                         found=", ".join(f"{source.file} of weights {source.weights_sha256[:16]}..." for source in sources),
+                         do="Convert different models one by one.")
+    programs = programs or native.build()
+    artifacts = [artifact for model in models for artifact in convert(model, out, formats, programs)]
+    inputs, expected = _golden(Path(models[0]))
+    batch = sources[0].input.shape[0]
+    logits = [run_tensor(Path(out) / artifact.file, inputs if batch < 0 else inputs[:1].repeat(batch, 0), programs)
+              for artifact in artifacts]
+    worst = max(float(np.abs(one - logits[0]).max()) for one in logits)
+    limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not worst <= limit:
+        raise ConversionError(expected=f"the same logits to {limit:.1e} by {' and by '.join(s.format for s in sources)}",
+                              found=f"a difference of {worst:.1e}", where="the golden inputs")
+    logger.info("the results by %s differ by at most %.1e", " and by ".join(source.format for source in sources), worst)
+    return artifacts
+
+
 def main(argv: list[str]) -> int:
     """`glorext convert`."""
     from glorext.runtime.cli import parser
-    arguments = parser("convert", "Convert an exported ONNX model with MindSpore Lite; the result is run and compared.",
-                       "glorext convert exported/resnext50-digits.onnx --out converted/")
-    arguments.add_argument("model", type=Path, help="an exported model with its contract beside it")
+    arguments = parser("convert", "Convert exported models with MindSpore Lite; the results are run and compared.",
+                       "glorext convert exported/resnext50-digits.mindir --out converted/")
+    arguments.add_argument("models", type=Path, nargs="+", metavar="model",
+                           help="an exported MINDIR or ONNX with its contract beside it; both: one checks the other")
     arguments.add_argument("--out", required=True, type=Path, help="folder for the converted models")
     arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}")
     options = arguments.parse_args(argv)
     formats = [name.strip().lower() for name in options.format.split(",")]
-    for artifact in convert(options.model, options.out, formats):
+    for artifact in convert_routes(options.models, options.out, formats):
         print(options.out / artifact.file)
     return 0

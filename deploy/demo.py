@@ -54,7 +54,7 @@ def steps(out: Path) -> list[Step]:
         Step("publish it to a registry folder", glorext("publish", package, "--to", registry)),
         Step("load it by name in a fresh process", [sys.executable, "-c", LOAD, str(sample)]),
         Step("export it as MINDIR and ONNX", glorext("export", NAME, "--format", "mindir,onnx", "--out", exported)),
-        Step("convert it with MindSpore Lite", glorext("convert", exported / f"{NAME}.onnx", "--out", converted)),
+        Step("convert it with MindSpore Lite", glorext("convert", exported / f"{NAME}.mindir", "--out", converted)),
         Step("infer offline in C++", glorext(
             "infer", converted / f"{NAME}_lite.mindir", "--images", data / "val", "--out", out / "lite")),
         Step("check the accuracy and write the report", glorext(

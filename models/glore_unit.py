@@ -72,7 +72,9 @@ class GraphConvolution(InFloat32, nn.Cell):
         s = ops.reshape(state, (-1, self.states, height * width))
         p = ops.reshape(projection, (-1, self.nodes, height * width))
         x = ops.reshape(self.product_transposed(p, s), (-1, self.nodes, self.states, 1))
-        h = ops.transpose(self.relu(self.conv1(x) + x), (0, 2, 1, 3))
+        # In 3-D: MindSpore Lite takes a transposition of the middle axes in 4-D for one of its layouts, and fails.
+        h = ops.transpose(ops.reshape(self.relu(self.conv1(x) + x), (-1, self.nodes, self.states)), (0, 2, 1))
+        h = ops.reshape(h, (-1, self.states, self.nodes, 1))
         r = ops.reshape(self.conv2(h), (-1, self.states, self.nodes))
         return ops.reshape(self.product(r, p), (-1, self.states, height, width))
 

@@ -52,7 +52,7 @@ def converted(exported, native, tmp_path_factory):
     """The folder with the tiny network as converted by MindSpore Lite, .mindir and .ms."""
     from glorext.deploy.convert import convert
     folder = tmp_path_factory.mktemp("converted")
-    convert(exported / "tiny.onnx", folder, programs=native.programs)
+    convert(exported / "tiny.mindir", folder, programs=native.programs)
     return folder
 
 

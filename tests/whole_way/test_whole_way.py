@@ -51,7 +51,7 @@ def test_offline_inference_keeps_the_accuracy(way, tmp_path, capfd):
         pytest.skip("no C++ compiler")
     exported, converted, offline = tmp_path / "exported", tmp_path / "converted", tmp_path / "offline"
     assert glorext("export", way.name, "--out", exported) == 0
-    assert glorext("convert", exported / f"{way.name}.onnx", "--out", converted) == 0
+    assert glorext("convert", exported / f"{way.name}.mindir", "--out", converted) == 0
     assert glorext("infer", converted / f"{way.name}_lite.mindir", "--images", way.data / "val", "--out", offline) == 0
     capfd.readouterr()
     assert glorext("validate", way.name, "--data", way.data / "val", "--results", offline, "--reference", way.mindspore,

@@ -1,0 +1,154 @@
+"""Rewrites the MINDIR of MindSpore 2.10, IR version 3, as the version 1 that MindSpore Lite 2.0.0 reads."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from glorext.runtime import ConversionError, DataError
+
+from .artifact import Port
+
+# Version 3 keeps enumerations as numbers, version 1 as their names (mindspore.ops' Format and PadMode).
+FORMATS = {0: "NCHW", 1: "NHWC"}
+PAD_MODES = {1: "SAME", 2: "VALID"}
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """How version 1 writes a primitive.
+
+    Attributes:
+        inputs: names of its inputs.
+        outputs: names of its outputs.
+        attributes: (name, encoder) of what version 3 passes as constants after the inputs; the encoder writes the
+            constant's value into the attribute, and None leaves the value as it is.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...] = ("output",)
+    attributes: tuple[tuple[str, Callable | None], ...] = ()
+
+
+def _named(names: dict[int, str]) -> Callable:
+    def encode(attribute, value) -> None:
+        if value.i not in names:
+            raise ConversionError(expected=f"{attribute.name} out of {names}", found=str(value.i))
+        attribute.type, attribute.s = attribute.STRING, names[value.i].encode()
+    return encode
+
+
+def _window(attribute, value) -> None:
+    """(height, width) as the window over all four axes, N, C, H, W."""
+    attribute.type = attribute.TUPLE
+    for size in (1, 1, *(entry.ints[0] for entry in value.values)):
+        attribute.values.add(type=attribute.INT64).ints.append(size)
+
+
+_format = ("format", _named(FORMATS))
+_transposes = ("transpose_a", None), ("transpose_b", None)
+# What version 3 holds as a function of tensors and constants, and version 1 as a primitive with attributes.
+FUNCTIONS = {
+    "Add": Primitive(("x", "y")),
+    "AvgPool": Primitive(("x",), attributes=(("kernel_size", _window), ("strides", _window),
+                                             ("pad_mode", _named(PAD_MODES)), _format)),
+    "BatchMatMul": Primitive(("x1", "x2"), attributes=_transposes),
+    "BatchNorm": Primitive(("x", "scale", "offset", "mean", "variance"),
+                           ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2"),
+                           (("is_training", None), ("epsilon", None), ("momentum", None), _format)),
+    "BiasAdd": Primitive(("x", "b"), attributes=(_format,)),
+    "MatMul": Primitive(("x1", "x2"), attributes=_transposes),
+    "ReLU": Primitive(("x",)),
+    "ReduceMean": Primitive(("input_x", "axis"), ("y",), (("keep_dims", None),)),
+    "Reshape": Primitive(("tensor", "shape")),
+    "Transpose": Primitive(("x", "perm")),
+}
+# Written alike in both versions.
+UNCHANGED = ("Conv2D", "Depend", "Load", "MakeTuple", "MaxPool", "Pad", "TupleGetItem", "UpdateState")
+VERSION = 1
+
+
+def rewrite(source: Path, target: Path, input: Port, output: Port) -> None:
+    """Write the MINDIR `source` as IR version 1 to `target`, its input and output named as in the contract.
+
+    Raises:
+        DataError: `source` is no MINDIR.
+        ConversionError: it holds something for which the way to version 1 is not known; the message names it.
+    """
+    from google.protobuf.message import DecodeError
+    from mindspore.train.mind_ir_pb2 import ModelProto
+    model = ModelProto()
+    try:
+        model.ParseFromString(Path(source).read_bytes())
+    except DecodeError as error:
+        raise DataError(expected="a MINDIR file", found=f"{error}", where=source,
+                        do="Export it again with `glorext export --format mindir`.") from error
+    _check(model, source)
+    graph = model.graph
+    primitives = {primitive.name: primitive for primitive in model.primitives}
+    constants = {node.output[0]: node.attribute[0] for node in graph.node if node.op_type == "Constant"}
+    del model.primitives[:]
+    for number, node in enumerate(node for node in graph.node if node.op_type != "Constant"):
+        # One for each node: the converter notes layouts in a primitive, which must not reach another node.
+        primitive = model.primitives.add()
+        primitive.CopyFrom(primitives[node.op_type.removeprefix("REF::")])
+        primitive.name = f"{primitive.op_type}:{number}"
+        if primitive.op_type in FUNCTIONS:
+            _make_primitive(primitive, node, constants, source)
+        node.op_type = f"REF::{primitive.name}"
+    used = {name for node in graph.node for name in node.input}
+    kept = [node for node in graph.node if node.op_type != "Constant" or node.output[0] in used]
+    del graph.node[:]
+    graph.node.extend(kept)
+    _rename(graph, {graph.input[0].name: input.name, graph.output[0].name: output.name})
+    model.mind_ir_version = VERSION
+    Path(target).write_bytes(model.SerializeToString())
+
+
+def _check(model, source: Path) -> None:
+    graph = model.graph
+    if model.mind_ir_version == 0 or not graph.node:
+        raise DataError(expected="a MINDIR file", found="no graph with a version", where=source,
+                        do="Export it again with `glorext export --format mindir`.")
+    unknown = sorted({primitive.op_type for primitive in model.primitives} - FUNCTIONS.keys() - set(UNCHANGED)
+                     | {node.op_type for node in graph.node if not node.op_type.startswith(("REF::", "Constant"))})
+    if unknown or model.functions or len(graph.input) != 1 or len(graph.output) != 1:
+        found = f"the primitives {', '.join(unknown)}" if unknown else \
+            f"{len(model.functions)} further functions, {len(graph.input)} inputs, {len(graph.output)} outputs"
+        raise ConversionError(
+            expected=f"one function of one picture, of the primitives {', '.join(sorted([*FUNCTIONS, *UNCHANGED]))}",
+            found=found, where=source,
+            do=f"How MindSpore Lite 2.0.0 would write them is not known: `glorext export --format onnx` and convert that.")
+
+
+def _make_primitive(primitive, node, constants: dict, source: Path) -> None:
+    """Move the constants after a function's inputs into attributes, in the primitive and out of the node."""
+    known = FUNCTIONS[primitive.op_type]
+    primitive.prim_type = primitive.PRIMITIVE
+    values = list(node.input[len(known.inputs):])
+    if len(values) != len(known.attributes) or not all(name in constants for name in values):
+        raise ConversionError(expected=f"{len(known.inputs)} inputs and {len(known.attributes)} constants",
+                              found=f"{len(node.input)} inputs", where=f"{primitive.op_type} in {source}",
+                              do="It was written by another MindSpore than 2.10: export again, or use ONNX.")
+    for (name, encode), value in zip(known.attributes, values):
+        attribute = primitive.attribute.add(name=name)
+        if encode is None:
+            attribute.CopyFrom(constants[value])
+            attribute.name = name
+        else:
+            encode(attribute, constants[value])
+    for name, entries in (("input_names", known.inputs), ("output_names", known.outputs)):
+        attribute = primitive.attribute.add(name=name)
+        attribute.type = attribute.LIST
+        for entry in entries:
+            attribute.values.add(type=attribute.STRING).strings.append(entry.encode())
+    del node.input[len(known.inputs):]
+
+
+def _rename(graph, names: dict[str, str]) -> None:
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+    for node in graph.node:
+        node.name = names.get(node.name, node.name)
+        for fields in (node.input, node.output):
+            fields[:] = [names.get(name, name) for name in fields]
