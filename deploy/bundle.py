@@ -49,7 +49,7 @@ def bundle(source: Source, out: Path, programs: native.Programs | None = None) -
     out, name = Path(out), source.name
     with tempfile.TemporaryDirectory(prefix="glorext-bundle-") as scratch:
         folder = Path(scratch)
-        exported, = export(source, folder, ["onnx"])
+        exported, = export(source, folder, ["mindir"])
         model, = convert(folder / exported.file, folder, ["mindir"], programs)
         parts = {f"{name}/{part.name}": part.read_bytes() for part in
                  (folder / model.file, contract_path(folder / model.file), folder / GOLDEN_INPUT, folder / GOLDEN_LOGITS)}
