@@ -85,8 +85,8 @@ def main() -> None:
         for _ in range(options.rounds):
             for title, (python, script, file) in cases.items():
                 rows[title].append(float(run(python, script, folder / file).split()[-1]))
-    print(f"resnext50 made and filled, beyond importing the framework; {options.rounds} fresh processes each, in turns, "
-          f"{os.cpu_count()} cores")
+    print(f"resnext50 made and filled, beyond importing the framework; {options.rounds} fresh processes each, "
+          f"in turns, {os.cpu_count()} cores")
     print("| what | median s | fastest s | slowest s |\n| --- | --- | --- | --- |")
     for title, seconds in rows.items():
         print(f"| {title} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")

@@ -96,17 +96,18 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     own_head = {name for name in parameters if name.startswith(prefix)}
     # A network without a classifier takes the features of a whole one.
     left_out = prefix if head == "new" or not own_head else None
-    weights = {name: array for name, array in checkpoint.weights.items() if not (left_out and name.startswith(left_out))}
+    weights = {name: array for name, array in checkpoint.weights.items()
+               if not (left_out and name.startswith(left_out))}
     kept = own_head if head == "new" else set()
     wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items() if name not in kept}
     _require_match(wanted, weights, checkpoint)
     for name in kept:
         parameters[name].init_data()
     for name in wanted:
-        array = weights[name]
-        if array.dtype == np.float64:
-            logger.warning("%s: %s is float64 and loses digits as float32", checkpoint.where, name)
-        parameters[name].set_data(ms.Tensor(array.astype(np.float32)))
+        parameters[name].set_data(ms.Tensor(weights[name].astype(np.float32)))
+    wider = sum(weights[name].dtype == np.float64 for name in wanted)
+    if wider:
+        logger.warning("%s: %d float64 tensors were rounded to float32", checkpoint.where, wider)
     return checkpoint
 
 

@@ -1,4 +1,4 @@
-"""GloRe-ResNet50 (Chen et al., 2018, arXiv:1811.12814) on a ResNet-D trunk, with the names of the published checkpoints."""
+"""GloRe-ResNet50 (Chen et al., 2018, arXiv:1811.12814) on a ResNet-D trunk, with the published names."""
 from collections import OrderedDict
 
 from mindspore import nn
@@ -11,12 +11,12 @@ EXPANSION = 4
 
 
 def conv(in_channels, out_channels, kernel, stride, init):
-    """A convolution without bias; "same" pads at the bottom and right only where the stride is 2 and the side even."""
+    """A convolution without bias; "same" pads at the bottom and right only, for a stride of 2 and an even side."""
     return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="same", has_bias=False, weight_init=init)
 
 
 class Bottleneck(nn.Cell):
-    """1x1, 3x3 with the stride, 1x1; the shortcut averages before its 1x1 (He et al., 2018, arXiv:1812.01187, ResNet-D).
+    """1x1, 3x3 with the stride, 1x1; the shortcut averages before its 1x1 (ResNet-D of He et al., arXiv:1812.01187).
 
     The last batch norm starts with gamma zero, so that a fresh block passes its shortcut on.
     """

@@ -1,4 +1,4 @@
-"""ResNeXt (Xie et al., 2016, arXiv:1611.05431), post-activation, with the names of MindSpore's published checkpoints."""
+"""ResNeXt (Xie et al., 2016, arXiv:1611.05431), post-activation, with the names of the published checkpoints."""
 from mindspore import nn
 from mindspore.common.initializer import HeNormal
 
@@ -8,7 +8,7 @@ EXPANSION = 4
 
 
 def conv(in_channels, out_channels, kernel, stride=1, groups=1):
-    """A convolution without bias, padded by kernel // 2 on every side; He normal over fan-out, for the ReLU after it."""
+    """A convolution without bias, padded by kernel // 2 on every side; He normal over fan-out, as a ReLU follows."""
     return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, group=groups,
                      has_bias=False, weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
 

@@ -1,7 +1,7 @@
 """A checkpoint of any published layout fills a network completely, or the error says why not."""
 import numpy as np
 import pytest
-from glorext.models import (create, load_checkpoint_into, names, read_checkpoint, save_checkpoint, spec, weights_digest)
+from glorext.models import create, load_checkpoint_into, names, read_checkpoint, save_checkpoint, spec, weights_digest
 from glorext.models.layouts import from_canonical
 from glorext.runtime import CheckpointError, UsageError
 
@@ -10,7 +10,8 @@ LAYOUTS = ["grouped", "split", "mindcv", "torchvision"]
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and all(a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name])
+                                        for name in a)
 
 
 def parameters(net):
@@ -45,7 +46,8 @@ def test_split_layout_loads_bit_for_bit(small, weights, tmp_path):
     split = from_canonical(grouped, "split", groups=4)
     assert "backbone.layer1.0.conv2.weight" not in split
     assert split["backbone.layer2.1.conv2.convs.3.weight"].shape == (4, 4, 3, 3)
-    assert np.array_equal(split["backbone.layer2.1.conv2.convs.3.weight"], grouped["backbone.layer2.1.conv2.weight"][12:])
+    last = grouped["backbone.layer2.1.conv2.weight"][12:]
+    assert np.array_equal(split["backbone.layer2.1.conv2.convs.3.weight"], last)
     save_checkpoint(split, tmp_path / "split.ckpt")
     net = create(RESNEXT, checkpoint=tmp_path / "split.ckpt", num_classes=5, **small[RESNEXT])
     assert same(parameters(net), grouped)
@@ -99,7 +101,8 @@ def test_training_state_and_the_network_prefix_are_left_out(name, small, weights
     stored = weights(name)
     left = {f"network.{key}": value for key, value in stored.items()}
     left |= {f"moments.network.{key}": value for key, value in stored.items()}
-    left |= {"global_step": np.array([7], np.int32), "momentum": np.float32(0.9), "learning_rate": np.ones(9, np.float32)}
+    left |= {"global_step": np.array([7], np.int32), "momentum": np.float32(0.9),
+             "learning_rate": np.ones(9, np.float32)}
     checkpoint = read_checkpoint(left)
     assert same(checkpoint.weights, stored)
     assert len(checkpoint.state) == len(stored) + 3

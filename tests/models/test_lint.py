@@ -64,7 +64,8 @@ def test_values_that_are_not_finite_are_errors(name, weights, saved, value):
     assert only(saved(stored), "error", "NaN or infinite values in 1 tensors") == [victim]
 
 
-@pytest.mark.parametrize("value, level, text", [(-0.1, "error", "negative variance"), (1e9, "warning", "variance above")])
+@pytest.mark.parametrize("value, level, text", [(-0.1, "error", "negative variance"),
+                                                (1e9, "warning", "variance above")])
 def test_variances_out_of_range(name, weights, saved, value, level, text):
     stored = weights(name)
     victim = [key for key in stored if key.endswith("moving_variance")][3]

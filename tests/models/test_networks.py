@@ -1,4 +1,4 @@
-"""The networks compute what the papers and the published code say, learn, stay finite, and leave the framework whole."""
+"""The networks compute what the papers say, learn, stay finite, and leave the framework whole."""
 import mindspore as ms
 import numpy as np
 import numpy_networks

@@ -25,7 +25,7 @@ def smooth(height, width, seed=0):
 
 
 @settings(max_examples=120, deadline=None)
-@given(source=st.tuples(st.integers(1, 80), st.integers(1, 80)), target=st.tuples(st.integers(1, 80), st.integers(1, 80)))
+@given(source=st.tuples(*[st.integers(1, 80)] * 2), target=st.tuples(*[st.integers(1, 80)] * 2))
 def test_resizing_is_mindspores(source, target):
     picture = noise(*source, 3)
     expected = vision.Resize(target, vision.Inter.BILINEAR)(picture)
@@ -96,7 +96,8 @@ def test_exif_rotation_is_left_to_the_reader_as_mindspore_leaves_it(tmp_path):
     assert read_picture(path).shape == (40, 60, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0" + bytes(50), b"\x89PNG\r\n\x1a\n" + bytes(9)])
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0" + bytes(50),
+                                     b"\x89PNG\r\n\x1a\n" + bytes(9)])
 def test_what_is_no_picture_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)

@@ -20,7 +20,8 @@ GOLDEN = {
     "resnext50": {
         "backbone.conv.weight": (64, 3, 7, 7), "backbone.bn.moving_variance": (64,),
         "backbone.layer1.0.conv1.weight": (128, 64, 1, 1), "backbone.layer1.0.conv2.weight": (128, 4, 3, 3),
-        "backbone.layer1.0.conv3.weight": (256, 128, 1, 1), "backbone.layer1.0.down_sample.conv.weight": (256, 64, 1, 1),
+        "backbone.layer1.0.conv3.weight": (256, 128, 1, 1),
+        "backbone.layer1.0.down_sample.conv.weight": (256, 64, 1, 1),
         "backbone.layer1.0.down_sample.bn.gamma": (256,), "backbone.layer3.5.bn2.beta": (512,),
         "backbone.layer4.2.conv2.weight": (1024, 32, 3, 3), "backbone.layer4.2.bn3.moving_mean": (2048,),
         "head.fc.weight": (1000, 2048), "head.fc.bias": (1000,)},
@@ -35,7 +36,8 @@ GOLDEN = {
         "layer3.8.bn3.gamma": (1024,), "end_point.weight": (1000, 2048), "end_point.bias": (1000,)},
     "glore_res200": {
         "layer1.conv.weight": (64, 3, 7, 7), "layer1.bn.gamma": (64,),
-        "layer2.Residual_Unit1.BN_AC_Conv1.bn.gamma": (64,), "layer2.Residual_Unit1.BN_AC_Conv1.conv.weight": (64, 64, 1, 1),
+        "layer2.Residual_Unit1.BN_AC_Conv1.bn.gamma": (64,),
+        "layer2.Residual_Unit1.BN_AC_Conv1.conv.weight": (64, 64, 1, 1),
         "layer3.Residual_Unit1.BN_AC_Conv_w.conv.weight": (512, 256, 1, 1),
         "layer3.Residual_Unit12_GloreUnit.conv_state.2.weight": (256, 512, 1, 1),
         "layer4.Residual_Unit32_GloreUnit.gcn.conv1.weight": (256, 256, 1, 1),
