@@ -1,7 +1,9 @@
 """Converts an exported model with the real MindSpore Lite converter and proves the result before keeping it."""
 from __future__ import annotations
 
+import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +15,7 @@ from glorext.runtime import ConversionError, DataError, UsageError, atomic_path,
 
 from . import mindir, native
 from .artifact import Artifact, read_artifact, write_artifact
+from .ascend import PRECISION, TARGETS, AscendOptions, plan, write_files
 from .export import GOLDEN_INPUT, GOLDEN_LOGITS
 from .infer import run_tensor
 
@@ -23,6 +26,8 @@ OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".m
 ROUTES = {"mindir": "", "onnx": "_onnx"}
 # The converter fuses BatchNorm into convolutions, which moves logits by a few float32 roundings per layer.
 TOLERANCE = 1e-4
+# Half precision on a card keeps three digits. Not measured: no card was at hand.
+CARD_TOLERANCE = 2e-2
 
 
 def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: native.Programs | None = None) -> list[Artifact]:
@@ -58,18 +63,21 @@ def _golden(model: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.load(paths[0], allow_pickle=False), np.load(paths[1], allow_pickle=False)
 
 
-def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, programs: native.Programs) -> Artifact:
+def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, programs: native.Programs,
+                 card: AscendOptions | None = None) -> Artifact:
     save, ending, kind = OUTPUTS[name]
-    final = out / f"{source.name}{ROUTES[source.format]}{ending}"
+    target = f"_{card.target}" if card else ""
+    final = out / f"{source.name}{ROUTES[source.format]}{target}{ending}"
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
         readable = _readable(model, Path(scratch), source, programs.lite.version)
-        written = _run_converter(readable, Path(scratch) / source.name, save, source, programs)
+        config = write_files(plan(source, card, final.stem), Path(scratch)) if card else None
+        written = _run_converter(readable, Path(scratch) / source.name, save, source, programs, config)
         values = dict(format=kind, name=source.name, weights_sha256=source.weights_sha256,
                       source={"file": source.file, "sha256": source.sha256}, input=source.input, output=source.output,
                       input_spec=source.input_spec, labels=source.labels,
                       versions={**source.versions, "glorext": version(), "mindspore_lite": programs.lite.version})
         write_artifact(written, **values)
-        worst = _prove(written, golden, source, programs)
+        worst = _prove(written, golden, source, programs, card.target if card else "cpu")
         with atomic_path(final) as temporary:
             shutil.copyfile(written, temporary)
     for golden_name in (GOLDEN_INPUT, GOLDEN_LOGITS):
@@ -82,6 +90,29 @@ def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, pr
     return artifact
 
 
+def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
+    """Convert an exported model for an Ascend card and prove the result on that card.
+
+    Raises:
+        UsageError: a combination that cannot work (see `ascend.plan`).
+        ConversionError: CANN is not there, the converter failed, or the card computes something else.
+        InferenceError: the card is not in this machine, so nothing could be proved and nothing was kept.
+    """
+    model = Path(model)
+    source = read_artifact(model)
+    plan(source, card, model.stem)
+    if card.aipp:
+        raise UsageError("a model with AIPP takes pictures, and the golden inputs are tensors, so it cannot be proved here",
+                         do="Take the plan of --dry_run to the converter or atc yourself.")
+    golden = _golden(model)
+    try:
+        ctypes.CDLL("libge_compiler.so")
+    except OSError as error:
+        raise ConversionError(expected="CANN, which compiles models for Ascend", found=str(error), where=card.target,
+                              do="Install CANN and source its set_env.sh; --dry_run shows the plan without it.") from error
+    return _convert_one(source, model, Path(out), "mindir", golden, native.build(), card)
+
+
 def _readable(model: Path, scratch: Path, source: Artifact, lite: str) -> Path:
     """`model`, or for the older MindSpore Lite its MINDIR in the version that it reads."""
     if source.format != "mindir" or not lite.startswith("2.0."):
@@ -92,21 +123,27 @@ def _readable(model: Path, scratch: Path, source: Artifact, lite: str) -> Path:
     return rewritten
 
 
-def converter_command(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> list[str]:
+def converter_command(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs,
+                      config: Path | None = None) -> list[str]:
     """The converter's command line: our driver of the converter library, or the SDK's converter_lite.
 
     The input's shape stands in the model, an open batch included; the converter takes no -1 on its command line.
+    With `config` the conversion is for the Ascend card that it describes.
     """
+    optimize = "ascend_oriented" if config else "none"
     if programs.convert is not None:
         return [str(programs.convert), "--fmk", source.format, "--model", str(model), "--out", str(prefix),
-                "--save", save, "--input_format", source.input.layout, "--optimize", "none"]
+                "--save", save, "--input_format", source.input.layout, "--optimize", optimize,
+                *(["--config", str(config), "--device", "Ascend"] if config else [])]
     return [str(programs.lite.converter), f"--fmk={source.format.upper()}", f"--modelFile={model}",
             f"--outputFile={prefix}", f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}",
-            f"--inputDataFormat={source.input.layout}", "--optimize=none"]
+            f"--inputDataFormat={source.input.layout}", f"--optimize={optimize}",
+            *([f"--configFile={config}"] if config else [])]
 
 
-def _run_converter(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs) -> Path:
-    command = converter_command(model.absolute(), prefix, save, source, programs)
+def _run_converter(model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs,
+                   config: Path | None = None) -> Path:
+    command = converter_command(model.absolute(), prefix, save, source, programs, config)
     environment = dict(os.environ)
     if programs.convert is None:
         libraries = programs.lite.root / "tools" / "converter" / "lib"
@@ -122,15 +159,15 @@ def _run_converter(model: Path, prefix: Path, save: str, source: Artifact, progr
     return written
 
 
-def _prove(written: Path, golden, source: Artifact, programs: native.Programs) -> float:
+def _prove(written: Path, golden, source: Artifact, programs: native.Programs, device: str = "cpu") -> float:
     inputs, expected = golden
     if source.input.shape[0] > 0:
         inputs, expected = (array[:1].repeat(source.input.shape[0], 0) for array in (inputs, expected))
-    found = run_tensor(written, inputs, programs)
+    found = run_tensor(written, inputs, programs, device)
     if found.shape != expected.shape:
         raise ConversionError(expected=f"logits of shape {expected.shape}", found=str(found.shape), where=written.name)
     worst = float(np.abs(found - expected).max())
-    limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    limit = (TOLERANCE if device == "cpu" else CARD_TOLERANCE) * max(1.0, float(np.abs(expected).max()))
     if not worst <= limit:
         raise ConversionError(expected=f"MindSpore's logits to {limit:.1e} on the golden inputs",
                               found=f"a difference of {worst:.1e}", where=f"the converted {written.name}",
@@ -174,10 +211,52 @@ def main(argv: list[str]) -> int:
                        "glorext convert exported/resnext50-digits.mindir --out converted/")
     arguments.add_argument("models", type=Path, nargs="+", metavar="model",
                            help="an exported MINDIR or ONNX with its contract beside it; both: one checks the other")
-    arguments.add_argument("--out", required=True, type=Path, help="folder for the converted models")
-    arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}")
+    arguments.add_argument("--out", type=Path, help="folder for the converted models")
+    arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}; for the cpu")
+    arguments.add_argument("--target", default="cpu", choices=("cpu", *TARGETS))
+    arguments.add_argument("--dynamic_dims", default="", help="Ascend: batch sizes to prepare for, such as 1,4,8")
+    arguments.add_argument("--precision_mode", default="enforce_fp16", choices=PRECISION, help="Ascend")
+    arguments.add_argument("--aipp", action="store_true", help="Ascend: normalise uint8 pictures on the card")
+    arguments.add_argument("--keep_fp32", default="", help="Ascend: comma list of layers that must stay in float32")
+    arguments.add_argument("--dry_run", action="store_true", help="Ascend: print configuration and commands, do nothing")
     options = arguments.parse_args(argv)
+    if options.dry_run and options.target == "cpu":
+        raise UsageError("--dry_run shows a plan for an Ascend card", do="Name one with --target.")
+    if options.out is None and not options.dry_run:
+        raise UsageError(expected="--out FOLDER", found="none")
+    if options.target != "cpu":
+        return _main_for_card(options)
     formats = [name.strip().lower() for name in options.format.split(",")]
     for artifact in convert_routes(options.models, options.out, formats):
         print(options.out / artifact.file)
     return 0
+
+
+def _main_for_card(options) -> int:
+    try:
+        sizes = tuple(int(size) for size in options.dynamic_dims.split(",") if size)
+    except ValueError:
+        raise UsageError(expected="numbers such as 1,4,8", found=options.dynamic_dims, where="--dynamic_dims") from None
+    keep = tuple(layer for layer in options.keep_fp32.split(",") if layer)
+    card = AscendOptions(options.target, sizes, options.precision_mode, options.aipp, keep)
+    for model in options.models:
+        if options.dry_run:
+            _show_plan(model, card)
+        else:
+            print(options.out / convert_for_card(model, options.out, card).file)
+    return 0
+
+
+def _show_plan(model: Path, card: AscendOptions) -> None:
+    source = read_artifact(model)
+    found = plan(source, card, f"{source.name}_{card.target}")
+    lite = native.lite.locate(fetch=False)
+    for name, text in found.files.items():
+        print(f"# {name}\n{text}")
+    if lite is not None:
+        programs = native.Programs(Path("glorext_infer"), Path("glorext_pixels"),
+                                   None if lite.converter else Path("glorext_convert"), lite)
+        print("# MindSpore Lite's converter\n" + shlex.join(converter_command(
+            model, Path(f"{source.name}_{card.target}"), "mindir", source, programs, Path("ascend.cfg"))))
+    print("# the same with atc\n" + shlex.join(found.atc))
+    print(f"# the result takes {found.input_dtype}; not converted, not measured: this was a dry run")

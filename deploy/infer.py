@@ -63,12 +63,13 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
     return read_results(out)
 
 
-def run_tensor(model: Path, inputs: np.ndarray, programs: native.Programs | None = None) -> np.ndarray:
+def run_tensor(model: Path, inputs: np.ndarray, programs: native.Programs | None = None,
+               device: str = "cpu") -> np.ndarray:
     """Logits (N, classes) float32 of a converted model for `inputs` (N, 3, H, W) float32, preprocessed already."""
     programs = programs or native.build()
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:
         np.save(Path(scratch) / "input.npy", np.ascontiguousarray(inputs, np.float32))
-        _run([str(programs.infer), "--model", str(model), "--device", "cpu", "--batch", str(len(inputs)),
+        _run([str(programs.infer), "--model", str(model), "--device", device, "--batch", str(len(inputs)),
               "--tensor", str(Path(scratch) / "input.npy"), "--out", str(Path(scratch) / "out")], show=False)
         return np.load(Path(scratch) / "out" / "logits.npy", allow_pickle=False)
 

@@ -81,3 +81,35 @@ def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
 def test_the_targets_are_the_devices_of_the_inference_program():
     from glorext.deploy.infer import DEVICES
     assert {"cpu", *TARGETS} == set(DEVICES)
+
+
+def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsys, monkeypatch):
+    from glorext.deploy.convert import main
+    monkeypatch.chdir(tmp_path)
+    assert main([str(exported / "tiny.mindir"), "--target", "ascend310", "--dynamic_dims", "1,4", "--dry_run"]) == 0
+    told = capsys.readouterr().out
+    for line in ("[ascend_context]", "dynamic_dims=[1],[4]", "input_shape=image:[-1,3,32,32]", "ge.socVersion=Ascend310",
+                 "--dynamic_batch_size=1,4", "not measured"):
+        assert line in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words, reason", [
+    (["--target", "ascend310", "--dry_run"], "only the sizes"), (["--dry_run"], "--target"), ([], "--out"),
+    (["--target", "ascend310", "--dynamic_dims", "1,x", "--dry_run"], "numbers"),
+    (["--target", "ascend310", "--dynamic_dims", "1", "--keep_fp32", "head.fc", "--dry_run"], "keep list")])
+def test_the_command_refuses_in_the_same_words(exported, words, reason):
+    from glorext.deploy.convert import main
+    with pytest.raises(UsageError, match=reason):
+        main([str(exported / "tiny.mindir"), *words])
+
+
+def test_without_cann_nothing_is_converted(exported, tmp_path):
+    import ctypes.util
+    from glorext.deploy.convert import convert_for_card
+    from glorext.runtime import ConversionError
+    if ctypes.util.find_library("ge_compiler"):
+        pytest.skip("CANN is installed here")
+    with pytest.raises(ConversionError, match="CANN.*libge_compiler"):
+        convert_for_card(exported / "tiny.mindir", tmp_path / "out", AscendOptions("ascend310", (1, 4)))
+    assert not (tmp_path / "out").exists()
