@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from glorext.runtime import DataError, GlorextError, PackageError, parse_json
 
 from .manifest import SHA256, Fields
 
 SCHEMA = "glorext.eval/1"
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,25 @@ def check_evidence(evidence: Evidence, *, weights_sha256: str, preprocessing_sha
         if getattr(evidence, key) != value:
             raise error(expected=f"{key} {value}", found=getattr(evidence, key), where=where,
                         do="This accuracy belongs to something else: evaluate these weights with `glorext eval`.")
+
+
+def read_epochs(path: Path) -> list[dict]:
+    """The epochs in a metrics.jsonl, each with "epoch", "loss" and "top1" (a fraction); the latter two may be None.
+
+    Raises:
+        PackageError: a line is not JSON, or a value is no number.
+    """
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        where = f"{path}, line {number}"
+        try:
+            value = parse_json(line, where)
+        except DataError as error:
+            raise PackageError(expected=error.expected, found=error.found, where=where) from error
+        if not isinstance(value, dict) or value.get("event") != "epoch":
+            continue
+        row = {key: value.get(key) for key in ("epoch", "loss", "top1")}
+        if type(row["epoch"]) is not int or not all(type(item) in (int, float, type(None)) for item in row.values()):
+            raise PackageError(expected="numbers for epoch, loss and top1", found=str(row)[:200], where=where)
+        rows.append(row)
+    return rows

@@ -13,11 +13,11 @@ from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_bytes, 
 from glorext.runtime.cli import parser
 
 from .card import environment, render_card
-from .evidence import Evidence, check_evidence, parse_evidence
+from .evidence import METRICS, Evidence, check_evidence, parse_evidence
 from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version, labels_bytes
 from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 
-CARD, LABELS, EVAL, METRICS, RECIPE = "card.md", "labels.txt", "eval.json", "metrics.jsonl", "recipe.yaml"
+CARD, LABELS, EVAL, RECIPE = "card.md", "labels.txt", "eval.json", "recipe.yaml"
 # Where the published implementations stand. The official client opens the link before it loads a package, and takes
 # its last part as the name of the folder beside the card.
 REPO_LINKS = {"resnext": "https://gitee.com/mindspore/models/tree/master/official/cv/ResNeXt",

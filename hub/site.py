@@ -5,16 +5,16 @@ import json
 import math
 from pathlib import Path
 
-from glorext.runtime import DataError, UsageError, atomic_dir, parse_json, write_json
+from glorext.runtime import UsageError, atomic_dir, write_json
 from glorext.runtime.cli import parser
 
 from .card import environment, read_card
+from .evidence import METRICS, read_epochs
 from .manifest import Manifest, version_key
 from .registry import latest, open_registry
 from .verify import read_evidence
 
 MARK = "glorext-site.json"
-METRICS = "metrics.jsonl"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
 
 
@@ -77,25 +77,6 @@ def _facts(package: Path, manifest: Manifest) -> dict:
             "labels": labels, "curves": curves, "confusion": confusion,
             # ten shades, by the square root: single mistakes among hundreds stay visible
             "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0}
-
-
-def read_epochs(path: Path) -> list[dict]:
-    """The epochs in a metrics.jsonl: whole-number "epoch" and finite or missing "loss" and "top1"; others are left out.
-
-    Raises:
-        DataError: a line is not JSON, or a value is no number.
-    """
-    rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        value = parse_json(line, f"{path.name}, line {number}")
-        if not isinstance(value, dict) or value.get("event") != "epoch":
-            continue
-        row = {key: value.get(key) for key in ("epoch", "loss", "top1")}
-        if type(row["epoch"]) is not int or not all(type(item) in (int, float, type(None)) for item in row.values()):
-            raise DataError(expected="numbers for epoch, loss and top1", found=str(row)[:200],
-                            where=f"{path.name}, line {number}")
-        rows.append(row)
-    return rows
 
 
 def curve(xs: list, ys: list, percent: bool) -> dict:

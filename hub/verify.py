@@ -12,7 +12,7 @@ from glorext.runtime.cli import parser
 from .cache import is_intact
 from .card import read_card
 from .client import read_labels
-from .evidence import Evidence, check_evidence, parse_evidence
+from .evidence import METRICS, Evidence, check_evidence, parse_evidence, read_epochs
 from .manifest import MANIFEST, Manifest, read_manifest
 from .registry import inside
 
@@ -37,6 +37,8 @@ def verify(folder) -> tuple[Manifest, Evidence | None]:
     read_labels(folder / manifest.labels, manifest)
     _check_checkpoint(folder / manifest.checkpoint, manifest)
     _check_artifacts(folder, manifest)
+    if METRICS in manifest.files:
+        read_epochs(folder / METRICS)
     evidence = read_evidence(folder, manifest)
     _check_card(folder, manifest, evidence)
     return manifest, evidence

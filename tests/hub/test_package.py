@@ -214,6 +214,12 @@ def test_verify_finds_a_card_that_claims_another_accuracy(package):
         verify(package)
 
 
+def test_verify_finds_training_curves_that_are_none(package):
+    forge(package, files={"metrics.jsonl": b'{"event": "epoch", "epoch": 1, "loss": "<b>"}\n'})
+    with pytest.raises(PackageError, match="metrics.jsonl, line 1"):
+        verify(package)
+
+
 def test_verify_finds_an_accuracy_without_evidence(package):
     (package / "eval.json").unlink()
     manifest = json.loads((package / "manifest.json").read_bytes())

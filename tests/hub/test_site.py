@@ -9,11 +9,12 @@ import pytest
 from browser import CHROMIUM, Page
 from samples import DETAILS
 
+from glorext.hub.evidence import read_epochs
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.hub.site import curve, nice_ticks, read_epochs, write_site
-from glorext.runtime import DataError, RegistryError, UsageError
+from glorext.hub.site import curve, nice_ticks, write_site
+from glorext.runtime import PackageError, RegistryError, UsageError
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
@@ -114,7 +115,7 @@ def test_an_empty_registry_has_a_page_too(tmp_path):
                                   '{"event": "epoch", "epoch": 1, "loss": NaN}', "not json"])
 def test_hostile_metrics_are_refused(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(line + "\n")
-    with pytest.raises(DataError, match="line 1"):
+    with pytest.raises(PackageError, match="line 1"):
         read_epochs(tmp_path / "metrics.jsonl")
 
 
