@@ -69,7 +69,8 @@ int run(int argc, char** argv) {
   int64_t failed = 0;
   for (int64_t row = 0; row < shape[0]; ++row)
     failed += !compare_row(row, &found[row * shape[1]], &expected[row * shape[1]], shape[1], tolerance);
-  std::printf("%lld of %lld inputs pass\n", static_cast<long long>(shape[0] - failed), static_cast<long long>(shape[0]));
+  const auto rows = static_cast<long long>(shape[0]);
+  std::printf("%lld of %lld inputs pass\n", rows - static_cast<long long>(failed), rows);
   return failed == 0 ? 0 : 1;
 }
 
