@@ -27,7 +27,7 @@ class Pictures:
         paths: "<class>/<file>" of every picture.
         targets: int32 class index of every picture.
         places: where each picture stands among the files that MindSpore finds in the folder.
-        extensions: the endings of those files.
+        extensions: the endings of those files; none for MindRecord.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ def read_labels(path) -> tuple[str, ...]:
 
 
 def list_pictures(folder, labels=None) -> Pictures:
-    """Look through FOLDER/<class>/<file>; hidden files are left out.
+    """Look through FOLDER/<class>/<file>; hidden files are left out. A folder of MindRecord files is taken as well.
 
     Args:
         folder: root of the tree.
@@ -105,6 +105,9 @@ def list_pictures(folder, labels=None) -> Pictures:
             PNG by its name; the message names the path.
     """
     folder = Path(folder)
+    from .mindrecord import is_record, read_records
+    if is_record(folder):
+        return read_records(folder, labels)
     classes = class_folders(folder)
     labels = tuple(labels or classes)
     if len(labels) < 2:

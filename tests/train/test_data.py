@@ -6,6 +6,7 @@ from PIL import Image
 from glorext.models import InputSpec
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
+from glorext.train.mindrecord import write_records
 from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, list_pictures, read_labels, shard,
                                 training_steps)
 
@@ -180,3 +181,31 @@ def test_label_lists_must_name_different_classes(tmp_path, text):
     (tmp_path / "labels.txt").write_text(text)
     with pytest.raises(DataError, match="labels.txt"):
         read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize("shard_bytes, files", [(1 << 30, 1), (4000, 2)])
+def test_records_hold_the_pictures_of_the_tree(draw, tmp_path, shard_bytes, files):
+    tree = list_pictures(draw(classes=("b", "d"), each=4), ("a", "b", "c", "d"))
+    assert write_records(tree.folder, tmp_path / "records", tree.labels, shard_bytes) == 8
+    records = list_pictures(tmp_path / "records")
+    assert len(list((tmp_path / "records").glob("data.mindrecord*.db"))) == files
+    assert (records.labels, sorted(records.paths), records.digest()) == (tree.labels, sorted(tree.paths), tree.digest())
+    order = [5, 0, 3, 3, 7]
+    places = [tree.paths.index(records.paths[i]) for i in order]
+    spec = InputSpec(size=16, resize=16)
+    for one, other in zip(images_of(records, evaluation_steps(spec), order), images_of(tree, evaluation_steps(spec), places)):
+        assert (one == other).all()
+    with pytest.raises(DataError, match="label list"):
+        list_pictures(tmp_path / "records", ("a", "b"))
+
+
+def test_damaged_records_are_named_and_damaged_pictures_are_not_written(draw, tmp_path):
+    root = draw()
+    write_records(root, tmp_path / "records")
+    (tmp_path / "records" / "data.mindrecord").write_bytes(b"no records")
+    with pytest.raises(DataError, match="records"):
+        list_pictures(tmp_path / "records")
+    (root / "ant" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="x.png"):
+        write_records(root, tmp_path / "more")
+    assert not (tmp_path / "more").exists()

@@ -1,0 +1,115 @@
+"""A tree of pictures as MindRecord, for file systems that are slow with many files: `python -m glorext.train.mindrecord`."""
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.runtime.errors import DataError, GlorextError, UsageError
+from glorext.runtime.files import atomic_dir, require_space
+
+from .damage import without_damage
+from .data import Pictures, list_pictures, read_labels
+
+NAME, LABELS = "data.mindrecord", "labels.txt"
+SHARD_BYTES, CHUNK = 8 << 30, 64
+
+
+@dataclass(frozen=True)
+class Records(Pictures):
+    """Pictures whose bytes lie in MindRecord files; they were checked when they were written."""
+
+    def source(self, indices):
+        """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
+        import mindspore.dataset as ds
+        sampler = ds.SubsetSampler(self.places[np.asarray(indices, int)].tolist())
+        return ds.MindDataset(_files(self.folder), columns_list=["image", "label"], sampler=sampler)
+
+
+def is_record(folder) -> bool:
+    """Whether `folder` was written by `write_records`."""
+    return (Path(folder) / LABELS).is_file() and bool(_files(Path(folder)))
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.glob(f"{NAME}*") if path.suffix != ".db")
+
+
+def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> int:
+    """Write the pictures of FOLDER/<class>/<file>, byte for byte, into OUT as MindRecord, with the label list.
+
+    Args:
+        labels: class names in the order of their indices; by default the folder's, sorted.
+        shard_bytes: size from which more than one file is written.
+
+    Returns:
+        The number of pictures.
+
+    Raises:
+        DataError: a damaged picture or another fault of the tree; nothing is written then.
+        UsageError: OUT exists.
+    """
+    from mindspore.mindrecord import FileWriter
+    from tqdm import tqdm
+    pictures = without_damage(list_pictures(folder, labels), quiet=False)
+    total = sum((pictures.folder / path).stat().st_size for path in pictures.paths)
+    require_space(out, total)
+    with atomic_dir(out) as temporary:
+        writer = FileWriter(str(temporary / NAME), 1 + total // shard_bytes)
+        writer.add_schema({"path": {"type": "string"}, "label": {"type": "int32"}, "image": {"type": "bytes"}})
+        for i in tqdm(range(0, len(pictures), CHUNK), desc="write", unit="chunk", leave=False, delay=1):
+            writer.write_raw_data([{"path": path, "label": int(target), "image": (pictures.folder / path).read_bytes()}
+                                   for path, target in zip(pictures.paths[i:i + CHUNK], pictures.targets[i:i + CHUNK])])
+        writer.commit()
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # MindSpore writes 0600
+        (temporary / LABELS).write_text("".join(f"{label}\n" for label in pictures.labels), encoding="utf-8")
+    return len(pictures)
+
+
+def read_records(folder, labels=None):
+    """The Pictures in a folder that `write_records` wrote.
+
+    Raises:
+        DataError: unreadable records, or `labels` that are not those of the records.
+    """
+    import mindspore.dataset as ds
+    folder = Path(folder)
+    own = read_labels(folder / LABELS)
+    if labels is not None and tuple(labels) != own:
+        raise DataError(expected="the label list that the records were written with", found="another one", where=folder,
+                        do=f"Write them again with --labels, or use {folder / LABELS}.")
+    try:
+        rows = [(str(path), int(label)) for path, label in ds.MindDataset(
+            _files(folder), columns_list=["path", "label"], shuffle=False).create_tuple_iterator(num_epochs=1, output_numpy=True)]
+    except RuntimeError as error:
+        raise DataError(expected="MindRecord files", found=_reason(error), where=folder,
+                        do="Write them again.") from error
+    paths, targets = zip(*rows)
+    return Records(folder, own, paths, np.array(targets, np.int32), np.arange(len(rows)), ())
+
+
+def _reason(error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip("- \n")]
+    return next((line for line in lines if "failed" in line.lower() or "invalid" in line.lower()), lines[0])
+
+
+def main(argv: list[str]) -> int:
+    """`python -m glorext.train.mindrecord FOLDER OUT [LABELS]`."""
+    if len(argv) not in (2, 3):
+        print("usage: python -m glorext.train.mindrecord FOLDER OUT [LABELS]\n\nwrites the pictures of FOLDER/<class>/ "
+              "into the folder OUT, which --data_dir and --val_dir take")
+        return 0 if argv in (["-h"], ["--help"]) else UsageError.exit_status
+    try:
+        count = write_records(argv[0], argv[1], read_labels(argv[2]) if len(argv) == 3 else None)
+    except GlorextError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_status
+    print(f"{argv[1]}: {count} pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
