@@ -172,6 +172,7 @@ LEVELS = ["O2", "O3", "auto"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", ["resnext50", "glore_res50"])
 def test_logits_are_float32_under_every_precision_mode(name, small, weights, pictures, mode, level):
     net = create(name, checkpoint=weights(name), num_classes=5, **small[name])
     expected = reference(name, weights(name), pictures)
