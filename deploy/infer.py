@@ -32,7 +32,7 @@ def _run(command: list[str], show: bool) -> None:
     raise error(lines[-1] if lines else f"glorext_infer failed with status {done.returncode}; its message is above")
 
 
-def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: int = 0, batch: int = 1,
+def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: int = 0, batch: int = 0,
           workers: int = 0, threads: int = 0, allow_broken: bool = False,
           programs: native.Programs | None = None) -> Results:
     """Run a converted model over every picture below `images`; the results folder `out` and what it says.
@@ -43,7 +43,7 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
         out: new folder for results.json and logits.npy.
         device: one of DEVICES; another device is never taken instead.
         device_id: which card.
-        batch: pictures per call of the runtime.
+        batch: pictures per call of the runtime; 0 lets the program choose: the model's own, or 1 where it is open.
         workers: models that run side by side; 0 lets the program choose.
         threads: threads of each model; 0 lets the program choose.
         allow_broken: leave broken pictures out and list them, instead of failing at the end.
@@ -55,7 +55,8 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
     read_artifact(model)
     programs = programs or native.build()
     command = [str(programs.infer), "--model", str(model), "--images", str(images), "--device", device,
-               "--device_id", str(device_id), "--batch", str(batch), "--out", str(out)]
+               "--device_id", str(device_id), "--out", str(out)]
+    command += ["--batch", str(batch)] if batch else []
     command += ["--workers", str(workers)] if workers else []
     command += ["--threads", str(threads)] if threads else []
     command += ["--allow_broken"] if allow_broken else []
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--out", required=True, type=Path, help="new folder for results.json and logits.npy")
     arguments.add_argument("--device", default="cpu", choices=DEVICES)
     arguments.add_argument("--device_id", type=int, default=0)
-    arguments.add_argument("--batch", type=int, default=1, help="pictures per call (default 1)")
+    arguments.add_argument("--batch", type=int, default=0, help="pictures per call (default: the model's own, or 1)")
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")
     arguments.add_argument("--allow_broken", action="store_true", help="list broken pictures instead of failing")

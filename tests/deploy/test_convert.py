@@ -109,3 +109,13 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
     write_json(tmp_path / "tiny.ms.json", values)
     with pytest.raises(InferenceError):
         infer(tmp_path / "tiny.ms", pictures, tmp_path / "results", programs=native.programs)
+
+
+def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, tmp_path):
+    from glorext.deploy.export import export
+    from glorext.deploy.validate import compare, reference_results
+    export(source, tmp_path, ["mindir"], batch=16)
+    artifact, = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
+    results = infer(tmp_path / artifact.file, pictures, tmp_path / "results", programs=native.programs)
+    assert results.batch == 16 and results.count == 40, "40 pictures are two and a half batches"
+    assert compare(source, results, reference_results(source, pictures)).passed
