@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("glorext.deploy.convert", "convert an exported model with MindSpore Lite"),
     "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
     "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
+    "parity": ("glorext.deploy.parity", "follow a model from its checkpoint to the card, hop by hop"),
     "preprocess-check": ("glorext.deploy.preprocess_check", "compare preprocessing in MindSpore, NumPy, C++ and AIPP"),
     "bundle": ("glorext.deploy.bundle", "pack a model with its C++ program and self-test for the machine with the card"),
     "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
@@ -71,6 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     except GlorextError as error:
         print(f"glorext {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough. The interpreter's own flush must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"glorext {argv[0]}: stopped", file=sys.stderr)
         return 130

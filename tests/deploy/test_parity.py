@@ -1,0 +1,147 @@
+"""Each hop is held against the checkpoint, a hop that could not run says why, and float16's culprit is named."""
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from glorext.deploy import parity as module
+from glorext.deploy.bisect import Departure, bisect, share, show, worth_keeping
+from glorext.deploy.parity import EXACT, FUSED, Hop, load_inputs, main, measure, parity
+from glorext.deploy.source import Source
+from glorext.runtime import AccuracyError, ConversionError, DataError, InferenceError, SetupError
+
+NAMES = ("a", "b", "c")
+LOGITS = np.array([[1, 0, 0], [0, 0.5, 0.45], [0, 0, 1]], np.float32)
+
+
+def moved(row, column, by):
+    found = LOGITS.copy()
+    found[row, column] += by
+    return found
+
+
+def test_equal_logits_pass():
+    hop = measure("x", LOGITS, LOGITS, NAMES, 0.1, EXACT)
+    assert (hop.state, hop.max_difference, hop.mean_difference, hop.flips) == ("pass", 0, 0, ())
+    assert hop.cosine == pytest.approx(1)
+
+
+def test_differences_by_hand():
+    hop = measure("x", LOGITS, moved(0, 1, 0.9), NAMES, 0.1, None)
+    assert hop.max_difference == pytest.approx(0.9) and hop.mean_difference == pytest.approx(0.1)
+    assert hop.cosine == pytest.approx(1 / np.sqrt(1.81)) and hop.flips == () and hop.state == "pass"
+
+
+def test_a_flip_between_two_close_answers_is_not_a_clear_one():
+    hop = measure("x", LOGITS, moved(1, 2, 0.06), NAMES, 0.1, None)
+    assert hop.flips == ("b",) and hop.clear_flips == ()
+    clear = measure("x", LOGITS, moved(0, 1, 2), NAMES, 0.1, None)
+    assert clear.clear_flips == ({"input": "a", "margin": 1},)
+
+
+@pytest.mark.parametrize("found, reason", [
+    (moved(0, 0, 2 * EXACT), "logits 2.0e-04 apart, at most 1.0e-04 allowed"),
+    (moved(0, 0, np.nan), "NaN"), (moved(0, 0, -np.inf), "Inf"), (LOGITS[:2], "shape"),
+])
+def test_a_hop_that_departs_fails_and_says_how(found, reason):
+    hop = measure("x", LOGITS, found, NAMES, 0.1, EXACT)
+    assert hop.state == "FAIL" and reason in hop.reason
+
+
+def test_the_limit_grows_with_the_logits_but_never_falls_below_that_of_order_one():
+    assert measure("x", 50 * LOGITS, 50 * LOGITS, NAMES, 0.1, EXACT).tolerance == pytest.approx(50 * EXACT)
+    assert measure("x", LOGITS / 9, LOGITS / 9, NAMES, 0.1, FUSED).tolerance == FUSED
+
+
+def test_a_float16_hop_may_depart_but_not_overflow():
+    assert measure("x", LOGITS, moved(0, 0, 0.5), NAMES, 0.1, None).state == "pass"
+    assert measure("x", LOGITS, moved(0, 0, np.inf), NAMES, 0.1, None).state == "FAIL"
+
+
+def hops_of(monkeypatch, source, *runs):
+    def raising(error):
+        def run(inputs):
+            raise error
+        return run
+    monkeypatch.setattr(module, "stations", lambda source, folder: [
+        (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else run) for number, run in enumerate(runs)])
+    inputs, names = load_inputs(source, None, 1)
+    return parity(source, inputs, names, 0.1)
+
+
+def test_what_is_missing_is_not_measured_and_what_breaks_fails(source, monkeypatch):
+    found = hops_of(monkeypatch, source, SetupError("no compiler"), InferenceError("it crashed"),
+                    lambda inputs: module.run_network(source.create(), inputs))
+    assert [(hop.state, hop.reason) for hop in found.hops] == [("not measured", "no compiler."), ("FAIL", "it crashed."),
+                                                               ("pass", "")]
+    assert not found.passed
+
+
+def test_nothing_compared_is_an_error(source, monkeypatch):
+    with pytest.raises(AccuracyError, match="no hop could be compared.*no compiler"):
+        hops_of(monkeypatch, source, SetupError("no compiler"), SetupError("no card"))
+
+
+def test_pictures_are_chosen_evenly_and_preprocessed_as_for_evaluation(source, pictures):
+    from glorext.models.preprocess import preprocess
+    inputs, names = load_inputs(source, pictures, 4)
+    assert names == ("0/00.jpg", "3/13.png", "6/26.png", "9/39.jpg") and inputs.shape == (4, 3, 32, 32)
+    np.testing.assert_array_equal(inputs[1], preprocess(pictures / names[1], source.input_spec))
+    with pytest.raises(DataError, match="pictures"):
+        load_inputs(source, pictures / "nowhere", 4)
+
+
+@pytest.mark.native
+def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "resolve", lambda name, network: source)
+    assert main(["tiny", "--data", str(pictures), "--count", "12", "--out", str(tmp_path / "p.json"), "--bisect"]) == 0
+    out = capsys.readouterr().out
+    values = json.loads((tmp_path / "p.json").read_text())
+    hops = {hop["name"]: hop for hop in values["hops"]}
+    assert list(hops) == ["float16 weights", "MINDIR in MindSpore", "ONNX in onnxruntime",
+                          "MindSpore Lite .mindir in C++", "MindSpore Lite .ms in C++", "Ascend 310"]
+    assert hops["float16 weights"]["max_difference"] > hops["MINDIR in MindSpore"]["max_difference"]
+    assert hops["MindSpore Lite .ms in C++"]["state"] == "pass" and len(values["inputs"]) == 12
+    assert hops["Ascend 310"]["state"] == "not measured" and "libascendcl" in out
+    assert "with every cell in float16" in out and len(values["float16_layers"]["departures"]) > 40
+
+
+def test_a_weight_beyond_float16_fails_that_hop(source):
+    import mindspore as ms
+    net = source.create()
+    weight = next(parameter for parameter in net.get_parameters() if parameter.ndim > 1)
+    weight.set_data(weight * ms.Tensor(1e6, ms.float32))
+    broken = SimpleNamespace(create=lambda: net)
+    with pytest.raises(ConversionError, match=f"{weight.name} holds .* beyond float16"):
+        module.with_float16_weights(broken)
+
+
+def test_share_is_of_the_largest_value_and_none_beyond_the_range():
+    assert share(np.array([4.0, 0]), np.array([4.0, 1])) == 0.25
+    assert share(np.array([4.0]), np.array([np.inf])) is None
+
+
+def test_only_the_innermost_culprits_are_worth_keeping():
+    found = [Departure("stage.0.conv", "Conv2d", None, None), Departure("stage.0", "Block", 0.5, 0.5),
+             Departure("stage.1.sum", "Sum", 0.5, 0.001), Departure("stage.1", "Block", 0.5, 0.5)]
+    assert worth_keeping(found, 0.01) == ("stage.0.conv", "stage.1")
+
+
+def test_the_layer_that_overflows_float16_is_named_and_keeping_it_heals_the_network(source, tmp_path, capsys):
+    import mindspore as ms
+    from glorext.models import save_checkpoint
+    net = source.create()
+    parameters = {parameter.name: parameter for parameter in net.get_parameters()}
+    weight, variance = (parameters[f"backbone.layer2.0.{name}"] for name in ("conv2.weight", "bn2.moving_variance"))
+    # Outputs around 1e7; the norm after it brings them back, so that float32 never notices.
+    weight.set_data(weight * ms.Tensor(1e7, ms.float32))
+    variance.set_data(variance * ms.Tensor(1e14, ms.float32))
+    save_checkpoint(net, tmp_path / "big.ckpt")
+    big = Source("big", source.network, source.arguments, tmp_path / "big.ckpt", source.input_spec, (), "0" * 64)
+    found = bisect(big, load_inputs(source, None, 1)[0])
+    assert (found.first.cell, found.first.kind, found.first.own) == ("backbone.layer2.0.conv2", "Conv2d", None)
+    assert found.keep == ("backbone.layer2.0.conv2", "backbone.layer2.0.bn2")
+    assert found.logits_kept < 0.005 < found.logits
+    show(found)
+    assert "backbone.layer2.0.conv2 (Conv2d), by itself beyond float16's range" in capsys.readouterr().out
