@@ -1,32 +1,14 @@
 """Evidence: what `glorext eval` measured, held against the weights, preprocessing and labels it is for."""
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.runtime import DataError, GlorextError, PackageError, parse_json
+from glorext.train.evaluate import SCHEMA, EvalResult
 
 from .manifest import SHA256, Fields
 
-SCHEMA = "glorext.eval/1"
 METRICS = "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """An accuracy with the digests of everything it depends on; top1 and top5 are fractions of `count` pictures."""
-    top1: float
-    top5: float
-    count: int
-    weights_sha256: str
-    preprocessing_sha256: str
-    labels_sha256: str
-    network: str
-    device: str
-    precision: str
-    versions: dict[str, str]
-    data: dict
-    confusion: list | None
 
 
 def parse_evidence(data: bytes, where="eval.json") -> Evidence:
@@ -46,7 +28,7 @@ def parse_evidence(data: bytes, where="eval.json") -> Evidence:
         raise PackageError(expected=f"schema {SCHEMA!r}", found=repr(schema[:80]), where=where,
                            do="`glorext eval` writes it.")
     folder = Fields(top.take("data", dict), f"{where}: data")
-    evidence = Evidence(
+    evidence = EvalResult(
         top1=top.take("top1", float), top5=top.take("top5", float), count=top.take("count", int),
         weights_sha256=top.matching("weights_sha256", SHA256, "64 hex digits"),
         preprocessing_sha256=top.matching("preprocessing_sha256", SHA256, "64 hex digits"),
@@ -60,7 +42,7 @@ def parse_evidence(data: bytes, where="eval.json") -> Evidence:
     return evidence
 
 
-def _check(evidence: Evidence, where: str) -> None:
+def _check(evidence: EvalResult, where: str) -> None:
     if evidence.count < 1:
         raise PackageError(expected="at least one scored picture", found=evidence.count, where=f"{where}: count")
     if evidence.count != evidence.data["count"]:
@@ -80,7 +62,7 @@ def _check(evidence: Evidence, where: str) -> None:
                            found=f"{total}, {right} of them right", where=f"{where}: confusion")
 
 
-def check_evidence(evidence: Evidence, *, weights_sha256: str, preprocessing_sha256: str, labels_sha256: str,
+def check_evidence(evidence: EvalResult, *, weights_sha256: str, preprocessing_sha256: str, labels_sha256: str,
                    network: str, where="eval.json", error: type[GlorextError] = PackageError) -> None:
     """Raise `error` unless `evidence` was measured with exactly these weights, this preprocessing and these labels."""
     wanted = {"network": network, "weights_sha256": weights_sha256, "preprocessing_sha256": preprocessing_sha256,

@@ -11,9 +11,10 @@ from pathlib import Path
 from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec, weights_digest
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_bytes, sha256_file, version
 from glorext.runtime.cli import parser
+from glorext.train.evaluate import EvalResult
 
 from .card import environment, render_card
-from .evidence import METRICS, Evidence, check_evidence, parse_evidence
+from .evidence import METRICS, check_evidence, parse_evidence
 from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version, labels_bytes
 from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 
@@ -109,7 +110,7 @@ def _recipe(path: Path):
     return load_recipe(path)
 
 
-def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[Evidence, bytes] | None:
+def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[EvalResult, bytes] | None:
     if not path.is_file():
         if required:
             raise PackageError(expected="an eval.json", found="no such file", where=path)

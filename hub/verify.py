@@ -8,18 +8,19 @@ from pathlib import Path
 from glorext.models import read_checkpoint, weights_digest
 from glorext.runtime import DataError, IntegrityError, PackageError, read_json
 from glorext.runtime.cli import parser
+from glorext.train.evaluate import EvalResult
 
 from .cache import is_intact
 from .card import read_card
 from .client import read_labels
-from .evidence import METRICS, Evidence, check_evidence, parse_evidence, read_epochs
+from .evidence import METRICS, check_evidence, parse_evidence, read_epochs
 from .manifest import MANIFEST, Manifest, read_manifest
 from .registry import inside
 
 CONF, ARTIFACTS = "mindspore_hub_conf.py", "artifacts"
 
 
-def verify(folder) -> tuple[Manifest, Evidence | None]:
+def verify(folder) -> tuple[Manifest, EvalResult | None]:
     """Check the package in `folder`; its manifest and evidence.
 
     Every file must be listed, regular, and have its size and SHA-256; the card must be MindSpore Hub's format and
@@ -44,7 +45,7 @@ def verify(folder) -> tuple[Manifest, Evidence | None]:
     return manifest, evidence
 
 
-def read_evidence(folder: Path, manifest: Manifest) -> Evidence | None:
+def read_evidence(folder: Path, manifest: Manifest) -> EvalResult | None:
     """The evidence of a package, held against its manifest; None where it has none."""
     if manifest.evidence is None:
         return None
@@ -97,7 +98,7 @@ def _check_artifacts(folder: Path, manifest: Manifest) -> None:
                                    do="Export and convert the checkpoint of this package again.")
 
 
-def _check_card(folder: Path, manifest: Manifest, evidence: Evidence | None) -> None:
+def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -> None:
     path = folder / manifest.card
     front, _ = read_card(path)
     def must(key, expected, found):
@@ -120,12 +121,12 @@ def _check_card(folder: Path, manifest: Manifest, evidence: Evidence | None) -> 
     must("evaluation", evidence and evaluation(evidence), front.get("evaluation"))
 
 
-def accuracy(evidence: Evidence) -> float:
+def accuracy(evidence: EvalResult) -> float:
     """Top-1 in percent, as a card shows it."""
     return round(evidence.top1 * 100, 4)
 
 
-def evaluation(evidence: Evidence) -> str:
+def evaluation(evidence: EvalResult) -> str:
     """The card's line of accuracies, in the form that MindSpore Hub's cards use."""
     return f"top1acc{evidence.top1 * 100:.2f} | top5acc{evidence.top5 * 100:.2f}"
 

@@ -64,3 +64,9 @@ def test_ctrl_c_gives_130(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "slow", module)
     monkeypatch.setitem(COMMANDS, "slow", ("slow", ""))
     assert main(["slow"]) == 130
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -m glorext.runtime.cli doctor --json | head -c 1; "
+                           "echo; echo ${PIPESTATUS[0]}"], capture_output=True, text=True)
+    assert done.stdout.split()[-1] == "0" and "Traceback" not in done.stderr
