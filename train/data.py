@@ -207,6 +207,20 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0):
     return source.batch(batch_size, drop_remainder=True)
 
 
+def fed(pipeline, from_device_queue: bool):
+    """One pass over a pipeline: tuples of Tensors, fetched by the host or from the device's own queue (GPU, Ascend)."""
+    if not from_device_queue:
+        yield from pipeline.create_tuple_iterator(num_epochs=1)
+        return
+    import mindspore as ms
+    next_batch = ms.data_sink(lambda *batch: batch, pipeline)
+    for _ in range(pipeline.get_dataset_size()):
+        yield next_batch()
+    # MindSpore would send the same data for ever.
+    pipeline.__transfer_dataset__.stop_send()
+    pipeline.__transfer_dataset__.release()
+
+
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """The order of `count` pictures in `epoch`: a permutation that depends on nothing else, so a run can resume."""
     return np.random.default_rng([seed, epoch]).permutation(count)

@@ -14,7 +14,8 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 
-from .data import batches, culprit_named, default_workers, epoch_order, list_pictures, read_labels, shard, training_steps
+from .data import (batches, culprit_named, default_workers, epoch_order, fed, list_pictures, read_labels, shard,
+                   training_steps)
 from .damage import without_damage
 from .distributed import Group, join_group
 from .evaluate import evaluation, forward_of, predictions, score, with_bar
@@ -104,6 +105,9 @@ class _Run:
         if not self.steps:
             raise DataError(expected=f"at least one batch of {recipe.batch_size} x {group.size} devices",
                             found=f"{len(pictures)} pictures", where=pictures.folder, do="Choose a smaller batch_size.")
+        self.sink = device != "CPU" if recipe.data_sink is None else recipe.data_sink
+        if self.sink and device == "CPU":
+            raise RecipeError(expected="false: only GPU and Ascend have a queue", found=True, where="key data_sink")
         self.rates = learning_rates(recipe, self.steps)
         self.position = Position(epoch=recipe.pretrain_epoch_size)
         self.stopping = False
@@ -127,7 +131,7 @@ class _Run:
         if found:
             self._restore(*found)
         if self.group.is_writer:
-            self.folder.start(self.recipe, self.pictures.labels)
+            self.folder.start(self.recipe, self.pictures.labels, self.steps)
             self.folder.sweep()
             self.folder.cut_metrics(self.position.epoch, self.position.step)
 
@@ -202,7 +206,7 @@ class _Run:
             source = source.skip(first)
         with culprit_named(), self._bar(epoch, first) as bar:
             last = time.perf_counter()
-            for i, (images, targets) in enumerate(source.create_tuple_iterator(num_epochs=1), first):
+            for i, (images, targets) in enumerate(fed(source, self.sink), first):
                 self.stopping |= epoch * self.steps + i + 1 == self.stop_after
                 loss, finite, stops = self.step(images, targets, self.stopping)
                 rate = float(self.rates[epoch * self.steps + i])

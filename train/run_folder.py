@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime.errors import CheckpointError, UsageError
+from glorext.runtime.errors import CheckpointError, SetupError, UsageError
 from glorext.runtime.files import atomic_path
 from glorext.runtime.log import get_logger
 
@@ -42,6 +42,16 @@ class Position:
         return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch)
 
 
+def board_in(folder):
+    """A TensorBoard writer into `folder`."""
+    try:
+        from tensorboard.summary import Writer
+    except ImportError as error:
+        raise SetupError(expected="TensorBoard, as the recipe's key tensorboard asks for", found="it is not installed",
+                         do="Run: pip install tensorboard") from error
+    return Writer(str(folder))
+
+
 class RunFolder:
     """Reads and writes one run's folder. Every file but metrics.jsonl appears whole or not at all.
 
@@ -58,9 +68,16 @@ class RunFolder:
             raise UsageError(expected="a folder without a run", found="the run of an earlier command",
                              where=self.folder, do="Choose another --out, or go on with --resume auto.")
         self.metrics = self.folder / "metrics.jsonl"
+        self.board = None
 
-    def start(self, recipe, labels) -> None:
-        """Write the effective recipe and the label list."""
+    def start(self, recipe, labels, steps_per_epoch: int) -> None:
+        """Write the effective recipe and the label list; begin a TensorBoard log where the recipe wants one.
+
+        Raises:
+            SetupError: TensorBoard is wanted and not installed.
+        """
+        if recipe.tensorboard:
+            self.board, self.steps = board_in(self.folder / "tensorboard"), steps_per_epoch
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.folder / "labels.txt") as temporary:
             temporary.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
@@ -70,6 +87,12 @@ class RunFolder:
         """Append one line to metrics.jsonl."""
         with open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(event, allow_nan=False) + "\n")
+        if self.board:
+            step = (event["epoch"] - 1) * self.steps + event.get("step", self.steps)
+            for key, value in event.items():
+                if key not in ("event", "epoch", "step"):
+                    self.board.add_scalar(f"{event['event']}/{key}", value, step)
+            self.board.flush()
 
     def cut_metrics(self, epoch: int, step: int) -> None:
         """Drop what was logged after `step` steps of `epoch` (both from 0), and a half-written last line."""

@@ -7,7 +7,7 @@ import pytest
 
 from glorext.models import weights_digest
 from glorext.models.formats import read_tensors
-from glorext.runtime.errors import CheckpointError, DataError, RecipeError, UsageError
+from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe
 from glorext.train.evaluate import EvalResult, labels_digest
 from glorext.train.evaluate import main as evaluate_command
@@ -121,3 +121,13 @@ def test_nothing_is_left_behind_by_a_run_that_cannot_start(draw, recipe, tmp_pat
 def test_evaluating_what_is_not_there_is_an_error(draw, tmp_path):
     with pytest.raises(CheckpointError, match="nowhere"):
         evaluate_command([str(tmp_path / "nowhere"), "--data_dir", str(draw())])
+
+
+def test_what_a_run_needs_from_outside_is_named(draw, recipe, tmp_path, monkeypatch):
+    import sys
+    monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
+    with pytest.raises(SetupError, match="pip install tensorboard"):
+        train(recipe(tensorboard=True), draw(), device="CPU", quiet=True)
+    with pytest.raises(RecipeError, match="data_sink"):
+        train(recipe(data_sink=True), tmp_path / "train", device="CPU", quiet=True)
+    assert not (tmp_path / "run").exists()
