@@ -119,7 +119,7 @@ def _readable(model: Path, scratch: Path, source: Artifact, lite: str) -> Path:
         return model
     rewritten = scratch / "rewritten" / model.name
     rewritten.parent.mkdir()
-    mindir.rewrite(model, rewritten, source.input, source.output)
+    mindir.rewrite(model, rewritten)
     return rewritten
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from glorext.runtime import ExportError, UsageError, atomic_path, get_logger, set_device, version
 
+from . import mindir
 from .artifact import Artifact, Port, write_artifact
 from .source import Source, resolve
 
@@ -108,6 +109,8 @@ def _export_one(source: Source, out: Path, name: str, batch: int, golden, logits
         if not temporary.is_file():
             raise ExportError(expected=f"a {name} file", found="none written by MindSpore", where=temporary)
         temporary.chmod(0o644)
+        if name == "mindir":
+            mindir.name_ports(temporary, "image", "logits")
         _verify(name, temporary, golden if batch == -1 else golden[:1].repeat(batch, 0),
                 logits if batch == -1 else logits[:1].repeat(batch, 0))
     artifact = write_artifact(

@@ -1,4 +1,4 @@
-"""Rewrites the MINDIR of MindSpore 2.10, IR version 3, as the version 1 that MindSpore Lite 2.0.0 reads."""
+"""Edits MINDIR files: names their ports, and rewrites those of MindSpore 2.10 for MindSpore Lite 2.0.0."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Callable
 
 from glorext.runtime import ConversionError, DataError
-
-from .artifact import Port
 
 # Version 3 keeps enumerations as numbers, version 1 as their names (mindspore.ops' Format and PadMode).
 FORMATS = {0: "NCHW", 1: "NHWC"}
@@ -68,21 +66,44 @@ UNCHANGED = ("Conv2D", "Depend", "Load", "MakeTuple", "MaxPool", "Pad", "TupleGe
 VERSION = 1
 
 
-def rewrite(source: Path, target: Path, input: Port, output: Port) -> None:
-    """Write the MINDIR `source` as IR version 1 to `target`, its input and output named as in the contract.
-
-    Raises:
-        DataError: `source` is no MINDIR.
-        ConversionError: it holds something for which the way to version 1 is not known; the message names it.
-    """
+def read(source: Path):
+    """The `ModelProto` of a MINDIR file; DataError if it is none."""
     from google.protobuf.message import DecodeError
     from mindspore.train.mind_ir_pb2 import ModelProto
     model = ModelProto()
     try:
         model.ParseFromString(Path(source).read_bytes())
+        found = f"{len(model.graph.node)} nodes, version {model.mind_ir_version}"
     except DecodeError as error:
-        raise DataError(expected="a MINDIR file", found=f"{error}", where=source,
-                        do="Export it again with `glorext export --format mindir`.") from error
+        found = str(error)
+    if not model.graph.node or not model.mind_ir_version:
+        raise DataError(expected="a MINDIR file", found=found, where=source,
+                        do="Export it again with `glorext export --format mindir`.")
+    return model
+
+
+def name_ports(path: Path, input: str, output: str) -> None:
+    """Give the one input and the one output of a MINDIR file these names; MindSpore names them after its own sources."""
+    model = read(path)
+    graph = model.graph
+    names = {graph.input[0].name: input, graph.output[0].name: output}
+    for value in (*graph.input, *graph.output):
+        value.name = names[value.name]
+    for node in graph.node:
+        node.name = names.get(node.name, node.name)
+        for fields in (node.input, node.output):
+            fields[:] = [names.get(name, name) for name in fields]
+    Path(path).write_bytes(model.SerializeToString())
+
+
+def rewrite(source: Path, target: Path) -> None:
+    """Write the MINDIR `source`, IR version 3, as version 1 to `target`.
+
+    Raises:
+        DataError: `source` is no MINDIR.
+        ConversionError: it holds something for which the way to version 1 is not known; the message names it.
+    """
+    model = read(source)
     _check(model, source)
     graph = model.graph
     primitives = {primitive.name: primitive for primitive in model.primitives}
@@ -100,16 +121,12 @@ def rewrite(source: Path, target: Path, input: Port, output: Port) -> None:
     kept = [node for node in graph.node if node.op_type != "Constant" or node.output[0] in used]
     del graph.node[:]
     graph.node.extend(kept)
-    _rename(graph, {graph.input[0].name: input.name, graph.output[0].name: output.name})
     model.mind_ir_version = VERSION
     Path(target).write_bytes(model.SerializeToString())
 
 
 def _check(model, source: Path) -> None:
     graph = model.graph
-    if model.mind_ir_version == 0 or not graph.node:
-        raise DataError(expected="a MINDIR file", found="no graph with a version", where=source,
-                        do="Export it again with `glorext export --format mindir`.")
     unknown = sorted({primitive.op_type for primitive in model.primitives} - FUNCTIONS.keys() - set(UNCHANGED)
                      | {node.op_type for node in graph.node if not node.op_type.startswith(("REF::", "Constant"))})
     if unknown or model.functions or len(graph.input) != 1 or len(graph.output) != 1:
@@ -118,7 +135,7 @@ def _check(model, source: Path) -> None:
         raise ConversionError(
             expected=f"one function of one picture, of the primitives {', '.join(sorted([*FUNCTIONS, *UNCHANGED]))}",
             found=found, where=source,
-            do=f"How MindSpore Lite 2.0.0 would write them is not known: `glorext export --format onnx` and convert that.")
+            do="How MindSpore Lite 2.0.0 would write it is not known: `glorext export --format onnx` and convert that.")
 
 
 def _make_primitive(primitive, node, constants: dict, source: Path) -> None:
@@ -143,12 +160,3 @@ def _make_primitive(primitive, node, constants: dict, source: Path) -> None:
         for entry in entries:
             attribute.values.add(type=attribute.STRING).strings.append(entry.encode())
     del node.input[len(known.inputs):]
-
-
-def _rename(graph, names: dict[str, str]) -> None:
-    for value in (*graph.input, *graph.output):
-        value.name = names[value.name]
-    for node in graph.node:
-        node.name = names.get(node.name, node.name)
-        for fields in (node.input, node.output):
-            fields[:] = [names.get(name, name) for name in fields]

@@ -27,6 +27,7 @@ def source(tmp_path_factory):
     from glorext.runtime import set_device
     set_device("CPU")
     generator = np.random.default_rng(7)
+    ms.set_seed(7)
     net = create("resnext50", **TINY)
     for parameter in net.get_parameters():
         scale = 1 if parameter.ndim > 1 else 0.3
