@@ -42,7 +42,8 @@ setup(
         # The handwritten digits that the demo trains on are shipped inside scikit-learn.
         "demo": ["scikit-learn>=1.4"],
         "onnx": ["onnxruntime>=1.17"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "aiohttp>=3.9", "onnxruntime>=1.17", "scikit-learn>=1.4"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "aiohttp>=3.9", "onnx>=1.16", "onnxruntime>=1.17",
+                 "scikit-learn>=1.4"],
     },
     entry_points={"console_scripts": ["glorext = glorext.runtime.cli:main"]},
 )
