@@ -1,0 +1,116 @@
+"""Claim: the input pipelines run on MindSpore's C++ and need less processor time per picture than Pillow with NumPy.
+
+    python benchmarks/bench_input.py --data_dir PICTURES [--rounds 3]
+
+PICTURES/<class>/<file> are real photographs. Pictures per second of processor time, all threads counted, so that a busy
+machine does not distort the comparison. torchvision's transforms take part where it is installed.
+"""
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+
+def mindspore_pipeline(pictures, steps, batch=8):
+    """A function that reads every picture once through MindSpore."""
+    from glorext.train.data import batches
+    places = np.arange(len(pictures) // batch * batch)
+
+    def run():
+        for _ in batches(pictures.source(places), steps(), batch, 1).create_tuple_iterator(num_epochs=1, output_numpy=True):
+            pass
+        return len(places)
+    return run
+
+
+def pillow_evaluation(pictures, spec):
+    """A function that does the evaluation pipeline with Pillow and NumPy."""
+    from PIL import Image
+    mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
+
+    def run():
+        for path in pictures.paths:
+            picture = Image.open(pictures.folder / path).convert("RGB").resize((spec.resize,) * 2, Image.BILINEAR)
+            edge = (spec.resize - spec.size) // 2
+            pixels = np.asarray(picture.crop((edge, edge, edge + spec.size, edge + spec.size)), np.float32)
+            np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(2, 0, 1))
+        return len(pictures)
+    return run
+
+
+def pillow_training(pictures, spec):
+    """A function that does crop, flip and colour jitter with Pillow and NumPy."""
+    from PIL import Image, ImageEnhance
+    mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
+    generator = np.random.default_rng(0)
+
+    def run():
+        for path in pictures.paths:
+            picture = Image.open(pictures.folder / path).convert("RGB")
+            width, height = picture.size
+            area, ratio = width * height * generator.uniform(0.08, 1), np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = min(width, int((area * ratio) ** 0.5)), min(height, int((area / ratio) ** 0.5))
+            x, y = generator.integers(0, width - w + 1), generator.integers(0, height - h + 1)
+            picture = picture.resize((spec.size,) * 2, Image.BILINEAR, (x, y, x + w, y + h))
+            if generator.random() < 0.5:
+                picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
+            for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                picture = enhancer(picture).enhance(generator.uniform(0.6, 1.4))
+            pixels = np.asarray(picture, np.float32)
+            np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(2, 0, 1))
+        return len(pictures)
+    return run
+
+
+def torchvision_pipelines(pictures, spec):
+    """The two pipelines with torchvision's transforms, or none without it."""
+    try:
+        from torchvision import transforms as t
+    except ImportError:
+        return {}
+    from PIL import Image
+    finish = [t.ToTensor(), t.Normalize(spec.mean, spec.std)]
+    chains = {"eval": [t.Resize((spec.resize,) * 2), t.CenterCrop(spec.size), *finish],
+              "train": [t.RandomResizedCrop(spec.size), t.RandomHorizontalFlip(), t.ColorJitter(0.4, 0.4, 0.4), *finish]}
+
+    def runner(chain):
+        def run():
+            for path in pictures.paths:
+                chain(Image.open(pictures.folder / path).convert("RGB"))
+            return len(pictures)
+        return run
+    return {(name, "torchvision"): runner(t.Compose(chain)) for name, chain in chains.items()}
+
+
+def main() -> None:
+    """Measure in turns and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True, help="photographs, FOLDER/<class>/<file>")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    from glorext.models import InputSpec
+    from glorext.train.data import evaluation_steps, list_pictures, training_steps
+    pictures, spec = list_pictures(arguments.data_dir), InputSpec()
+    runs = {("eval", "MindSpore"): mindspore_pipeline(pictures, lambda: evaluation_steps(spec)),
+            ("eval", "Pillow + NumPy"): pillow_evaluation(pictures, spec),
+            ("train", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "color_jitter")),
+            ("train", "Pillow + NumPy"): pillow_training(pictures, spec),
+            ("train, AutoAugment", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "autoaugment"))}
+    runs |= torchvision_pipelines(pictures, spec)
+    found = {key: [] for key in runs}
+    for _ in range(arguments.rounds + 1):
+        for key, run in runs.items():
+            start = time.process_time()
+            count = run()
+            found[key].append(count / (time.process_time() - start))
+    print(f"{len(pictures)} pictures; pictures per second of one core, median of {arguments.rounds} rounds\n")
+    print("| pipeline | by | pictures/s per core |\n|---|---|---|")
+    for (name, by), rates in sorted(found.items()):
+        print(f"| {name} | {by} | {statistics.median(rates[1:]):.0f} |")  # the first round warms up
+    if not any(by == "torchvision" for _, by in runs):
+        print("\ntorchvision is not installed: not compared")
+
+
+if __name__ == "__main__":
+    main()
