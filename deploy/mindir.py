@@ -110,7 +110,7 @@ def rewrite(source: Path, target: Path) -> None:
     constants = {node.output[0]: node.attribute[0] for node in graph.node if node.op_type == "Constant"}
     del model.primitives[:]
     for number, node in enumerate(node for node in graph.node if node.op_type != "Constant"):
-        # One for each node: the converter notes layouts in a primitive, which must not reach another node.
+        # One for each node: nodes that share a function may differ in what become its attributes.
         primitive = model.primitives.add()
         primitive.CopyFrom(primitives[node.op_type.removeprefix("REF::")])
         primitive.name = f"{primitive.op_type}:{number}"
