@@ -5,6 +5,8 @@ from pathlib import Path
 
 from glorext.runtime.errors import CheckpointError
 
+SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
+
 
 def fresh_network(recipe):
     """The network of `recipe` with `num_classes` logits, filled as the recipe says.
@@ -22,14 +24,21 @@ def fresh_network(recipe):
 
 
 def checkpoint_of(name_or_path: str) -> Path:
-    """The checkpoint file that a path or a published name stands for; a name is looked up through glorext.hub."""
+    """The checkpoint behind a file, a run's folder, a package's folder or a published name (see `glorext.hub`).
+
+    Raises:
+        CheckpointError: a checkpoint file that does not exist.
+        GlorextError: what `glorext.hub.resolve` raises.
+    """
     path = Path(name_or_path)
-    if path.is_file():
+    if path.is_dir() and (path / "best.ckpt").is_file():
+        path = path / "best.ckpt"
+    if path.suffix in SUFFIXES:
+        if not path.is_file():
+            raise CheckpointError(expected="a checkpoint file", found="nothing", where=path, do="Check the path.")
         return path
-    if path.suffix in (".ckpt", ".safetensors", ".pth") or len(path.parts) > 1 and not path.parts[0].startswith("mind"):
-        raise CheckpointError(expected="a checkpoint file", found="nothing", where=path, do="Check the path.")
     from glorext.hub import resolve
-    return Path(resolve(name_or_path).checkpoint)
+    return resolve(name_or_path).checkpoint
 
 
 def refill(net, kind: str) -> None:

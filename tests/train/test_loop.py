@@ -5,8 +5,10 @@ import os
 import numpy as np
 import pytest
 
+from glorext.hub.pack import Details, pack
 from glorext.models import weights_digest
 from glorext.models.formats import read_tensors
+from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe
 from glorext.train.evaluate import EvalResult, labels_digest
@@ -131,3 +133,21 @@ def test_what_a_run_needs_from_outside_is_named(draw, recipe, tmp_path, monkeypa
     with pytest.raises(RecipeError, match="data_sink"):
         train(recipe(data_sink=True), tmp_path / "train", device="CPU", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsys):
+    val = draw("val", each=3)
+    train(recipe(epochs=1), draw(each=6), val, device="CPU", quiet=True)
+    pack(tmp_path / "run", tmp_path / "package", Details("tiny", "1.0.0", date="2026-01-02"))
+    other = draw("other", classes=("x", "y", "z"), each=6)
+    assert cli.main(["train", "--recipe", "finetune", "--from", str(tmp_path / "package"), "--data_dir", str(other),
+                     "--network_args", json.dumps(recipe().network_args), "--input", '{"size": 16, "resize": 16}',
+                     "--batch_size", "6", "--epochs", "2", "--workers", "1", "--device_target", "CPU",
+                     "--out", str(tmp_path / "mine")]) == 0
+    assert (tmp_path / "mine" / "labels.txt").read_text() == "x\ny\nz\n"
+    start, end = (read_tensors(tmp_path / name / "best.ckpt") for name in ("run", "mine"))
+    assert end["head.fc.weight"].shape[0] == 3 and start["head.fc.weight"].shape[0] == 2
+    steps = events(tmp_path / "mine")
+    assert len(steps) == 6 and "best.ckpt" in capsys.readouterr().out
+    frozen = load_recipe(tmp_path / "mine" / "recipe.yaml")
+    assert (frozen.freeze_epochs, frozen.new_head, frozen.num_classes) == (1, True, 3)
