@@ -102,7 +102,7 @@ def test_flags_override_the_recipe_under_published_names():
                          "--label_smooth", "0", "--network_args.layers", "[1,1,1,1]", "--is_distributed", "0",
                          "--lr_decay_mode=Linear", "--image_size", "64", "--use_autoaugment", "1", "--from", "x.ckpt"])
     assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
-    assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 32)
+    assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 16)
     assert recipe.network_args == {"layers": [1, 1, 1, 1]}
     assert recipe.input["size"] == 64 and recipe.input["mean"] == [0.5, 0.5, 0.5]
     assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", "x.ckpt", True)
