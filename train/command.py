@@ -17,9 +17,15 @@ SHORT = {"--from": "checkpoint or published name to start from with a new classi
 
 def make_parser():
     """All flags: the run's own and one per key of a recipe, with the published spellings."""
-    from jsonargparse import ArgumentParser
+    from argparse import RawDescriptionHelpFormatter
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
     from typing import Literal, Optional
-    parser = ArgumentParser(prog="glorext train", exit_on_error=False, epilog=f"example: {EXAMPLE}",
+
+    class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+        """Keeps the example on a line of its own."""
+
+    parser = ArgumentParser(prog="glorext train", exit_on_error=False, epilog=f"example:\n  {EXAMPLE}",
+                            formatter_class=Formatter,
                             description="Train a network from a recipe; every key of the recipe is a flag.")
     parser.add_argument("--recipe", type=str, default="resnext50_imagenet",
                         help=f"YAML file, or one of {', '.join(recipe_names())}")
