@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
     """`glorext demo`."""
     from glorext.runtime.cli import parser
     arguments = parser("demo", "Train, publish, load by name, convert, infer offline and check the accuracy, on "
-                       "1,797 real scans of digits; about five minutes on two cores.", "glorext demo --out demo_out")
+                       "1,797 real scans of digits; about six minutes on two cores.", "glorext demo --out demo_out")
     arguments.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for all files (default demo_out)")
     out = arguments.parse_args(argv).out.absolute()
     times = run(out)
