@@ -235,7 +235,9 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
 
     Raises:
         CheckpointError: nothing there.
+        UsageError: nothing says which network it is.
     """
+    from glorext.models import network_name, read_checkpoint
     path = Path(path)
     checkpoint = path / "best.ckpt" if path.is_dir() else path
     if not checkpoint.is_file():
@@ -246,14 +248,14 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
         recipe = beside / "recipe.yaml"
     if labels is None and (beside / "labels.txt").is_file():
         labels = beside / "labels.txt"
-    loaded = load_recipe(recipe, **({"network": network} if network else {})) if recipe else \
-        Recipe(network=network or _network_of(checkpoint))
-    return checkpoint, loaded, read_labels(labels) if labels else None
-
-
-def _network_of(checkpoint) -> str:
-    from glorext.models import read_checkpoint
-    return "glore_res50" if read_checkpoint(checkpoint).layout.family == "glore" else "resnext50"
+    labels = read_labels(labels) if labels else None
+    if recipe:
+        return checkpoint, load_recipe(recipe, **({"network": network} if network else {})), labels
+    network = network or network_name(read_checkpoint(checkpoint))
+    if network is None:
+        raise UsageError(expected="recipe.yaml beside the checkpoint, --recipe or --network", found="none of them",
+                         where=checkpoint, do="Its widths and depths are those of no registered network.")
+    return checkpoint, Recipe(network=network), labels
 
 
 def make_parser():

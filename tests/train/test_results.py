@@ -43,3 +43,16 @@ def test_damaged_results_are_named(tmp_path, damage, named):
     damage(tmp_path / "r")
     with pytest.raises(DataError, match=named):
         read_results(tmp_path / "r")
+
+
+def test_a_bare_checkpoint_tells_its_network_by_its_shapes_or_asks(tmp_path):
+    from glorext.models import create, save_checkpoint
+    from glorext.runtime import UsageError
+    from glorext.train.evaluate import find_run
+    small = {"layers": (1, 1, 1, 1), "width_per_group": 4, "stem_width": 16}
+    save_checkpoint(create("resnext50", groups=4, num_classes=2, **small), tmp_path / "variant.ckpt")
+    with pytest.raises(UsageError, match="variant.ckpt"):
+        find_run(tmp_path / "variant.ckpt")
+    assert find_run(tmp_path / "variant.ckpt", network="resnext50")[1].network == "resnext50"
+    save_checkpoint(create("resnext50", num_classes=2), tmp_path / "whole.ckpt")
+    assert find_run(tmp_path / "whole.ckpt")[1].network == "resnext50"
