@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
-from glorext.runtime.files import read_json, sha256_bytes, sha256_file, write_json
+from glorext.runtime.files import sha256_bytes, sha256_file, write_json
 
 from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures,
                    read_labels)
@@ -23,7 +23,7 @@ CONFUSION_UP_TO = 100
 
 @dataclass
 class EvalResult:
-    """A measured accuracy with the digests of everything it depends on; eval.json.
+    """A measured accuracy with the digests of everything it depends on; eval.json, which `glorext.hub.evidence` reads.
 
     Attributes:
         top1, top5: fractions of `count`, 0..1.
@@ -48,26 +48,6 @@ class EvalResult:
     def write(self, path) -> None:
         """Write eval.json, atomically."""
         write_json(path, {"schema": SCHEMA, **asdict(self)})
-
-    @classmethod
-    def read(cls, path) -> "EvalResult":
-        """Read eval.json.
-
-        Raises:
-            DataError: no such file, another schema, a missing or unknown key, an accuracy outside 0..1.
-        """
-        entry = read_json(path)
-        if not isinstance(entry, dict) or entry.pop("schema", None) != SCHEMA:
-            raise DataError(expected=f"schema {SCHEMA}", found="another one", where=path)
-        if entry.keys() != cls.__dataclass_fields__.keys():
-            odd = sorted(entry.keys() ^ cls.__dataclass_fields__.keys())
-            raise DataError(expected="the keys of an evaluation", found=f"missing or unknown: {odd}", where=path)
-        result = cls(**entry)
-        for key in ("top1", "top5"):
-            value = getattr(result, key)
-            if type(value) not in (int, float) or not 0 <= value <= 1:
-                raise DataError(expected=f"{key} from 0 to 1", found=repr(value), where=path)
-        return result
 
 
 @dataclass

@@ -5,13 +5,14 @@ import os
 import numpy as np
 import pytest
 
+from glorext.hub.evidence import parse_evidence
 from glorext.hub.pack import Details, pack
 from glorext.models import weights_digest
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe
-from glorext.train.evaluate import EvalResult, labels_digest
+from glorext.train.evaluate import labels_digest
 from glorext.train.evaluate import main as evaluate_command
 from glorext.train.loop import Interrupted, train
 from glorext.train.results import read_results
@@ -40,7 +41,7 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     steps, epochs = events(run), events(run, "epoch")
     assert [(e["epoch"], e["step"]) for e in steps] == [(e, s) for e in (1, 2, 3, 4) for s in range(1, 9)]
     assert steps[-1]["loss"] < steps[0]["loss"] and steps[3]["lr"] == pytest.approx(0.02 * 3 / 8)
-    result = EvalResult.read(run / "eval.json")
+    result = parse_evidence((run / "eval.json").read_bytes())
     assert result.top1 == outcome.top1 == max(e["top1"] for e in epochs)
     assert result.weights_sha256 == weights_digest(run / "best.ckpt")
     assert result.labels_sha256 == labels_digest(["ant", "bee"]) and result.count == 10
@@ -51,7 +52,7 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     # 10 pictures in batches of 4: the last batch is not full, and every picture counts.
     assert evaluate_command([str(run), "--data_dir", str(val), "--batch_size", "4", "--device_target", "CPU",
                              "--out", str(tmp_path / "e.json"), "--results", str(tmp_path / "r")]) == 0
-    again = EvalResult.read(tmp_path / "e.json")
+    again = parse_evidence((tmp_path / "e.json").read_bytes())
     assert again == result
     assert f"{{'Accuracy': {result.top1}}}" in capsys.readouterr().out
     results = read_results(tmp_path / "r")
