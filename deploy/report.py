@@ -56,19 +56,25 @@ def latency_plot(results: Results) -> str:
     return _svg(figure)
 
 
+def step_series(lines: list[dict]) -> tuple[list[int], list[float], list[float]]:
+    """Steps counted from the start of the run, losses and learning rates; metrics.jsonl counts within each epoch."""
+    steps = [line for line in lines if line["event"] == "step"]
+    return list(range(1, len(steps) + 1)), [line["loss"] for line in steps], [line["lr"] for line in steps]
+
+
 def training_plots(metrics: Path) -> list[str]:
     """Loss and learning rate by step, accuracy by epoch, from a run's metrics.jsonl, as SVG; empty when there is none."""
     if not metrics.is_file():
         return []
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    steps = [line for line in lines if line["event"] == "step"]
+    steps, losses, rates = step_series(lines)
     epochs = [line for line in lines if line["event"] == "epoch" and line.get("top1") is not None]
     plots = []
     if steps:
         figure, axes = _axes("Training loss and learning rate", "step", "loss")
-        axes.plot([line["step"] for line in steps], [line["loss"] for line in steps], color=BLUE, linewidth=1)
+        axes.plot(steps, losses, color=BLUE, linewidth=1)
         rate = axes.twinx()
-        rate.plot([line["step"] for line in steps], [line["lr"] for line in steps], color=ORANGE, linewidth=1)
+        rate.plot(steps, rates, color=ORANGE, linewidth=1)
         rate.set_ylabel("learning rate", color=ORANGE)
         rate.spines[["top", "left"]].set_visible(False)
         plots.append(_svg(figure))
@@ -96,9 +102,11 @@ def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
     side = max(3.2, 0.36 * len(labels))
     figure, axes = _axes("Confusion matrix of the offline results", "answer", "true class", (side + 0.6, side))
     mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
-    axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=max(1, mistakes.max()))
+    # A single mistake is no dark spot.
+    darkest = max(5, mistakes.max())
+    axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for row, column in zip(*np.nonzero(matrix)):
-        dark = mistakes[row, column] > mistakes.max() / 2
+        dark = mistakes[row, column] > darkest / 2
         axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7.5,
                   color=BLUE if row == column else "white" if dark else INK)
     axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)

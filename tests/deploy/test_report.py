@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from glorext.deploy.report import confusion, mistakes, write_report
+from glorext.deploy.report import confusion, mistakes, step_series, write_report
 from glorext.deploy.source import Source
 from glorext.deploy.validate import compare
 from glorext.models import InputSpec
@@ -64,6 +64,12 @@ def test_disagreements_come_first_then_mistakes(parts):
     shown = mistakes(*parts)
     assert [(one["path"], one["flip"]) for one in shown] == [("cat/04.png", True), ("cat/03.png", False)]
     assert (shown[0]["truth"], shown[0]["offline"], shown[0]["mindspore"]) == ("cat", "dog", "cat")
+
+
+def test_steps_are_counted_through_the_whole_run():
+    lines = [{"event": "step", "epoch": epoch, "step": step, "loss": epoch + step, "lr": 0.1 * epoch}
+             for epoch in (1, 2) for step in (1, 2, 3)] + [{"event": "epoch", "epoch": 2}]
+    assert step_series(lines) == ([1, 2, 3, 4, 5, 6], [2, 3, 4, 3, 4, 5], [0.1, 0.1, 0.1, 0.2, 0.2, 0.2])
 
 
 def test_confusion_counts_every_picture_once(parts):
