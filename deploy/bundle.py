@@ -14,7 +14,7 @@ from . import native
 from .artifact import contract_path
 from .convert import convert
 from .export import GOLDEN_INPUT, GOLDEN_LOGITS, export
-from .source import Source, resolve
+from .source import Source, add_source_arguments, chosen_source
 
 logger = get_logger("deploy")
 README = """{name}: offline inference with MindSpore Lite, without Python
@@ -72,10 +72,9 @@ def main(argv: list[str]) -> int:
     from glorext.runtime.cli import parser
     arguments = parser("bundle", "Pack a model with its C++ program and a self-test for the machine with the card.",
                        "glorext bundle resnext50-digits resnext50-digits.tar.gz")
-    arguments.add_argument("source", help="a published name, a package folder, a training run or a checkpoint file")
+    add_source_arguments(arguments)
     arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
-    arguments.add_argument("--network", help="the network of a checkpoint that has no recipe.yaml beside it")
     options = arguments.parse_args(argv)
     set_device("CPU")
-    print(bundle(resolve(options.source, options.network), options.out))
+    print(bundle(chosen_source(options), options.out))
     return 0

@@ -10,7 +10,7 @@ from glorext.runtime import ExportError, UsageError, atomic_path, get_logger, se
 
 from . import mindir
 from .artifact import Artifact, Port, write_artifact
-from .source import Source, resolve
+from .source import Source, add_source_arguments, chosen_source
 
 logger = get_logger("deploy")
 GOLDEN_INPUT, GOLDEN_LOGITS = "golden_input.npy", "golden_logits.npy"
@@ -165,17 +165,16 @@ def main(argv: list[str]) -> int:
     from glorext.runtime.cli import parser
     arguments = parser("export", "Write a network as MINDIR or ONNX, with its contract and golden inputs beside it.",
                        "glorext export resnext50-digits --format mindir,onnx --out exported/")
-    arguments.add_argument("source", help="a published name, a package folder, a training run or a checkpoint file")
+    add_source_arguments(arguments)
     arguments.add_argument("--out", required=True, type=Path, help="folder for the files")
     arguments.add_argument("--format", default="mindir,onnx", help=f"comma list of {', '.join(EXPORTS)}")
     arguments.add_argument("--batch", default="dynamic", help="a number, or dynamic (default)")
-    arguments.add_argument("--network", help="the network of a checkpoint that has no recipe.yaml beside it")
     arguments.add_argument("--device_target", default="CPU", help="CPU (default), GPU or Ascend")
     options = arguments.parse_args(argv)
     formats = [name.strip().lower() for name in options.format.split(",")]
     device = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}.get(options.device_target.lower(), options.device_target)
     check_request(formats, options.batch, device)
     device = set_device(device)
-    for artifact in export(resolve(options.source, options.network), options.out, formats, options.batch, device):
+    for artifact in export(chosen_source(options), options.out, formats, options.batch, device):
         print(options.out / artifact.file)
     return 0

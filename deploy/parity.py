@@ -21,7 +21,7 @@ from .ascend import AscendOptions
 from .convert import convert, convert_for_card
 from .export import export, run_exported
 from .infer import run_tensor
-from .source import Source, resolve
+from .source import Source, add_source_arguments, chosen_source
 
 SCHEMA = "glorext.parity/1"
 # For logits up to 1; larger ones are summed from larger numbers, so the limit grows with them.
@@ -223,8 +223,7 @@ def main(argv: list[str]) -> int:
     from glorext.runtime.cli import parser
     arguments = parser("parity", "Follow a model from its checkpoint to the card; say where its answers change.",
                        "glorext parity resnext50-digits --data val/ --out parity.json")
-    arguments.add_argument("source", help="a published name, a package folder, a training run or a checkpoint file")
-    arguments.add_argument("--network", help="the network of a checkpoint that has no recipe.yaml beside it")
+    add_source_arguments(arguments)
     arguments.add_argument("--data", type=Path, help="pictures to compare on, in any depth; noise without it")
     arguments.add_argument("--count", type=int, default=100, help="how many of the pictures (default 100)")
     arguments.add_argument("--margin", type=float, default=0.1,
@@ -237,7 +236,7 @@ def main(argv: list[str]) -> int:
     if options.count < 1:
         raise UsageError(expected="a positive number", found=str(options.count), where="--count")
     set_device("CPU")
-    source = resolve(options.source, options.network)
+    source = chosen_source(options)
     inputs, names = load_inputs(source, options.data, options.count)
     found = parity(source, inputs, names, options.margin)
     values = {"schema": SCHEMA, **asdict(found)}

@@ -113,13 +113,14 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("image", type=Path)
     arguments.add_argument("--network", default="resnext50", help="whose input contract to use (default resnext50)")
     arguments.add_argument("--source", help="a published name, package or run, whose input contract to use instead")
+    arguments.add_argument("--registry", action="append", help="where to look for a published name; repeatable")
     arguments.add_argument("--out", type=Path, help="write every stage of every way into this folder")
     arguments.add_argument("--aipp", action="store_true", help="print the AIPP text for Ascend as well")
     arguments.add_argument("--json", action="store_true", help="print the differences as JSON")
     options = arguments.parse_args(argv)
     if options.source:
         from .source import resolve
-        spec = resolve(options.source).input_spec
+        spec = resolve(options.source, registry=options.registry).input_spec
     else:
         spec = model_spec(options.network).input
     set_device("CPU")

@@ -41,12 +41,26 @@ class Source:
         return net.set_train(False)
 
 
-def resolve(name_or_path: str, network: str | None = None) -> Source:
+def add_source_arguments(parser) -> None:
+    """Give a command's parser what says which model it works on; `chosen_source` reads it."""
+    parser.add_argument("source", help="a published name, a package folder, a training run or a checkpoint file")
+    parser.add_argument("--network", help="the network of a checkpoint that has no recipe.yaml beside it")
+    parser.add_argument("--registry", action="append", metavar="FOLDER_OR_URL",
+                        help="where to look for a published name, instead of GLOREXT_REGISTRIES; repeatable")
+
+
+def chosen_source(options) -> Source:
+    """The model that a command's parsed arguments name; raises what `resolve` raises."""
+    return resolve(options.source, options.network, options.registry)
+
+
+def resolve(name_or_path: str, network: str | None = None, registry=None) -> Source:
     """Find what `name_or_path` means: a training run's folder, a checkpoint file, a package folder or a published name.
 
     Args:
         name_or_path: see above; existing files and folders come before names.
         network: the network of a checkpoint file that has no recipe.yaml beside it.
+        registry: where to look for a name, as `glorext.hub.resolve` takes it.
 
     Raises:
         UsageError: a checkpoint with nothing beside it that says which network it is.
@@ -58,7 +72,7 @@ def resolve(name_or_path: str, network: str | None = None) -> Source:
     if path.suffix in (".ckpt", ".safetensors", ".pth"):
         raise DataError(expected="a checkpoint", found="no such file", where=path)
     from glorext.hub import resolve as resolve_package
-    package = resolve_package(name_or_path)
+    package = resolve_package(name_or_path, registry)
     evidence = None
     if package.manifest is not None and package.manifest.evidence:
         from glorext.hub.evidence import parse_evidence

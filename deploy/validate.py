@@ -14,7 +14,7 @@ from glorext.train.data import list_pictures
 from glorext.train.evaluate import evaluate, labels_digest
 from glorext.train.results import Results, read_results
 
-from .source import Source, resolve
+from .source import Source, add_source_arguments, chosen_source
 
 logger = get_logger("deploy")
 # Two float32 implementations of one network move logits of order 1 to 10 by less than this.
@@ -204,7 +204,7 @@ def main(argv: list[str]) -> int:
     from glorext.runtime.cli import parser
     arguments = parser("validate", "Check offline inference against the labels and, picture by picture, MindSpore.",
                        "glorext validate resnext50-digits --data val/ --results results/ --report report.html")
-    arguments.add_argument("source", help="a published name, a package folder or a training run")
+    add_source_arguments(arguments)
     arguments.add_argument("--data", required=True, type=Path, help="folder with one folder of pictures for each class")
     arguments.add_argument("--results", type=Path, help="what `glorext infer` wrote; without it, it is run now")
     arguments.add_argument("--reference", type=Path, help="what `glorext eval --results` wrote; without it, it is run now")
@@ -213,7 +213,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--report", type=Path, help="write an HTML report to this file")
     arguments.add_argument("--json", action="store_true", help="print the validation as JSON")
     options = arguments.parse_args(argv)
-    source = resolve(options.source)
+    source = chosen_source(options)
     if options.reference is None or options.results is None:
         set_device("CPU")
     reference = read_results(options.reference) if options.reference else reference_results(source, options.data)

@@ -65,6 +65,14 @@ def test_offline_inference_keeps_the_accuracy(way, tmp_path, capfd):
     assert "tiny-digits" in (tmp_path / "report.html").read_text()
 
 
+def test_a_command_looks_in_the_registry_that_it_is_told(way, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("GLOREXT_REGISTRIES")
+    assert glorext("export", way.name, "--format", "onnx", "--out", tmp_path) == 1
+    assert "NotFoundError" in capsys.readouterr().err
+    assert glorext("export", way.name, "--registry", way.registry, "--format", "onnx", "--out", tmp_path) == 0
+    assert (tmp_path / f"{way.name}.onnx").is_file()
+
+
 @pytest.mark.native
 def test_an_accuracy_that_is_not_reached_fails_the_command(way, tmp_path, capsys):
     if shutil.which("g++") is None or shutil.which("cmake") is None:
