@@ -94,7 +94,7 @@ def test_pictures_are_chosen_evenly_and_preprocessed_as_for_evaluation(source, p
 
 @pytest.mark.native
 def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(module, "resolve", lambda name, network: source)
+    monkeypatch.setattr(module, "chosen_source", lambda options: source)
     assert main(["tiny", "--data", str(pictures), "--count", "12", "--out", str(tmp_path / "p.json"), "--bisect"]) == 0
     out = capsys.readouterr().out
     values = json.loads((tmp_path / "p.json").read_text())
