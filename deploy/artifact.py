@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glorext.models import InputSpec
 from glorext.runtime import DataError, IntegrityError, UsageError, read_json, sha256_file, write_json
-from glorext.train.evaluate import labels_digest
+from glorext.train.labels import labels_digest
 
 SCHEMA = "glorext.artifact/1"
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")

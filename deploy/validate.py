@@ -11,7 +11,8 @@ import numpy as np
 
 from glorext.runtime import AccuracyError, DataError, get_logger, version, write_json
 from glorext.train.data import list_pictures
-from glorext.train.evaluate import evaluate, labels_digest
+from glorext.train.evaluate import evaluate
+from glorext.train.labels import labels_digest
 from glorext.train.results import Results, read_results
 
 from .source import Source, add_source_arguments, chosen_source

@@ -42,11 +42,6 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def labels_bytes(labels) -> bytes:
-    """The label list as labels.txt holds it: one a line, in the order of the classes."""
-    return ("\n".join(labels) + "\n").encode("utf-8")
-
-
 class Fields:
     """Takes typed values out of a JSON object; every complaint carries the path to the field.
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec, weights_digest
-from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_bytes, sha256_file, version
+from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
 from glorext.train.evaluate import EvalResult
+from glorext.train.labels import LABELS, labels_digest, read_labels, write_labels
 
 from .card import environment, render_card
 from .evidence import METRICS, check_evidence, parse_evidence
-from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version, labels_bytes
+from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
 from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 
-CARD, LABELS, EVAL, RECIPE = "card.md", "labels.txt", "eval.json", "recipe.yaml"
+CARD, EVAL, RECIPE = "card.md", "eval.json", "recipe.yaml"
 # Where the published implementations stand. The official client opens the link before it loads a package, and takes
 # its last part as the name of the folder beside the card.
 REPO_LINKS = {"resnext": "https://gitee.com/mindspore/models/tree/master/official/cv/ResNeXt",
@@ -60,7 +61,6 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     """
     check_name(details.name), check_version(details.version)
     run = Path(run)
-    from glorext.train.data import read_labels
     recipe, labels = _recipe(run / RECIPE), read_labels(run / LABELS)
     if recipe.num_classes not in (None, len(labels)):
         raise PackageError(expected=f"{recipe.num_classes} labels, as {RECIPE} says", found=len(labels),
@@ -75,7 +75,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     parameters = sum(parameter.size for parameter in net.trainable_params())
     manifest = Manifest(
         name=details.name, version=details.version, network=recipe.network, network_args=arguments,
-        num_classes=len(labels), input=recipe.input_spec(), labels_sha256=sha256_bytes(labels_bytes(labels)),
+        num_classes=len(labels), input=recipe.input_spec(), labels_sha256=labels_digest(labels),
         licence=model.licence, summary=details.summary or f"{recipe.network} for {len(labels)} classes",
         checkpoint=f"{details.name}.ckpt", weights_sha256=weights_digest(checkpoint), card=CARD, labels=LABELS,
         evidence=None, commit=code_commit(), versions={"glorext": version()})
@@ -84,7 +84,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
         manifest = replace(manifest, evidence=EVAL, versions={**measured[0].versions, **manifest.versions})
     with atomic_dir(out) as folder:
         save_checkpoint(checkpoint.weights, folder / manifest.checkpoint)
-        (folder / LABELS).write_bytes(labels_bytes(labels))
+        write_labels(folder / LABELS, labels)
         if measured:
             (folder / EVAL).write_bytes(measured[1])
         for name in (METRICS, RECIPE):

@@ -13,6 +13,8 @@ import numpy as np
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
+from .labels import check_labels
+
 PICTURES = (".jpg", ".jpeg", ".png")
 CULPRIT = re.compile(r"corresponding data file is: (.+?\.(?:jpe?g|png))\. (.*?)(?: Dump the abnormal|\n|$)", re.I)
 
@@ -76,22 +78,6 @@ def class_folders(folder) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
-def read_labels(path) -> tuple[str, ...]:
-    """Class names from a text file, one a line; a name's index is its line.
-
-    Raises:
-        DataError: no such file, fewer than two names, an empty or repeated one.
-    """
-    try:
-        names = tuple(Path(path).read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(expected="a text file with one class per line", found=str(error), where=path) from error
-    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise DataError(expected="two or more different names, one per line", found=f"{len(names)} lines, "
-                        f"{len(set(names) - {''})} different names", where=path)
-    return names
-
-
 def list_pictures(folder, labels=None) -> Pictures:
     """Look through FOLDER/<class>/<file>; hidden files are left out. A folder of MindRecord files is taken as well.
 
@@ -110,6 +96,7 @@ def list_pictures(folder, labels=None) -> Pictures:
         return read_records(folder, labels)
     classes = class_folders(folder)
     labels = tuple(labels or classes)
+    check_labels(labels, folder)
     if len(labels) < 2:
         raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)
     index = {label: i for i, label in enumerate(labels)}

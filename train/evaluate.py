@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
-from glorext.runtime.files import sha256_bytes, sha256_file, write_json
+from glorext.runtime.files import sha256_file, write_json
 
-from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures,
-                   read_labels)
+from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures)
+from .labels import labels_digest, read_labels
 from .recipe import Recipe, load_recipe
 from .results import Results, best_classes, latencies, write_results
 
@@ -58,11 +58,6 @@ class Scores:
     hits5: int
     count: int
     confusion: np.ndarray | None
-
-
-def labels_digest(labels) -> str:
-    """SHA-256 of the class names, each with a newline after it."""
-    return sha256_bytes("".join(f"{label}\n" for label in labels).encode())
 
 
 def forward_of(net, jit_level: str = "O0"):

@@ -14,11 +14,11 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 
-from .data import (batches, culprit_named, default_workers, epoch_order, fed, list_pictures, read_labels, shard,
-                   training_steps)
+from .data import (batches, culprit_named, default_workers, epoch_order, fed, list_pictures, shard, training_steps)
 from .damage import without_damage
 from .distributed import Group, join_group
 from .evaluate import evaluation, forward_of, predictions, score, with_bar
+from .labels import read_labels
 from .recipe import Recipe, load_recipe
 from .run_folder import Position, RunFolder
 from .schedules import learning_rates

@@ -11,9 +11,10 @@ from glorext.runtime.errors import DataError, GlorextError, UsageError
 from glorext.runtime.files import atomic_dir, require_space
 
 from .damage import without_damage
-from .data import Pictures, list_pictures, read_labels
+from .data import Pictures, list_pictures
+from .labels import LABELS, read_labels, write_labels
 
-NAME, LABELS = "data.mindrecord", "labels.txt"
+NAME = "data.mindrecord"
 SHARD_BYTES, CHUNK = 8 << 30, 64
 
 
@@ -65,7 +66,7 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
         writer.commit()
         for path in temporary.iterdir():
             path.chmod(0o644)  # MindSpore writes 0600
-        (temporary / LABELS).write_text("".join(f"{label}\n" for label in pictures.labels), encoding="utf-8")
+        write_labels(temporary / LABELS, pictures.labels)
     return len(pictures)
 
 

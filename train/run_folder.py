@@ -13,6 +13,8 @@ from glorext.runtime.errors import CheckpointError, SetupError, UsageError
 from glorext.runtime.files import atomic_path
 from glorext.runtime.log import get_logger
 
+from .labels import LABELS, write_labels
+
 logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
@@ -79,8 +81,7 @@ class RunFolder:
         if recipe.tensorboard:
             self.board, self.steps = board_in(self.folder / "tensorboard"), steps_per_epoch
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.folder / "labels.txt") as temporary:
-            temporary.write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+        write_labels(self.folder / LABELS, labels)
         recipe.save(self.folder / "recipe.yaml")
 
     def log(self, **event) -> None:

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from glorext import models
-from glorext.hub.manifest import labels_bytes
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.runtime import sha256_file, write_json
+from glorext.train.labels import labels_bytes
 
 def _load(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))

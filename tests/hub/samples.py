@@ -1,8 +1,8 @@
 """What the sample run of these tests consists of."""
 from glorext import models
-from glorext.hub.manifest import labels_bytes
 from glorext.hub.pack import Details
 from glorext.runtime import sha256_bytes
+from glorext.train.labels import labels_bytes
 
 LABELS = [f"class {index}" for index in range(10)]
 ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}

@@ -1,4 +1,6 @@
 """The input pipeline: which picture is which class, what a pixel becomes, and errors that name the file."""
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -6,9 +8,10 @@ from PIL import Image
 from glorext.models import InputSpec
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
-from glorext.train.mindrecord import write_records
-from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, list_pictures, read_labels, shard,
+from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, list_pictures, shard,
                                 training_steps)
+from glorext.train.labels import read_labels, write_labels
+from glorext.train.mindrecord import write_records
 
 
 def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):
@@ -181,6 +184,22 @@ def test_label_lists_must_name_different_classes(tmp_path, text):
     (tmp_path / "labels.txt").write_text(text)
     with pytest.raises(DataError, match="labels.txt"):
         read_labels(tmp_path / "labels.txt")
+
+
+def test_label_lists_read_back_equal_whatever_the_names(tmp_path):
+    names = ("red apple", "K\u00e4se", "\u732b\u3000\u72ac", "line\u2028separator", "tab\there", "\x0bvertical")
+    write_labels(tmp_path / "labels.txt", names)
+    assert read_labels(tmp_path / "labels.txt") == names
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfant\r\nbee\r\n")  # as Windows writes it
+    assert read_labels(tmp_path / "labels.txt") == ("ant", "bee")
+
+
+@pytest.mark.parametrize("name", [b"two\nlines", b"no utf-8 \xff"])
+def test_a_folder_that_fits_no_label_list_is_named(draw, name):
+    root = draw()
+    os.rename(root / "bee", os.fsencode(root) + b"/" + name)
+    with pytest.raises(DataError, match="line of UTF-8"):
+        list_pictures(root)
 
 
 @pytest.mark.parametrize("shard_bytes, files", [(1 << 30, 1), (4000, 2)])

@@ -12,8 +12,8 @@ from glorext.models.formats import read_tensors
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe
-from glorext.train.evaluate import labels_digest
 from glorext.train.evaluate import main as evaluate_command
+from glorext.train.labels import labels_digest
 from glorext.train.loop import Interrupted, train
 from glorext.train.results import read_results
 
