@@ -47,8 +47,6 @@ def _usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; its exit status."""
-    from .errors import GlorextError
-    from .log import log_to_stderr
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -63,21 +61,28 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
         return 2
+    return run(f"glorext {argv[0]}", lambda: importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+
+
+def run(program: str, call) -> int:
+    """`call()` as the program of that name: its exit status; a GlorextError or Ctrl-C becomes a line on stderr."""
+    from .errors import GlorextError
+    from .log import log_to_stderr
     log_to_stderr()
     if not sys.stderr.isatty():
         # In a log file each refresh of a progress bar is one more line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
-        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0
+        return call() or 0
     except GlorextError as error:
-        print(f"glorext {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{program}: {type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_status
     except BrokenPipeError:
         # Whoever read the output, such as `head`, has seen enough. The interpreter's own flush must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print(f"glorext {argv[0]}: stopped", file=sys.stderr)
+        print(f"{program}: stopped", file=sys.stderr)
         return 130
 
 

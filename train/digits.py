@@ -1,12 +1,14 @@
-"""Scikit-learn's handwritten digits as a tree of pictures: `python -m glorext.train.digits OUT`."""
+"""Scikit-learn's handwritten digits as a tree of pictures."""
 from __future__ import annotations
 
+import argparse
 import sys
-from pathlib import Path
 
-from glorext.runtime.errors import GlorextError, SetupError, UsageError
+from glorext.runtime.cli import run
+from glorext.runtime.errors import SetupError
 from glorext.runtime.files import atomic_dir
 
+PROGRAM = "python -m glorext.train.digits"
 SIDE, SEED = 32, 0
 
 
@@ -41,18 +43,14 @@ def write_digits(out) -> tuple[int, int]:
 
 
 def main(argv: list[str]) -> int:
-    """Write the digits into the folder that the one argument names."""
-    if len(argv) != 1 or argv[0] in ("-h", "--help"):
-        print("usage: python -m glorext.train.digits OUT\n\nwrites OUT/train/<digit>/*.png and OUT/val/<digit>/*.png")
-        return 0 if argv and argv[0] in ("-h", "--help") else UsageError.exit_status
-    try:
-        train, val = write_digits(Path(argv[0]))
-    except GlorextError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_status
-    print(f"{argv[0]}: {train} pictures to train on, {val} to validate on")
+    """`python -m glorext.train.digits OUT`."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("out", metavar="OUT", help="new folder for train/<digit>/*.png and val/<digit>/*.png")
+    out = parser.parse_args(argv).out
+    train, val = write_digits(out)
+    print(f"{out}: {train} pictures to train on, {val} to validate on")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))

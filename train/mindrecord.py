@@ -1,20 +1,22 @@
-"""A tree of pictures as MindRecord, for file systems that are slow with many files: `python -m glorext.train.mindrecord`."""
+"""A tree of pictures as MindRecord, for file systems that are slow with many files."""
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime.errors import DataError, GlorextError, UsageError
+from glorext.runtime.cli import run
+from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_dir, require_space
 
 from .damage import without_damage
 from .data import Pictures, list_pictures
 from .labels import LABELS, read_labels, write_labels
 
-NAME = "data.mindrecord"
+PROGRAM, NAME = "python -m glorext.train.mindrecord", "data.mindrecord"
 SHARD_BYTES, CHUNK = 8 << 30, 64
 
 
@@ -98,19 +100,16 @@ def _reason(error) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m glorext.train.mindrecord FOLDER OUT [LABELS]`."""
-    if len(argv) not in (2, 3):
-        print("usage: python -m glorext.train.mindrecord FOLDER OUT [LABELS]\n\nwrites the pictures of FOLDER/<class>/ "
-              "into the folder OUT, which --data_dir and --val_dir take")
-        return 0 if argv in (["-h"], ["--help"]) else UsageError.exit_status
-    try:
-        count = write_records(argv[0], argv[1], read_labels(argv[2]) if len(argv) == 3 else None)
-    except GlorextError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_status
-    print(f"{argv[1]}: {count} pictures")
+    """`python -m glorext.train.mindrecord FOLDER OUT`."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("folder", metavar="FOLDER", help="pictures, FOLDER/<class>/<file>")
+    parser.add_argument("out", metavar="OUT", help="new folder, which --data_dir and --val_dir take")
+    parser.add_argument("--labels", help="class names, one per line; by default those of FOLDER, sorted")
+    arguments = parser.parse_args(argv)
+    labels = read_labels(arguments.labels) if arguments.labels else None
+    print(f"{arguments.out}: {write_records(arguments.folder, arguments.out, labels)} pictures")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))
