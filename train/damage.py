@@ -55,7 +55,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
     from tqdm import tqdm
     if not pictures.extensions:  # records, which were checked when they were written
         return pictures
-    mine = range(group.rank, len(pictures), group.size)
+    mine = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), mine, chunksize=64)
         found = list(tqdm(found, total=len(mine), desc="check pictures", unit="picture", disable=quiet, leave=False,

@@ -1,4 +1,4 @@
-"""One process or many: who I am among the devices, and sums and means over them."""
+"""One process or many: which device is mine, who I am among the devices, and sums and means over them."""
 from __future__ import annotations
 
 import os
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glorext.runtime.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Group:
-    """The devices that train together; MindSpore's launcher (msrun) starts one process per device."""
+    """The devices that work together; MindSpore's launcher (msrun) starts one process per device."""
 
     rank: int = 0
     size: int = 1
@@ -19,14 +21,23 @@ class Group:
         """Whether this process writes files and shows progress: rank 0 only."""
         return self.rank == 0
 
-    def sum(self, counts: np.ndarray) -> np.ndarray:
-        """The sum of an int64 array over all processes, in every process."""
+    def share(self, count: int) -> range:
+        """Which of `count` things are this process's: every `size`-th."""
+        return range(self.rank, count, self.size)
+
+    def sum(self, numbers: np.ndarray) -> np.ndarray:
+        """The sum of an array over all processes, in every process.
+
+        In float32, the one type that MindSpore sums on CPU, GPU and Ascend: exact for whole numbers up to 2**24.
+        """
         if self.size == 1:
-            return counts
-        from mindspore import Tensor, mint
-        total = Tensor(counts)
-        mint.distributed.all_reduce(total)
-        return total.asnumpy()
+            return numbers
+        from mindspore import Tensor, ops
+        return ops.AllReduce()(Tensor(numbers.astype(np.float32))).asnumpy().astype(numbers.dtype)
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true in any process; no process goes on before all have come here."""
+        return bool(self.sum(np.array([flag], np.int64))[0])
 
     def average_statistics(self, net) -> None:
         """Give the batch norms of every process the mean of all processes' running statistics.
@@ -48,10 +59,23 @@ def launched() -> bool:
     return "MS_WORKER_NUM" in os.environ and "MS_SCHED_PORT" in os.environ
 
 
-def join_group() -> Group:
-    """Join the processes that msrun started, after the device is chosen; alone when it was not msrun."""
+def join_group(device: str = "auto", device_id: int | None = None) -> tuple[str, Group]:
+    """Choose this process's device, then join the processes that msrun started; alone when it was not msrun.
+
+    Args:
+        device, device_id: see `glorext.runtime.set_device`. Under msrun MindSpore gives each process its own card.
+
+    Raises:
+        UsageError: msrun and a `device_id`: all processes would sit on one card.
+        DeviceError: the device is not there.
+    """
+    from glorext.runtime import set_device
     if not launched():
-        return Group()
+        return set_device(device, device_id), Group()
+    if device_id is not None:
+        raise UsageError(expected="no number, as each process takes its own card", found=device_id, where="--device_id",
+                         do="Name the cards to the launcher: python -m glorext.train.launch --device_ids 0,1 ...")
+    device = set_device(device)
     from mindspore import communication
     communication.init()
-    return Group(communication.get_rank(), communication.get_group_size())
+    return device, Group(communication.get_rank(), communication.get_group_size())

@@ -12,13 +12,14 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import sha256_file, write_json
 
-from .data import (Pictures, batches, class_folders, culprit_named, default_workers, evaluation_steps, list_pictures)
-from .labels import labels_digest, read_labels
+from .data import Pictures, class_folders, default_workers, list_pictures
+from .distributed import Group, join_group
+from .labels import LABELS, labels_digest, read_labels
 from .recipe import Recipe, load_recipe
 from .results import Results, best_classes, latencies, write_results
+from .scoring import Scores, forward_of, predictions, score, with_bar
 
 SCHEMA = "glorext.eval/1"
-CONFUSION_UP_TO = 100
 
 
 @dataclass
@@ -50,82 +51,6 @@ class EvalResult:
         write_json(path, {"schema": SCHEMA, **asdict(self)})
 
 
-@dataclass
-class Scores:
-    """What one pass over the pictures gave, summed over all devices."""
-
-    hits1: int
-    hits5: int
-    count: int
-    confusion: np.ndarray | None
-
-
-def forward_of(net, jit_level: str = "O0"):
-    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Called only while net is in that mode."""
-    import mindspore as ms
-
-    @ms.jit(jit_level=jit_level)
-    def forward(images):
-        return net(images)
-
-    return forward
-
-
-def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int, rank: int = 0, group_size: int = 1):
-    """Answers for every picture of this rank, batch by batch.
-
-    The last batch is filled up so that the graph sees one shape; the filling is cut off again.
-
-    Yields:
-        indices into `pictures`, float32 logits (N, K), seconds for the batch.
-    """
-    mine = np.arange(len(pictures))[rank::group_size]
-    filled = np.concatenate([mine, np.zeros(-len(mine) % batch_size, int)])
-    pipeline = batches(pictures.source(filled), evaluation_steps(spec), batch_size, workers)
-    with culprit_named():
-        for i, (images, _) in enumerate(pipeline.create_tuple_iterator(num_epochs=1)):
-            start = time.perf_counter()
-            logits = forward(images).asnumpy()
-            seconds = time.perf_counter() - start
-            indices = mine[i * batch_size:(i + 1) * batch_size]
-            if not np.isfinite(logits).all():
-                raise CheckpointError(expected="finite logits", found="inf or nan",
-                                      where=f"the batch from {pictures.paths[indices[0]]}")
-            yield indices, logits[:len(indices)].astype(np.float32), seconds
-
-
-def score(answers, pictures: Pictures, total=lambda counts: counts) -> Scores:
-    """Count the right ones among `answers`, which `predictions` yields.
-
-    Args:
-        total: sums an int64 array over all devices.
-
-    Raises:
-        DataError: not every picture was answered exactly once.
-    """
-    classes = len(pictures.labels)
-    confusion = np.zeros((classes, classes) if classes <= CONFUSION_UP_TO else (0, 0), np.int64)
-    hits1 = hits5 = 0
-    seen = np.zeros(len(pictures), np.int64)
-    for indices, logits, _ in answers:
-        if logits.shape[1] != classes:
-            raise CheckpointError(expected=f"{classes} classes, as in the label list", found=f"{logits.shape[1]} logits")
-        best, truth = best_classes(logits), pictures.targets[indices]
-        hits1 += int((best[:, 0] == truth).sum())
-        hits5 += int((best == truth[:, None]).sum())
-        np.add.at(seen, indices, 1)
-        if confusion.size:
-            np.add.at(confusion, (truth, best[:, 0]), 1)
-    sums = total(np.concatenate([[hits1, hits5], seen, confusion.ravel()]).astype(np.int64))
-    seen = sums[2:2 + len(pictures)]
-    if not (seen == 1).all():
-        wrong = int(np.flatnonzero(seen != 1)[0])
-        raise DataError(expected=f"each of the {len(pictures)} pictures scored once",
-                        found=f"{pictures.paths[wrong]} {seen[wrong]} times", where=pictures.folder)
-    confusion = sums[2 + len(pictures):].reshape(confusion.shape) if confusion.size else None
-    return Scores(int(sums[0]), int(sums[1]), len(pictures), confusion)
-
-
 def evaluation(scores: Scores, pictures: Pictures, spec, weights_sha256: str, network: str, device: str,
                precision: str) -> EvalResult:
     """The EvalResult of `scores`."""
@@ -144,17 +69,9 @@ def versions() -> dict:
     return {"python": platform.python_version()} | {name: version(name) for name in ("glorext", "mindspore", "numpy")}
 
 
-def with_bar(answers, pictures, quiet: bool = False):
-    """`answers` with a progress bar in pictures."""
-    from tqdm import tqdm
-    with tqdm(total=len(pictures), desc="evaluate", unit="picture", disable=quiet, leave=False) as bar:
-        for answer in answers:
-            bar.update(len(answer[0]))
-            yield answer
-
-
 def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: str, amp_level: str = "O0",
-             batch_size: int = 32, workers: int | None = None, skip_corrupt: bool = False) -> tuple[EvalResult, Results]:
+             batch_size: int = 32, workers: int | None = None, skip_corrupt: bool = False,
+             group: Group = Group()) -> tuple[EvalResult, Results]:
     """Measure `net` on `pictures`: the accuracy with its evidence, and every picture's logits.
 
     Args:
@@ -165,38 +82,45 @@ def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: st
         network: the network's name.
         device: "CPU", "GPU" or "Ascend", where it runs.
         amp_level: mixed precision, "O0", "O2", "O3" or "auto".
-        batch_size: pictures per step.
+        batch_size: pictures per step and device.
         workers: threads that read pictures; at most the number of cores, which is also the default.
         skip_corrupt: leave out pictures that cannot be decoded, instead of raising DataError.
+        group: the processes that share the pictures; each gets the whole answer.
     """
     import mindspore as ms
     from glorext.models import weights_digest
 
     from .damage import without_damage
-    pictures = without_damage(pictures, skip_corrupt, quiet=False)
+    quiet = not group.is_writer
+    pictures = without_damage(pictures, skip_corrupt, group, quiet)
     net = ms.amp.auto_mixed_precision(net, amp_level)
     net.set_train(False)
     start = time.perf_counter()
     answers = predictions(forward_of(net), pictures, spec, batch_size,
-                          min(workers or default_workers(), os.cpu_count()))
-    answers = list(with_bar(answers, pictures))
+                          min(workers or default_workers(group.size), os.cpu_count()), group)
+    answers = list(with_bar(answers, len(group.share(len(pictures))), quiet))
+    scores = score(answers, pictures, group)
     seconds = time.perf_counter() - start
     weights = weights_digest(checkpoint)
     model = {"file": Path(checkpoint).name, "sha256": sha256_file(checkpoint), "weights_sha256": weights}
-    return (evaluation(score(answers, pictures), pictures, spec, weights, network, device, amp_level),
-            _results(answers, pictures, model, device, batch_size, seconds))
+    return (evaluation(scores, pictures, spec, weights, network, device, amp_level),
+            _results(answers, pictures, model, device, batch_size, seconds, group))
 
 
-def _results(answers, pictures, model, device, batch_size, seconds) -> Results:
-    logits = np.concatenate([part for _, part, _ in answers])
-    milliseconds = [1000 * spent / len(indices) for indices, _, spent in answers for _ in indices]
+def _results(answers, pictures, model, device, batch_size, seconds, group) -> Results:
+    logits = np.zeros((len(pictures), len(pictures.labels)), np.float32)
+    milliseconds, first = np.zeros(len(pictures)), np.zeros(len(pictures), int)
+    for number, (indices, part, spent) in enumerate(answers):
+        logits[indices], milliseconds[indices], first[indices] = part, 1000 * spent / len(indices), number == 0
+    # Every picture was answered by one process; the others hold zeros.
+    logits, milliseconds, first = group.sum(logits), group.sum(milliseconds), group.sum(first).astype(bool)
     order = sorted(range(len(pictures)), key=lambda i: os.fsencode(pictures.paths[i]))
     best = best_classes(logits).tolist()
-    kept = latencies(milliseconds, len(answers[0][0]))
+    kept = latencies([*milliseconds[first], *milliseconds[~first]], int(first.sum()))
     return Results(
-        backend="mindspore", model=model, device=device.lower(), batch=batch_size, workers=1, threads=os.cpu_count(),
-        logits=logits[order], pictures=[{"path": pictures.paths[i], "top5": best[i], "ms": milliseconds[i]}
-                                        for i in order],
+        backend="mindspore", model=model, device=device.lower(), batch=batch_size, workers=group.size,
+        threads=os.cpu_count(), logits=logits[order],
+        pictures=[{"path": pictures.paths[i], "top5": best[i], "ms": float(milliseconds[i])} for i in order],
         latency_ms=kept, throughput=len(pictures) / seconds, seconds=seconds, stages_ms={"infer": kept["mean"]},
         versions=versions())
 
@@ -221,8 +145,8 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
     beside = checkpoint.parent
     if recipe is None and network is None and (beside / "recipe.yaml").is_file():
         recipe = beside / "recipe.yaml"
-    if labels is None and (beside / "labels.txt").is_file():
-        labels = beside / "labels.txt"
+    if labels is None and (beside / LABELS).is_file():
+        labels = beside / LABELS
     labels = read_labels(labels) if labels else None
     if recipe:
         return checkpoint, load_recipe(recipe, **({"network": network} if network else {})), labels
@@ -263,23 +187,35 @@ def _labels_for(data_dir, labels, num_classes: int) -> tuple[str, ...]:
     return labels
 
 
-def main(argv: list[str]) -> int:
-    """`glorext eval` and `python -m glorext.train.evaluate`."""
+def parse(argv: list[str]):
+    """The flags of `glorext eval`, checked.
+
+    Raises:
+        UsageError: no checkpoint or two, or an impossible batch size.
+    """
     arguments = make_parser().parse_args(argv)
     if (arguments.checkpoint is None) == (arguments.pretrained is None):
         raise UsageError(expected="one checkpoint: CKPT or --pretrained CKPT", found="none or two")
     if arguments.batch_size < 1:
         raise UsageError(expected="--batch_size of at least 1", found=arguments.batch_size)
+    return arguments
+
+
+def main(argv: list[str]) -> int:
+    """`glorext eval` and `python -m glorext.train.evaluate`."""
+    arguments = parse(argv)
     checkpoint, recipe, labels = find_run(arguments.checkpoint or arguments.pretrained, arguments.labels,
                                           arguments.recipe, arguments.network)
     from glorext.models import create, read_checkpoint
     content = read_checkpoint(checkpoint)
     pictures = list_pictures(arguments.data_dir, _labels_for(arguments.data_dir, labels, content.num_classes))
-    from glorext.runtime import set_device
-    device = set_device(arguments.device_target, arguments.device_id)
+    device, group = join_group(arguments.device_target, arguments.device_id)
     net = create(recipe.network, checkpoint=content, num_classes=content.num_classes, **recipe.network_args)
     result, results = evaluate(net, pictures, recipe.input_spec(), checkpoint, recipe.network, device,
-                               arguments.amp_level, arguments.batch_size, recipe.workers, arguments.skip_corrupt)
+                               arguments.amp_level, arguments.batch_size, recipe.workers, arguments.skip_corrupt,
+                               group)
+    if not group.is_writer:
+        return 0
     if arguments.out:
         result.write(arguments.out)
     if arguments.results:

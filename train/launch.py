@@ -1,70 +1,85 @@
-"""Many devices: starts `python -m glorext.train` through MindSpore's msrun, shows rank 0, leaves no process behind."""
+"""Many devices: starts training or evaluation once per device through MindSpore's msrun and leaves no process behind."""
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
+from glorext.runtime.cli import run
 from glorext.runtime.errors import GlorextError, UsageError
 
-GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT = 60, 60, 5
+from . import command, evaluate
+from .rank_table import cards_of_host, numbers
+
+PROGRAM = "python -m glorext.train.launch"
+GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT, PORT = 60, 60, 5, 8118
+# What can be started: the module to run, and what reads its flags.
+COMMANDS = {"train": ("glorext.train", command.parse), "eval": ("glorext.train.evaluate", evaluate.parse)}
+MARK = "GLOREXT_LAUNCH"  # in the environment of every process that one launch started
+# Where Ascend and NVIDIA's drivers look for the cards of a process.
+VISIBLE = ("ASCEND_RT_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
 class LaunchError(GlorextError):
     """A process of a distributed run failed."""
 
 
-def launch(worker_args: list[str], devices: int, *, log_dir, rank_table=None, master: str = "127.0.0.1",
-           port: int = 8118, hosts: int = 1, host: int = 0) -> int:
+def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master: str = "127.0.0.1",
+           port: int | None = None, hosts: int = 1, host: int = 0) -> int:
     """Run `python WORKER_ARGS` once per device and wait; 0, or the status of an asked-for stop.
 
     Args:
         worker_args: what follows `python`, the same for every process.
-        devices: devices of this host; with a rank table its number of cards here.
+        devices: how many devices of this host, or the numbers of the cards in the order of their ranks.
         log_dir: folder for msrun's logs, worker_R.log and scheduler.log.
-        rank_table: file that names Ascend cards; its device numbers are used, in the order of their ranks.
-        master, port: where the scheduler listens.
+        master, port: where the scheduler listens; on one host by default at a free port.
         hosts, host: number of hosts with as many devices each, and which one this is.
 
     Raises:
         LaunchError: a process died or failed; all others are ended, and the end of the log is in the message.
     """
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    mark = uuid.uuid4().hex
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}", MARK: mark}
     # A dead worker is noticed after this many seconds instead of 30.
     environment.setdefault("MS_NODE_TIMEOUT", str(NODE_TIMEOUT))
-    if rank_table:
-        from .rank_table import read_rank_table
-        cards = read_rank_table(rank_table)
-        servers = list(dict.fromkeys(card.server for card in cards))
-        if host >= len(servers):
-            raise UsageError(expected=f"a host out of {len(servers)}", found=host, where="--host")
-        hosts, mine = len(servers), [card.device_id for card in cards if card.server == servers[host]]
-        devices = len(mine)
-        environment["ASCEND_RT_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+    # At its usual level MindSpore writes a page about its connections into every log.
+    environment.setdefault("GLOG_v", "3")
+    # Older scripts export it; beside msrun's own numbers MindSpore would take the cards from two places.
+    environment.pop("RANK_TABLE_FILE", None)
+    if not isinstance(devices, int):
+        environment |= dict.fromkeys(VISIBLE, ",".join(map(str, devices)))
+        devices = len(devices)
     log_dir = Path(log_dir)
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in (*log_dir.glob("worker_*.log"), log_dir / "scheduler.log"):
         old.unlink(missing_ok=True)
-    command = ["msrun", f"--worker_num={devices * hosts}", f"--local_worker_num={devices}", f"--master_addr={master}",
-               f"--master_port={port}", f"--node_rank={host}", "--join=True", f"--cluster_time_out={CLUSTER_TIMEOUT}",
-               f"--log_dir={log_dir}", "python", *worker_args]
+    msrun = ["msrun", f"--worker_num={devices * hosts}", f"--local_worker_num={devices}", f"--master_addr={master}",
+             f"--master_port={port or (_free_port() if hosts == 1 else PORT)}", f"--node_rank={host}", "--join=True",
+             f"--cluster_time_out={CLUSTER_TIMEOUT}", f"--log_dir={log_dir}", "python", *worker_args]
     asked = []
     before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
     process = None
     try:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        process = subprocess.Popen(msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    start_new_session=True)
-        status = _watch(process, log_dir / f"worker_{devices * host}.log", asked)
+        status = _watch(process, mark, log_dir / f"worker_{devices * host}.log", asked)
     finally:
+        for member in _members(mark):
+            _signal(member, signal.SIGKILL)
         if process:
-            _end(process)
+            process.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
+    if status is None:
+        raise LaunchError(expected=f"a stop within {GRACE} s of the signal", found="none, all processes were killed",
+                          where=log_dir, do="Go on with --resume auto from the last checkpoint.")
     if asked:
         return 128 + asked[0]
     if status:
@@ -73,26 +88,27 @@ def launch(worker_args: list[str], devices: int, *, log_dir, rank_table=None, ma
     return 0
 
 
-def _descendants(pid: int) -> list:
-    import psutil
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
-def _watch(process, log: Path, asked: list) -> int:
-    """Copy rank 0's log to stdout until msrun ends; pass a stop on to the workers, once."""
+def _watch(process, mark: str, log: Path, asked: list) -> int | None:
+    """Copy rank 0's log to stdout until msrun ends, and pass a stop on to the workers, once.
+
+    Returns:
+        msrun's status; None if it has not ended in time after a stop.
+    """
     stop = threading.Event()
     follower = threading.Thread(target=_follow, args=(log, stop), daemon=True)
     follower.start()
     passed_on = None
-    # msrun may be gone before its workers; they are remembered while it lives.
     while process.poll() is None:
         if asked and passed_on is None:
             passed_on = time.monotonic()
-            for child in _descendants(process.pid):
-                _signal(child, signal.SIGTERM, workers_only=True)
+            for member in _members(mark):
+                _signal(member, signal.SIGTERM, workers_only=True)
         if passed_on and time.monotonic() - passed_on > GRACE:
             break
         time.sleep(0.2)
@@ -101,21 +117,28 @@ def _watch(process, log: Path, asked: list) -> int:
     return process.poll()
 
 
-def _signal(child, number, workers_only: bool = False) -> None:
+def _members(mark: str) -> list:
+    """Every living process of a launch, also those that msrun, which may be gone, put into sessions of their own."""
+    import psutil
+    return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
+
+
+def _environment(process) -> dict:
     import psutil
     try:
-        if not workers_only or child.environ().get("MS_ROLE") == "MS_WORKER":
-            child.send_signal(number)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _signal(member, number, workers_only: bool = False) -> None:
+    import psutil
+    if workers_only and _environment(member).get("MS_ROLE") != "MS_WORKER":
+        return
+    try:
+        member.send_signal(number)
+    except psutil.Error:
         pass
-
-
-def _end(process) -> None:
-    """Nothing that was started stays: msrun puts its workers into sessions of their own, so each is ended by itself."""
-    for child in _descendants(process.pid):
-        _signal(child, signal.SIGKILL)
-    process.kill()
-    process.wait()
 
 
 def _follow(log: Path, stop: threading.Event) -> None:
@@ -143,33 +166,35 @@ def _blame(log_dir: Path) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m glorext.train.launch --devices 8 -- FLAGS OF glorext train`."""
-    parser = argparse.ArgumentParser(prog="python -m glorext.train.launch", description=__doc__,
-                                     epilog="example: python -m glorext.train.launch --devices 8 -- --data_dir D")
-    parser.add_argument("--devices", type=int, default=8, help="devices of this host")
-    parser.add_argument("--rank_table", help="file that names the Ascend cards, see `glorext rank-table`")
+    """`python -m glorext.train.launch --devices 8 train FLAGS OF glorext train`; eval likewise."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        epilog=f"examples:\n  {PROGRAM} --devices 8 train --data_dir imagenet/train --platform Ascend\n"
+               f"  {PROGRAM} --device_ids 0,2 eval RUN --data_dir imagenet/val --platform GPU")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--devices", type=int, default=8, help="how many devices of this host (8)")
+    which.add_argument("--device_ids", help="which cards of this host: 0-7 or 0,2; their order gives the ranks")
+    which.add_argument("--rank_table", help="file that names the Ascend cards, see `glorext rank-table`")
     parser.add_argument("--log_dir", default="logs", help="folder for every process's log")
     parser.add_argument("--master", default="127.0.0.1", help="address of host 0")
-    parser.add_argument("--port", type=int, default=8118, help="free port of host 0")
+    parser.add_argument("--port", type=int, help=f"free port of host 0; with several hosts {PORT} by default")
     parser.add_argument("--hosts", type=int, default=1, help="number of hosts, each with as many devices")
     parser.add_argument("--host", type=int, default=0, help="which host this is; a rank table says how many there are")
-    parser.add_argument("train", nargs=argparse.REMAINDER, help="-- and the flags of glorext train")
+    parser.add_argument("command", choices=COMMANDS, help="what to start")
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of glorext train or glorext eval")
     arguments = parser.parse_args(argv)
-    hosts = max(arguments.hosts, arguments.host + 1) if arguments.rank_table else arguments.hosts
+    devices, hosts = arguments.devices, arguments.hosts
+    if arguments.device_ids:
+        devices = numbers(arguments.device_ids, "--device_ids")
+    if arguments.rank_table:
+        hosts, devices = cards_of_host(arguments.rank_table, arguments.host)
     if arguments.devices < 1 or not 0 <= arguments.host < hosts:
-        raise UsageError(expected="at least one device and host, and --host below --hosts", found=argv)
-    flags = arguments.train[1:] if arguments.train[:1] == ["--"] else arguments.train
-    # Wrong flags are told here, not in eight logs.
-    from .command import parse
-    parse(flags)
-    return launch(["-m", "glorext.train", *flags], arguments.devices, log_dir=arguments.log_dir,
-                  rank_table=arguments.rank_table, master=arguments.master, port=arguments.port,
-                  hosts=arguments.hosts, host=arguments.host)
+        raise UsageError(expected="at least one device and host, and --host below --hosts", found=" ".join(argv))
+    module, parse = COMMANDS[arguments.command]
+    parse(arguments.flags)  # wrong flags are told here, not in eight logs
+    return launch(["-m", module, *arguments.flags], devices, log_dir=arguments.log_dir, master=arguments.master,
+                  port=arguments.port, hosts=hosts, host=arguments.host)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except GlorextError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))

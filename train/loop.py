@@ -17,11 +17,12 @@ from glorext.runtime.log import get_logger
 from .data import (batches, culprit_named, default_workers, epoch_order, fed, list_pictures, shard, training_steps)
 from .damage import without_damage
 from .distributed import Group, join_group
-from .evaluate import evaluation, forward_of, predictions, score, with_bar
+from .evaluate import evaluation
 from .labels import read_labels
 from .recipe import Recipe, load_recipe
 from .run_folder import Position, RunFolder
 from .schedules import learning_rates
+from .scoring import forward_of, predictions, score, with_bar
 from .step import TrainStep
 
 logger = get_logger("train")
@@ -66,9 +67,7 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     folder = RunFolder(recipe.ckpt_path, resume is not None)
     recipe.input_spec()
-    from glorext.runtime import set_device
-    device = set_device(device, device_id)
-    group = join_group()
+    device, group = join_group(device, device_id)
     quiet = quiet or not group.is_writer
     pictures = without_damage(pictures, recipe.skip_corrupt, group, quiet)
     held_out = held_out and without_damage(held_out, recipe.skip_corrupt, group, quiet)
@@ -246,14 +245,16 @@ class _Run:
         if self.recipe.save_checkpoint and (epoch % self.recipe.save_checkpoint_epochs == 0
                                             or epoch == self.recipe.epochs):
             self._save()
-        if self.stopping and epoch < self.recipe.epochs:
+        # Signals reach the processes at different moments, but all must stop at the same one.
+        if epoch < self.recipe.epochs and self.group.any(self.stopping):
             self._stop()
 
     def _evaluate(self):
         self.model.set_train(False)
         answers = predictions(self.forward, self.held_out, self.spec, self.recipe.batch_size, self.recipe.workers,
-                              self.group.rank, self.group.size)
-        scores = score(with_bar(answers, self.held_out, self.quiet), self.held_out, self.group.sum)
+                              self.group)
+        answers = with_bar(answers, len(self.group.share(len(self.held_out))), self.quiet)
+        scores = score(answers, self.held_out, self.group)
         return evaluation(scores, self.held_out, self.spec, "", self.recipe.network, self.device, self.level)
 
     def _keep_best(self, result) -> None:
@@ -271,7 +272,10 @@ class _Run:
         return path
 
     def _stop(self):
-        raise Interrupted(self._save())
+        path = self._save()
+        # A process that ends while rank 0 still writes would have it killed by msrun.
+        self.group.any(True)
+        raise Interrupted(path)
 
     def _not_finite(self, epoch, i, loss, rate, images, batch) -> None:
         """Count an overflow that a smaller loss scale can cure; stop the run for everything else."""

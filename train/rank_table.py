@@ -45,6 +45,25 @@ def read_rank_table(path) -> list[Card]:
     return cards
 
 
+def cards_of_host(path, host: int) -> tuple[int, list[int]]:
+    """How many hosts a rank table names, and the numbers of the cards of one of them, in the order of their ranks.
+
+    Raises:
+        DataError: no rank table, or one that msrun cannot serve: it starts as many processes on every host and gives
+            each host's processes consecutive ranks.
+        UsageError: no such host.
+    """
+    cards = read_rank_table(path)
+    servers = list(dict.fromkeys(card.server for card in cards))
+    if not 0 <= host < len(servers):
+        raise UsageError(expected=f"a host below {len(servers)}, the hosts of {path}", found=host, where="--host")
+    each = len(cards) // len(servers)
+    if [card.server for card in cards] != [server for server in servers for _ in range(each)]:
+        raise DataError(expected="as many cards on every host, and consecutive ranks on each",
+                        found=", ".join(f"rank {card.rank} on {card.server}" for card in cards), where=path)
+    return len(servers), [card.device_id for card in cards if card.server == servers[host]]
+
+
 def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) -> dict:
     """A rank table of version 1.0 for cards of one host.
 
@@ -56,8 +75,6 @@ def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) 
     missing = [device for device in devices if device not in addresses]
     if missing:
         raise UsageError(expected=f"cards out of {sorted(addresses)}", found=missing, where="--devices")
-    if len(set(devices)) < len(devices):
-        raise UsageError(expected="every card once", found=devices, where="--devices")
     cards = [{"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
              for rank, device in enumerate(devices)]
     return {"version": "1.0", "server_count": "1", "status": "completed",
@@ -89,13 +106,13 @@ def card_addresses(conf: Path = HCCN) -> dict[int, str]:
     return found
 
 
-def _numbers(text: str) -> list[int]:
-    """"0,1,2" or "0-7" as numbers."""
-    match = re.fullmatch(r"\[?(\d+)[-,](\d+)\)?", text) if "-" in text else None
-    try:
-        return list(range(int(match[1]), int(match[2]) + 1)) if match else [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError(expected="0-7 or 0,1,2", found=text, where="--devices") from error
+def numbers(text: str, where: str) -> list[int]:
+    """"0,1,2" or "0-7" as numbers, each once; `where` names the flag in errors."""
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    found = list(range(int(match[1]), int(match[2]) + 1)) if match else text.split(",")
+    if not found or not all(str(part).isdecimal() for part in found) or len(set(map(int, found))) < len(found):
+        raise UsageError(expected="cards as 0-7 or 0,1,2, each once", found=text, where=where)
+    return list(map(int, found))
 
 
 def _address(text: str, where: str) -> str:
@@ -122,7 +139,7 @@ def main(argv: list[str]) -> int:
         for card in read_rank_table(arguments.show):
             print(card.rank, card.device_id, card.device_ip, card.server)
         return 0
-    devices = _numbers(arguments.devices)
+    devices = numbers(arguments.devices, "--devices")
     if arguments.addresses:
         given = [_address(text.strip(), "--addresses") for text in arguments.addresses.split(",")]
         if len(given) != len(devices):

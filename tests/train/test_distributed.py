@@ -3,7 +3,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,11 +14,13 @@ import psutil
 import pytest
 
 import glorext.train
+from glorext.models import create, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
 from glorext.runtime.errors import DataError, UsageError
 from glorext.train.launch import LaunchError, launch
-from glorext.train.rank_table import card_addresses, make_rank_table, read_rank_table
+from glorext.train.rank_table import card_addresses, cards_of_host, make_rank_table, read_rank_table
+from glorext.train.results import read_results
 
 WORKER = Path(__file__).with_name("two_devices.py")
 SCRIPTS = Path(glorext.train.__file__).with_name("scripts")
@@ -27,16 +28,10 @@ SMALL = ["--network_args", '{"layers": [1, 1, 1, 1], "groups": 2, "width_per_gro
          "--input", '{"size": 16, "resize": 16}', "--batch_size", "4", "--device_target", "CPU"]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_two_devices_give_the_weights_of_one_with_twice_the_batch(draw, tmp_path):
     pictures = draw("val", classes=("ant", "bee"), each=7)
-    assert launch([str(WORKER), str(tmp_path), str(pictures)], 2, log_dir=tmp_path / "logs", port=free_port()) == 0
+    assert launch([str(WORKER), str(tmp_path), str(pictures)], 2, log_dir=tmp_path / "logs") == 0
     (tmp_path / "one").mkdir()
     spec = importlib.util.spec_from_file_location("two_devices", WORKER)
     module = importlib.util.module_from_spec(spec)
@@ -49,7 +44,69 @@ def test_two_devices_give_the_weights_of_one_with_twice_the_batch(draw, tmp_path
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
     assert one["losses"][-1] != one["losses"][0] and one["hits"][2] == 14
     assert two["hits"] == one["hits"] and two["confusion"] == one["confusion"]
-    assert (one["mean"], two["mean"]) == (0.0, 0.5)
+    assert (one["mean"], two["mean"]) == (0.0, 0.5) and two["waited"]
+
+
+@pytest.mark.slow
+def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe):
+    # 13 pictures: the devices score 7 and 6, and no batch is full.
+    pictures = draw("data/val", classes=("ant", "bee"), each=6)
+    (pictures / "bee" / "z.png").write_bytes((pictures / "ant" / "000.png").read_bytes())
+    (tmp_path / "run").mkdir()
+    recipe().save(tmp_path / "run" / "recipe.yaml")
+    save_checkpoint(create("resnext50", **recipe().network_args, num_classes=2), tmp_path / "run" / "best.ckpt")
+    flags = ["--platform", "CPU", "--batch_size", 4]
+    two = script("glore_res50/run_eval.sh", tmp_path / "data", "0-1", tmp_path / "run" / "best.ckpt", *flags,
+                 "--out", "two.json", "--results", "two")
+    assert two.returncode == 0, two.stdout + two.stderr
+    assert cli.main(["eval", str(tmp_path / "run"), "--data_dir", str(pictures), *map(str, flags), "--out",
+                     str(tmp_path / "one.json"), "--results", str(tmp_path / "one")]) == 0
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert read_json(tmp_path / "two.json")["count"] == 13
+    one, two = read_results(tmp_path / "one"), read_results(tmp_path / "two")
+    np.testing.assert_allclose(two.logits, one.logits, atol=1e-5)
+    assert np.ptp(one.logits, axis=0).min() > 1e-3 and (one.workers, two.workers) == (1, 2)
+    assert [p["path"] for p in two.pictures] == [p["path"] for p in one.pictures]
+    assert all(p["ms"] > 0 for p in two.pictures) and two.latency_ms["warmup"] == 8
+    # As published, glore's log lies in the folder eval; only rank 0 speaks.
+    log = (tmp_path / "eval" / "log").read_text()
+    assert f"{{'Accuracy': {read_json(tmp_path / 'one.json')['top1']}}}" in log and log.count("(TOP1)") == 1
+    assert "(TOP1)" not in (tmp_path / "logs" / "worker_1.log").read_text()
+    assert [path.name for path in (tmp_path / "eval").iterdir()] == ["log"]
+
+
+def test_nothing_is_left_when_the_launcher_of_mindspore_is_killed(tmp_path, monkeypatch):
+    script = tmp_path / "sleeper.py"
+    script.write_text("import os, time, pathlib\n"
+                      "pathlib.Path(os.environ.get('MS_NODE_ID', 'scheduler')).write_text(str(os.getpid()))\n"
+                      "time.sleep(999)\n")
+
+    def kill_msrun():
+        while len(list(tmp_path.glob("[0-9]"))) < 2:
+            time.sleep(0.05)
+        next(child for child in psutil.Process().children() if "msrun" in " ".join(child.cmdline())).kill()
+
+    threading.Thread(target=kill_msrun, daemon=True).start()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LaunchError, match="without a word"):
+        launch([str(script)], 2, log_dir=tmp_path / "logs")
+    started = [int((tmp_path / name).read_text()) for name in ("0", "1", "scheduler")]
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in started)
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_devices_at_one_step_with_the_state_saved(draw, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glorext.train.launch", "--devices", "2", "--log_dir", str(tmp_path / "logs"), "train",
+         "--recipe", "digits", *SMALL, "--data_dir", str(draw(each=16)), "--epochs", "500", "--save_checkpoint", "0",
+         "--out", str(tmp_path / "run")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=90)[1]
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert len(list((tmp_path / "run").glob("resnext50-*.ckpt"))) == 1
+    assert "--resume auto" in (tmp_path / "logs" / "worker_0.log").read_text()
 
 
 @pytest.mark.slow
@@ -69,7 +126,7 @@ def test_a_killed_worker_ends_the_whole_job_with_a_message(draw, tmp_path):
 
     threading.Thread(target=kill_one, daemon=True).start()
     with pytest.raises(LaunchError, match="2 processes"):
-        launch(flags, 2, log_dir=tmp_path / "logs", port=free_port())
+        launch(flags, 2, log_dir=tmp_path / "logs")
     assert len(killed) == 3 and time.monotonic() - killed[0] < 60
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in killed[1:])
 
@@ -83,6 +140,24 @@ def test_rank_table_reads_back_in_the_order_of_its_ranks(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["rank-table", "--show", str(tmp_path / "t.json")]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0 4 10.0.0.4 10.1.1.1"
+
+
+def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path):
+    def table(*cards):
+        servers = {}
+        for rank, (server, device) in enumerate(cards):
+            servers.setdefault(server, []).append({"device_id": str(device), "rank_id": str(rank)})
+        (tmp_path / "t.json").write_text(json.dumps({"server_list": [
+            {"server_id": server, "device": devices} for server, devices in servers.items()]}))
+        return tmp_path / "t.json"
+
+    path = table(("b", 6), ("b", 4), ("a", 0), ("a", 1))
+    assert [cards_of_host(path, host) for host in (0, 1)] == [(2, [6, 4]), (2, [0, 1])]
+    with pytest.raises(UsageError, match="below 2"):
+        cards_of_host(path, 2)
+    for unfit in ([("a", 0), ("a", 1), ("b", 0)], [("a", 0), ("b", 0), ("a", 1), ("b", 1)]):
+        with pytest.raises(DataError, match="as many cards"):
+            cards_of_host(table(*unfit), 0)
 
 
 def test_card_addresses_come_from_the_driver_configuration(tmp_path):
@@ -110,9 +185,13 @@ def test_a_damaged_rank_table_is_an_error(tmp_path, table):
         make_rank_table({0: "10.0.0.1"}, [1], "10.1.1.1")
 
 
-def script(name, *arguments, **environment):
-    return subprocess.run(["sh", str(SCRIPTS / name), *map(str, arguments)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"PYTHON": sys.executable} | environment)
+@pytest.fixture
+def script(tmp_path):
+    """script("resnext50/run_eval.sh", ...): the script's run, in the test's folder."""
+    def run(name, *arguments):
+        return subprocess.run(["sh", str(SCRIPTS / name), *map(str, arguments)], capture_output=True, text=True,
+                              timeout=300, cwd=tmp_path, env=os.environ | {"PYTHON": sys.executable})
+    return run
 
 
 @pytest.mark.parametrize("name, arguments", [
@@ -121,8 +200,10 @@ def script(name, *arguments, **environment):
     ("resnext50/run_standalone_train_for_gpu.sh", ("0",)), ("resnext50/run_distribute_train_for_gpu.sh", ()),
     ("resnext50/run_distribute_train_for_gpu.sh", ("0", "DATA")), ("resnext50/run_eval.sh", ("0", "DATA")),
     ("resnext50/run_eval.sh", ("0", "DATA", "x.ckpt", "TPU")), ("glore_res50/run_standalone_train.sh", ("0", "DATA")),
-    ("glore_res50/run_distribute_train.sh", ("DATA",)), ("glore_res50/run_eval.sh", ("DATA", "x.ckpt", "0"))])
-def test_scripts_called_wrongly_print_their_usage_and_exit_2(name, arguments):
+    ("glore_res50/run_distribute_train.sh", ("DATA",)), ("glore_res50/run_eval.sh", ("DATA", "x.ckpt", "0")),
+    ("glore_res50/run_distribute_train.sh", ("DATA", "8", "16")), ("resnext50/run_eval.sh", ("0", "", "x.ckpt")),
+    ("resnext50/run_standalone_train.sh", ("0-1", "DATA"))])
+def test_scripts_called_wrongly_print_their_usage_and_exit_2(script, name, arguments):
     ran = script(name, *arguments)
     assert ran.returncode == 2 and ran.stderr.startswith(f"usage: sh {Path(name).name} ") and not ran.stdout
 
@@ -130,13 +211,13 @@ def test_scripts_called_wrongly_print_their_usage_and_exit_2(name, arguments):
 @pytest.mark.parametrize("name, arguments", [
     ("resnext50/run_standalone_train.sh", ("0", "nowhere")), ("resnext50/run_eval.sh", ("0", "nowhere", "none.ckpt", "CPU")),
     ("resnext50/run_distribute_train.sh", ("nowhere.json", "nowhere")), ("glore_res50/run_eval.sh", ("nowhere", "0", "no.ckpt"))])
-def test_scripts_fail_where_their_step_fails(name, arguments):
+def test_scripts_fail_where_their_step_fails(script, name, arguments):
     ran = script(name, *arguments)
-    assert ran.returncode == 1 and "nowhere" in ran.stderr or "none.ckpt" in ran.stderr or "no.ckpt" in ran.stderr
+    assert ran.returncode == 1 and any(name in ran.stderr for name in ("nowhere", "none.ckpt", "no.ckpt"))
 
 
 @pytest.mark.slow
-def test_scripts_train_and_evaluate(draw, tmp_path):
+def test_scripts_train_and_evaluate(script, draw, tmp_path):
     data = draw(each=4)
     trained = script("resnext50/run_standalone_train.sh", 0, data, "--recipe", "digits", *SMALL, "--epochs", 1, "--out",
                      tmp_path / "run")

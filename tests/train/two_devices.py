@@ -4,17 +4,18 @@ With the batch norms' statistics fixed a picture's gradient does not depend on i
 what one does with twice the batch. (In ordinary training each device normalises by its own batch: that part differs.)
 """
 import sys
+import time
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 
 from glorext.models import InputSpec, create, save_checkpoint
-from glorext.runtime import set_device, write_json
+from glorext.runtime import write_json
 from glorext.train.data import list_pictures, shard
 from glorext.train.distributed import join_group
-from glorext.train.evaluate import forward_of, predictions, score
 from glorext.train.recipe import Recipe
+from glorext.train.scoring import forward_of, predictions, score
 from glorext.train.step import TrainStep
 
 STEPS, BATCH, CLASSES = 20, 8, 2
@@ -22,8 +23,7 @@ SMALL = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width"
 
 
 def run(out: Path, pictures: Path) -> None:
-    set_device("CPU")
-    group = join_group()
+    group = join_group("CPU")[1]
     generator = np.random.default_rng(0)
     images = generator.normal(size=(STEPS * BATCH, 3, 16, 16)).astype(np.float32)
     targets = generator.integers(0, CLASSES, STEPS * BATCH).astype(np.int32)
@@ -43,13 +43,19 @@ def run(out: Path, pictures: Path) -> None:
     mean = float(statistics.asnumpy()[0])
     ms.ops.assign(statistics, ms.Tensor(np.zeros(statistics.shape, np.float32)))
 
+    if group.is_writer:
+        time.sleep(0.5)
+        (out / "late").touch()
+    asked = group.any(group.is_writer)
+    waited = group.sum(np.array([asked and (out / "late").exists()], int))[0] == group.size
+
     tree = list_pictures(pictures)
-    answers = predictions(forward_of(net), tree, InputSpec(size=16, resize=16), 4, 1, group.rank, group.size)
-    scores = score(answers, tree, group.sum)
+    answers = predictions(forward_of(net), tree, InputSpec(size=16, resize=16), 4, 1, group)
+    scores = score(answers, tree, group)
     if group.is_writer:
         save_checkpoint(net, out / "weights.ckpt")
         write_json(out / "found.json", {"losses": losses, "hits": [scores.hits1, scores.hits5, scores.count],
-                                        "confusion": scores.confusion.tolist(), "mean": mean})
+                                        "confusion": scores.confusion.tolist(), "mean": mean, "waited": bool(waited)})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 #!/bin/sh
-# Measures GloRe-ResNet50's top-1 and top-5; DATA_PATH holds val/ or the class folders themselves.
-set -eu
-usage() {
-  echo "usage: sh run_eval.sh DATA_PATH DEVICE_ID CKPT_PATH [flags of glorext eval]" >&2
-  exit 2
-}
-[ $# -ge 3 ] || usage
-case ${2:-} in '' | *[!0-9]*) usage ;; esac
-data=$1 device=$2 checkpoint=$3
-shift 3
-case ${1:---} in --*) ;; *) usage ;; esac
-[ ! -d "$data/val" ] || data=$data/val
-exec "${PYTHON:-python3}" -m glorext.train.evaluate --network glore_res50 --platform Ascend --device_id "$device" \
-  --data_dir "$data" --pretrained "$checkpoint" "$@"
+# Measures GloRe-ResNet50's top-1 and top-5 on one Ascend card or on several: 0-7 or 0,2. DATA_PATH holds val/ or the
+# class folders themselves.
+arguments="DATA_PATH DEVICE_IDS CKPT_PATH" command="glorext eval"
+. "$(dirname "$0")/../arguments.sh"
+[ ! -d "$DATA_PATH/val" ] || DATA_PATH=$DATA_PATH/val
+case $DEVICE_IDS in
+  *[,-]*) start="launch --device_ids $DEVICE_IDS eval" ;;
+  *) start="evaluate --device_id $DEVICE_IDS" ;;
+esac
+# As published, what is printed also stays in eval/log. A pipe's status is that of tee, hence the file.
+mkdir -p eval
+{ "$PYTHON" -m glorext.train.$start --platform Ascend --data_dir "$DATA_PATH" \
+  --pretrained "$CKPT_PATH" "$@" && status=0 || status=$?
+  echo "$status" >eval/status; } | tee eval/log
+read -r status <eval/status
+rm eval/status
+exit "$status"

@@ -1,15 +1,10 @@
 #!/bin/sh
-# Measures ResNeXt50's top-1 and top-5.
-set -eu
-usage() {
-  echo "usage: sh run_eval.sh DEVICE_ID DATA_PATH CKPT_PATH [PLATFORM] [flags of glorext eval]" >&2
-  exit 2
-}
-[ $# -ge 3 ] || usage
-case ${1:-} in '' | *[!0-9]*) usage ;; esac
-device=$1 data=$2 checkpoint=$3 platform=Ascend
-shift 3
-case ${1:---} in Ascend | GPU | CPU) platform=$1 && shift ;; --*) ;; *) usage ;; esac
-case ${1:---} in --*) ;; *) usage ;; esac
-exec "${PYTHON:-python3}" -m glorext.train.evaluate --platform "$platform" --device_id "$device" \
-  --data_dir "$data" --pretrained "$checkpoint" "$@"
+# Measures ResNeXt50's top-1 and top-5 on one device or on several: 0-7 or 0,2. PLATFORM is Ascend, GPU or CPU.
+arguments="DEVICE_IDS DATA_PATH CKPT_PATH [PLATFORM]" command="glorext eval"
+. "$(dirname "$0")/../arguments.sh"
+case $DEVICE_IDS in
+  *[,-]*) start="launch --device_ids $DEVICE_IDS eval" ;;
+  *) start="evaluate --device_id $DEVICE_IDS" ;;
+esac
+exec "$PYTHON" -m glorext.train.$start --platform "${PLATFORM:-Ascend}" --data_dir "$DATA_PATH" \
+  --pretrained "$CKPT_PATH" "$@"

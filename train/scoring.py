@@ -1,0 +1,100 @@
+"""The answers of a network for every picture of a tree, each exactly once over all devices, and how many are right."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from glorext.runtime.errors import CheckpointError, DataError
+
+from .data import Pictures, batches, culprit_named, evaluation_steps
+from .distributed import Group
+from .results import best_classes
+
+CONFUSION_UP_TO = 100
+
+
+@dataclass
+class Scores:
+    """What one pass over the pictures gave, summed over all devices; `confusion` as in EvalResult."""
+
+    hits1: int
+    hits5: int
+    count: int
+    confusion: np.ndarray | None
+
+
+def forward_of(net, jit_level: str = "O0"):
+    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Called only while net is in that mode."""
+    import mindspore as ms
+
+    @ms.jit(jit_level=jit_level)
+    def forward(images):
+        return net(images)
+
+    return forward
+
+
+def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int, group: Group = Group()):
+    """Answers for every picture of this process, batch by batch.
+
+    The last batch is filled up so that the graph sees one shape; the filling is cut off again.
+
+    Yields:
+        indices into `pictures`, float32 logits (N, K), seconds for the batch.
+    """
+    mine = np.array(group.share(len(pictures)), int)
+    if not len(mine):  # fewer pictures than devices
+        return
+    filled = np.concatenate([mine, np.zeros(-len(mine) % batch_size, int)])
+    pipeline = batches(pictures.source(filled), evaluation_steps(spec), batch_size, workers)
+    with culprit_named():
+        for i, (images, _) in enumerate(pipeline.create_tuple_iterator(num_epochs=1)):
+            start = time.perf_counter()
+            logits = forward(images).asnumpy()
+            seconds = time.perf_counter() - start
+            indices = mine[i * batch_size:(i + 1) * batch_size]
+            if not np.isfinite(logits).all():
+                raise CheckpointError(expected="finite logits", found="inf or nan",
+                                      where=f"the batch from {pictures.paths[indices[0]]}")
+            yield indices, logits[:len(indices)].astype(np.float32), seconds
+
+
+def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
+    """Count the right ones among `answers`, which `predictions` yields in each process of `group`.
+
+    Raises:
+        DataError: not every picture was answered exactly once.
+        CheckpointError: as many logits as no label list.
+    """
+    classes = len(pictures.labels)
+    confusion = np.zeros((classes, classes) if classes <= CONFUSION_UP_TO else (0, 0), np.int64)
+    hits1 = hits5 = 0
+    seen = np.zeros(len(pictures), np.int64)
+    for indices, logits, _ in answers:
+        if logits.shape[1] != classes:
+            raise CheckpointError(expected=f"{classes} classes, as in the label list", found=f"{logits.shape[1]} logits")
+        best, truth = best_classes(logits), pictures.targets[indices]
+        hits1 += int((best[:, 0] == truth).sum())
+        hits5 += int((best == truth[:, None]).sum())
+        np.add.at(seen, indices, 1)
+        if confusion.size:
+            np.add.at(confusion, (truth, best[:, 0]), 1)
+    sums = group.sum(np.concatenate([[hits1, hits5], seen, confusion.ravel()]).astype(np.int64))
+    seen = sums[2:2 + len(pictures)]
+    if not (seen == 1).all():
+        wrong = int(np.flatnonzero(seen != 1)[0])
+        raise DataError(expected=f"each of the {len(pictures)} pictures scored once",
+                        found=f"{pictures.paths[wrong]} {seen[wrong]} times", where=pictures.folder)
+    confusion = sums[2 + len(pictures):].reshape(confusion.shape) if confusion.size else None
+    return Scores(int(sums[0]), int(sums[1]), len(pictures), confusion)
+
+
+def with_bar(answers, total: int, quiet: bool = False):
+    """`answers` with a progress bar over `total` pictures."""
+    from tqdm import tqdm
+    with tqdm(total=total, desc="evaluate", unit="picture", disable=quiet, leave=False) as bar:
+        for answer in answers:
+            bar.update(len(answer[0]))
+            yield answer
