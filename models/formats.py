@@ -90,7 +90,10 @@ def _read_ckpt(path) -> dict[str, np.ndarray]:
         if value.tensor.type not in ("str", ""):
             # A tensor above 512 MB is written in pieces under one name.
             pieces.setdefault(value.tag, []).append(_ckpt_tensor(value, path))
-    return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in pieces.items()}
+    try:
+        return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in pieces.items()}
+    except ValueError as error:
+        raise _damaged(path, f"one name for tensors that are no pieces of each other ({error})") from error
 
 
 def _ckpt_tensor(value, path) -> np.ndarray:
@@ -104,12 +107,14 @@ def _ckpt_tensor(value, path) -> np.ndarray:
         raise _damaged(path, f"{value.tag} with the unknown element type {tensor.type!r}")
     # MindSpore writes the shape () as (0,) with one element.
     shape = () if list(tensor.dims) == [0] and len(tensor.content) == kind.itemsize else tuple(tensor.dims)
-    count = 1
-    for length in shape:
-        count *= length
-    if any(length < 0 for length in shape) or count * kind.itemsize != len(tensor.content):
-        raise _damaged(path, f"{value.tag} with {len(tensor.content)} bytes for the shape {shape} of {kind}")
-    array = np.frombuffer(tensor.content, kind).reshape(shape)
+    try:
+        # NumPy refuses more than 32 axes, negative lengths and another number of bytes without multiplying for long.
+        array = np.ndarray(shape, kind, tensor.content) if min(shape, default=0) >= 0 else None
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.nbytes != len(tensor.content):
+        told = f"the shape {shape}" if len(shape) < 9 else f"a shape of {len(shape):,} axes"
+        raise _damaged(path, f"{value.tag} with {len(tensor.content)} bytes for {told} of {kind}")
     return array.astype(np.float32) if tensor.type == "BFloat16" else array
 
 

@@ -1,11 +1,12 @@
 """Weight files are read without running anything in them; damaged ones are named, never half read."""
 import pickle
 import sys
+import time
 
 import numpy as np
 import pytest
 from glorext.models import read_checkpoint, save_checkpoint
-from glorext.models.formats import read_tensors, write_tensors
+from glorext.models.formats import _checkpoint_message, read_tensors, write_tensors
 from glorext.runtime import CheckpointError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,22 @@ def test_damaged_bytes_give_a_named_error_or_arrays(files, tmp_path_factory, dat
         read_checkpoint(path)
     except CheckpointError:
         pass
+
+
+@pytest.mark.parametrize("tensors", [
+    [([1] * 40, 4)], [([2**62] * 100_000, 4)], [([-1, -4], 16)], [([-1, -1], 4)], [([0, 2**62], 0)], [([2**62, 4], 0)],
+    [([2, 3], 20)], [([2**63 - 1], 4)], [([2, 3], 24), ([2, 2], 16)], [([1], 4), ([1, 1], 4)]])
+def test_impossible_shapes_are_refused_at_once(tmp_path, tensors):
+    message = _checkpoint_message()()
+    for dims, nbytes in tensors:
+        value = message.value.add(tag="backbone.conv.weight")
+        value.tensor.dims.extend(dims)
+        value.tensor.type, value.tensor.content = "Float32", bytes(nbytes)
+    (tmp_path / "x.ckpt").write_bytes(message.SerializeToString())
+    start = time.perf_counter()
+    with pytest.raises(CheckpointError, match="expected a whole checkpoint.{,400}$"):
+        read_tensors(tmp_path / "x.ckpt")
+    assert time.perf_counter() - start < 5
 
 
 @settings(max_examples=100, deadline=None)
