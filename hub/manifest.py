@@ -9,7 +9,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
+from glorext.models.arguments import check_arguments, least_bytes
 from glorext.models.input_spec import InputSpec
+from glorext.models.specs import SPECS
 from glorext.runtime import DataError, GlorextError, PackageError, UsageError, json_bytes, parse_json, sha256_bytes
 
 SCHEMA = "glorext.package/1"
@@ -194,17 +196,33 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         versions=_versions(top.take("versions", dict), f"{where}: versions"),
         files=_files(top.take("files", dict), f"{where}: files"))
     top.done()
-    if manifest.num_classes < 1:
-        raise PackageError(expected="at least one class", found=manifest.num_classes, where=f"{where}: num_classes")
     for key in ("checkpoint", "card", "labels", "evidence"):
         path = getattr(manifest, key)
         if path is not None and path not in manifest.files:
             raise PackageError(expected="a file that `files` lists", found=repr(path[:200]), where=f"{where}: {key}")
+    _check_network(manifest, where)
     if manifest.to_bytes() != data:
         # one package, one digest
         raise PackageError(expected="sorted keys, two spaces and one newline, as `glorext pack` writes them",
                            found="another way of writing the same", where=where)
     return manifest
+
+
+def _check_network(manifest: Manifest, where: str) -> None:
+    """Whether the arguments can be, and make no larger a network than the checkpoint's bytes can fill."""
+    if manifest.network not in SPECS:
+        raise PackageError(expected=f"a network out of {', '.join(SPECS)}", found=repr(manifest.network),
+                           where=f"{where}: network", do="Use the version of glorext that wrote it.")
+    model = SPECS[manifest.network]
+    arguments = {**manifest.network_args, "num_classes": manifest.num_classes}
+    try:
+        check_arguments(model, arguments)
+    except UsageError as error:
+        raise PackageError(expected=error.expected, found=error.found, where=f"{where}: network_args") from error
+    least, size = least_bytes(model, arguments), manifest.files[manifest.checkpoint].size
+    if least > size:
+        raise PackageError(expected=f"a checkpoint of at least {least:,} bytes, as network_args and num_classes say",
+                           found=f"{size:,}", where=f"{where}: {manifest.checkpoint}")
 
 
 def _files(value: dict, where: str) -> dict[str, FileEntry]:
@@ -229,11 +247,11 @@ def _files(value: dict, where: str) -> dict[str, FileEntry]:
 
 
 def _network_args(value: dict, where: str) -> dict:
-    def plain(item, place):
+    def plain(item, place, depth=0):
         if type(item) in (str, int, bool, type(None)) or (type(item) is float and math.isfinite(item)):
             return item
-        if type(item) is list:
-            return [plain(part, place) for part in item]
+        if type(item) is list and depth < 2:
+            return [plain(part, place, depth + 1) for part in item]
         raise PackageError(expected="plain numbers, strings or lists of them", found=_kind(item), where=place)
     for key in value:
         if not key.isidentifier() or key.startswith("_") or key == "num_classes":

@@ -100,6 +100,12 @@ def _release(value: dict, where: str) -> Release:
     if not 0 < release.manifest.size <= MAX_MANIFEST_BYTES:
         raise RegistryError(expected=f"a size up to {MAX_MANIFEST_BYTES:,}", found=release.manifest.size,
                             where=f"{where}.manifest")
+    possible = {"num_classes": release.num_classes >= 1, "size": release.size >= 0,
+                "top1": release.top1 is None or 0 <= release.top1 <= 1,
+                "count": release.count is None or release.count >= 1}
+    for key, fits in possible.items():
+        if not fits:
+            raise RegistryError(expected=f"a possible {key}", found=getattr(release, key), where=where)
     return release
 
 

@@ -5,7 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from glorext.models import read_checkpoint, weights_digest
+from glorext.models import network_arguments, read_checkpoint, spec, weights_digest
+from glorext.models.arguments import DEFAULTS, network_size
 from glorext.runtime import DataError, IntegrityError, PackageError, read_json
 from glorext.runtime.cli import parser
 from glorext.train.evaluate import EvalResult
@@ -73,9 +74,20 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _check_checkpoint(path: Path, manifest: Manifest) -> None:
-    found = weights_digest(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    found = weights_digest(checkpoint)
     if found != manifest.weights_sha256:
         raise PackageError(expected=f"weights_sha256 {manifest.weights_sha256}", found=found, where=path)
+    model = spec(manifest.network)
+    wanted = DEFAULTS | model.arguments | manifest.network_args | {"num_classes": manifest.num_classes}
+    for key, value in network_arguments(checkpoint).items():
+        # tuples and lists are one in JSON
+        if json.dumps(wanted[key]) != json.dumps(value):
+            raise PackageError(expected=f"a checkpoint with {key} {wanted[key]}, as the manifest says", found=value,
+                               where=path)
+    size, expected = len(checkpoint.weights), network_size(model, wanted)[0]
+    if size != expected:
+        raise PackageError(expected=f"all {expected} tensors of the network and no others", found=size, where=path)
 
 
 def _check_artifacts(folder: Path, manifest: Manifest) -> None:

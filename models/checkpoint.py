@@ -10,11 +10,14 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, UsageError
 from glorext.runtime.log import get_logger
 
+from .arguments import network_size
 from .formats import read_tensors, write_tensors
 from .layouts import Layout, from_canonical, recognise, to_canonical, without_state
 
 logger = get_logger("models")
 SHOWN = 10
+# How many times a checkpoint's size a network may have that is still built, so that an error can list the differences.
+LIKELY = 10
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,21 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     if wider:
         logger.warning("%s: %d float64 tensors were rounded to float32", checkpoint.where, wider)
     return checkpoint
+
+
+def require_likely(checkpoint: Checkpoint, model, arguments: dict) -> None:
+    """Raise CheckpointError for a network so much larger than the checkpoint that building it would only cost time.
+
+    Args:
+        model: its ModelSpec.
+        arguments: of its class, checked.
+    """
+    tensors, values = network_size(model, arguments)
+    there = sum(array.size for array in checkpoint.weights.values())
+    if tensors > LIKELY * len(checkpoint.weights) or values > LIKELY * there:
+        raise CheckpointError(expected=f"a checkpoint of {tensors:,} tensors with {values:,} values, as the network's "
+                                       f"arguments say", found=f"{len(checkpoint.weights):,} with {there:,}",
+                              where=checkpoint.where, do="Check the network's name and arguments.")
 
 
 def compare(wanted: dict, weights: dict) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """The registry of networks: what each one is, what it expects and what was published about it; and `create`."""
 from __future__ import annotations
 
-import inspect
+import os
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +10,7 @@ from glorext.runtime.device import prepare
 from glorext.runtime.errors import UsageError
 from glorext.runtime.log import get_logger
 
+from .arguments import check_arguments, network_size
 from .input_spec import InputSpec
 
 logger = get_logger("models")
@@ -143,17 +144,16 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
         CheckpointError: the checkpoint is unreadable or not this network's.
     """
     model = spec(name)
+    arguments = model.arguments | overrides
+    check_arguments(model, arguments)
+    _require_memory(model, arguments)
     prepare()
     constructor = model.constructor
-    known = list(inspect.signature(constructor).parameters)
-    for key in overrides:
-        if key not in known:
-            raise UsageError(expected=f"arguments out of {', '.join(known)}", found=repr(key), where=name)
-    arguments = model.arguments | overrides
     if checkpoint is None:
         return _built(constructor, arguments, name)
-    from .checkpoint import load_checkpoint_into, read_checkpoint
+    from .checkpoint import load_checkpoint_into, read_checkpoint, require_likely
     content = read_checkpoint(checkpoint)
+    require_likely(content, model, arguments | ({"num_classes": 1} if head == "new" else {}))
     stem_pool = arguments.setdefault("stem_pool", content.layout.stem_pool)
     if stem_pool != content.layout.stem_pool:
         logger.warning("stem_pool=%r: %s was trained with %r, its logits will differ", stem_pool, content.where,
@@ -163,6 +163,14 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
         net = _built(constructor, arguments, name)
     load_checkpoint_into(net, content, head)
     return net
+
+
+def _require_memory(model: ModelSpec, arguments: dict) -> None:
+    needed = 4 * network_size(model, arguments)[1]
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UsageError(expected=f"a network that fits into this machine's {there / 1e9:.3g} GB of memory",
+                         found=f"arguments that make one of {needed / 1e9:.3g} GB", where=model.name)
 
 
 def _built(constructor, arguments: dict, name: str):

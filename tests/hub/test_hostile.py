@@ -4,22 +4,28 @@ import io
 import json
 import os
 import pickle
+import shutil
+import time
+import tracemalloc
 import zipfile
 
+import numpy as np
 import pytest
+import yaml
 from fault_server import instead
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samples import DETAILS
 
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
 from glorext.hub.evidence import parse_evidence
 from glorext.hub.manifest import parse_manifest
+from glorext.hub.pack import pack
 from glorext.hub.registry import parse_index
 from glorext.hub.verify import verify
-from glorext.runtime import (CheckpointError, DownloadError, GlorextError, IntegrityError, NotFoundError, PackageError,
-                             RegistryError, UsageError, json_bytes, sha256_bytes, sha256_file, write_json)
+from glorext.runtime import (CheckpointError, DiskFullError, DownloadError, GlorextError, IntegrityError, NotFoundError,
+                             PackageError, RegistryError, UsageError, json_bytes, sha256_bytes, sha256_file, write_json)
 
 
 @pytest.fixture
@@ -69,6 +75,94 @@ def test_wrong_types_and_values_name_the_field(manifest, key, value):
         parse_manifest(json_bytes(manifest))
 
 
+NESTED = json.loads("[" * 500 + "]" * 500)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"network_args": {"layers": [100_000, 1, 1, 1]}}, "layers to be four numbers from 1 to 1000"),
+    ({"network_args": {"layers": [1000, 1000, 1000, 1000]}}, "a checkpoint of at least"),
+    ({"network_args": {"layers": [0, 1, 1, 1]}}, "layers"), ({"network_args": {"layers": [1, 1, 1, -1]}}, "layers"),
+    ({"network_args": {"layers": [1] * 100_000}}, "layers"), ({"network_args": {"layers": "1111"}}, "layers"),
+    ({"network_args": {"layers": [True, 1, 1, 1]}}, "layers"), ({"network_args": {"layers": [[1], 1, 1, 1]}}, "layers"),
+    ({"network_args": {"layers": NESTED}}, "plain numbers"), ({"network_args": {"layers": None}}, "layers"),
+    ({"network_args": {"stem_width": 10**9}}, "a checkpoint of at least"),
+    ({"network_args": {"stem_width": -64}}, "stem_width"), ({"network_args": {"stem_width": 64.5}}, "stem_width"),
+    ({"network_args": {"groups": 10**6}}, "a checkpoint of at least"), ({"network_args": {"groups": 0}}, "groups"),
+    ({"network_args": {"width_per_group": 10**30}}, "a checkpoint of at least"),
+    ({"network_args": {"in_channels": 10**9}}, "a checkpoint of at least"),
+    ({"network_args": {"include_top": "yes"}}, "include_top"), ({"network_args": {"stem_pool": "max"}}, "stem_pool"),
+    ({"network_args": {"checkpoint": "/etc/passwd"}}, "arguments out of"),
+    ({"network_args": {"units": [[], [], [], []]}}, "arguments out of"), ({"network": "alexnet"}, "a network out of"),
+    ({"network": "glore_res50", "network_args": {"units": [[1] * 10**5, [], [], []]}}, "units"),
+    ({"network": "glore_res50", "network_args": {"units": [[10**9], [], [], []]}}, "units"),
+    ({"num_classes": 10**9}, "a checkpoint of at least"), ({"num_classes": 10**300}, "a checkpoint of at least")])
+def test_networks_beyond_their_checkpoint_are_refused_at_once(server, url, registry, change, words):
+    from glorext import hub
+
+    def forge(manifest, folder):
+        arguments = manifest["network_args"] if manifest["network"] == change.get("network", "resnext50") else {}
+        manifest.update(change)
+        manifest["network_args"] = arguments | change.get("network_args", {})
+    publish_forged(registry, forge)
+    package = registry / "packages/tiny-digits/1.0.0"
+    calls = [lambda: verify(package), lambda: resolve("tiny-digits"), lambda: resolve(package),
+             lambda: hub.load("tiny-digits"), lambda: hub.load("tiny-digits", pretrained=False)]
+    tracemalloc.start()
+    start = time.perf_counter()
+    for call in calls:
+        with pytest.raises(PackageError, match=words):
+            call()
+    assert time.perf_counter() - start < 10 and tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+    assert server.count("tiny-digits.ckpt") == 0
+
+
+def test_a_claimed_size_does_not_buy_a_network_that_fits_no_memory(server, url, registry):
+    """Without weights the checkpoint is not fetched, so its size is only a claim."""
+    from glorext import hub
+
+    def forge(manifest, folder):
+        manifest["network_args"]["stem_width"] = 10**8
+        manifest["files"]["tiny-digits.ckpt"]["size"] = 10**20
+    publish_forged(registry, forge)
+    with pytest.raises(UsageError, match="GB of memory"):
+        hub.load("tiny-digits", pretrained=False)
+    with pytest.raises(DiskFullError):
+        hub.load("tiny-digits")
+
+
+def test_a_deep_network_on_a_file_of_another_is_not_made(server, url, registry):
+    """The file is large enough for what the manifest says, but does not hold it."""
+    from glorext import hub
+    from glorext.models.formats import read_tensors, write_tensors
+
+    def forge(manifest, folder):
+        path = folder / "tiny-digits.ckpt"
+        write_tensors(read_tensors(path) | {"moments.x": np.zeros(10**7, np.float32)}, path)
+        manifest["files"]["tiny-digits.ckpt"] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
+        manifest["network_args"]["layers"] = [1000, 100, 1, 1]
+    publish_forged(registry, forge)
+    start = time.perf_counter()
+    with pytest.raises(CheckpointError, match="as the network's arguments say"):
+        hub.load("tiny-digits")
+    with pytest.raises(PackageError, match="a checkpoint with layers"):
+        verify(registry / "packages/tiny-digits/1.0.0")
+    assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("arguments", [{"layers": [100_000, 1, 1, 1]}, {"stem_width": 10**9}, {"layers": [900] * 4},
+                                       {"layers": NESTED}, {"stem_width": -8}])
+def test_a_run_with_absurd_arguments_is_not_packed(run, tmp_path, arguments):
+    folder = shutil.copytree(run, tmp_path / "run")
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["network_args"] |= arguments
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    start = time.perf_counter()
+    with pytest.raises((UsageError, CheckpointError)):
+        pack(folder, tmp_path / "out", DETAILS)
+    assert time.perf_counter() - start < 10 and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("key", sorted(set(WRONG) - {"evidence", "commit"}))
 def test_missing_and_unknown_keys_are_named(manifest, key):
     value = manifest.pop(key)
@@ -110,6 +204,8 @@ def index(**versions):
     (index(url="file:///etc/passwd"), "no other keys"),
     (index(manifest={"size": 100, "sha256": "../../x"}), "64 hex digits"),
     (index(manifest={"size": 1 << 40, "sha256": "0" * 64}), "a size up to"),
+    (index(num_classes=-1), "num_classes"), (index(size=-1), "size"), (index(top1=98.5), "top1"),
+    (index(count=0), "count"), (index(network=["x"] * 1000), "a string"),
     (index(top1="0.9"), "a number"), (index(size=None), "size"), (index(count=1.5), "a whole number"),
 ])
 def test_hostile_indexes_are_refused(value, words):
@@ -214,11 +310,12 @@ class Evil:
 @pytest.mark.parametrize("kind", ["pickle", "zip bomb", "torch zip"])
 def test_pickle_and_zip_checkpoints_are_refused_and_never_run(server, url, registry, kind):
     if kind == "pickle":
-        data = pickle.dumps(Evil())
+        data = pickle.dumps(Evil()) + bytes(300_000)
     else:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("archive/data.pkl", pickle.dumps(Evil()) if kind == "torch zip" else bytes(100 << 20))
+            file.writestr("archive/data/0", os.urandom(300_000))
         data = buffer.getvalue()
 
     def change(manifest, folder):

@@ -1,10 +1,14 @@
 """The registry knows six networks, to the parameter; `create` refuses what it does not know."""
+import inspect
 import subprocess
 import sys
+import time
 
 import pytest
 from glorext.models import create, names, network_arguments, network_name, read_checkpoint, spec
-from glorext.runtime import UsageError
+from glorext.models.arguments import ARGUMENTS, CHOICES, DEFAULTS, network_size
+from glorext.models.glore_unit import WEIGHT_INITS
+from glorext.runtime import CheckpointError, UsageError
 from mindspore.nn.utils import no_init_parameters
 
 # Entries, trainable tensors, trainable parameters, parameters with batch norm statistics.
@@ -133,11 +137,43 @@ def test_lists_from_json_serve_as_arguments(small):
     ("resnext50", {"layers": (1, 1, 1)}, "layers"), ("resnext50", {"layers": (1, 1, 1, 0)}, "layers"),
     ("resnext50", {"stem_pool": "valid"}, "stem_pool"), ("glore_res50", {"weight_init": "ones"}, "weight_init"),
     ("glore_res50", {"units": ((), (), (7,), ())}, "units"), ("glore_res101", {"units": ((1,),)}, "units"),
-    ("resnext50", {"num_classes": 0, "layers": (1, 1, 1, 1)}, "arguments"),
-    ("resnext50", {"num_classes": "ten", "layers": (1, 1, 1, 1)}, "arguments")])
+    ("resnext50", {"num_classes": 0, "layers": (1, 1, 1, 1)}, "num_classes"),
+    ("resnext50", {"num_classes": "ten", "layers": (1, 1, 1, 1)}, "num_classes"),
+    ("resnext50", {"stem_width": 10**9}, "GB of memory"), ("resnext50", {"layers": (100_000, 1, 1, 1)}, "layers"),
+    ("resnext50", {"include_top": 1}, "include_top"), ("glore_res50", {"units": ((1, 1), (), (), ())}, "each once")])
 def test_an_unknown_network_or_argument_is_named(network, arguments, text):
     with pytest.raises(UsageError, match=text):
         create(network, **arguments)
+
+
+def test_sizes_are_known_without_making_the_network(small):
+    """A hostile package is refused by its size alone, so the formula must be the networks'."""
+    cases = [*small.items(), ("resnext50", small["resnext50"] | {"num_classes": 7, "in_channels": 4}),
+             ("glore_res50", small["glore_res50"] | {"include_top": False}),
+             ("glore_res200", small["glore_res101"] | {"layers": (2, 1, 3, 1), "units": ((1, 2), (), (1, 3), (1,))})]
+    for name, arguments in cases:
+        made = [parameter.size for parameter in shapes_of(name, **arguments)[0].get_parameters()]
+        assert network_size(spec(name), arguments) == (len(made), sum(made)), name
+    assert all(network_size(spec(name), {}) == (COUNTS[name][0], COUNTS[name][3]) for name in names())
+
+
+def test_arguments_that_are_checked_are_those_of_the_classes():
+    for name in names():
+        taken = inspect.signature(spec(name).constructor).parameters
+        assert tuple(taken) == ARGUMENTS[spec(name).family]
+        assert all(taken[key].default == value for key, value in DEFAULTS.items())
+    assert CHOICES["weight_init"] == tuple(WEIGHT_INITS)
+
+
+def test_a_network_far_beyond_its_checkpoint_is_not_made(small):
+    content = read_checkpoint(create("resnext50", **small["resnext50"]))
+    for arguments in ({"layers": (900, 900, 900, 900)}, {"stem_width": 900}, {"num_classes": 10**6}):
+        start = time.perf_counter()
+        with pytest.raises(CheckpointError, match="as the network's arguments say"):
+            create("resnext50", checkpoint=content, **small["resnext50"] | arguments)
+        assert time.perf_counter() - start < 10
+    net = create("resnext50", checkpoint=content, head="new", **small["resnext50"] | {"num_classes": 5000})
+    assert net.head.fc.weight.shape[0] == 5000
 
 
 def test_importing_the_room_imports_neither_mindspore_nor_numpy():
