@@ -70,13 +70,6 @@ def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
         assert step.scale < 2.0 ** 31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
 
 
-@pytest.mark.parametrize("level", ["O0", "O2"])
-def test_a_small_network_learns_under_mixed_precision(draw, recipe, level):
-    data, val = draw("train", each=16), draw("val", each=8, seed=1)
-    outcome = train(recipe(epochs=4, amp_level=level), data, val, device="CPU", quiet=True)
-    assert outcome.top1 >= 0.9
-
-
 def test_a_non_finite_loss_stops_the_run_and_names_its_cause(draw, recipe):
     with pytest.raises(NonFiniteError) as failure:
         train(recipe(lr=900.0, warmup_epochs=0, epochs=20), draw(each=8), device="CPU", quiet=True)
