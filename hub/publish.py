@@ -5,12 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
-from glorext.runtime import RegistryError, atomic_dir, require_space, write_json
+from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, require_space, write_json
 from glorext.runtime.cli import parser
 from glorext.runtime.files import disk_full_named
 
-from .manifest import MANIFEST
-from .registry import INDEX, SCHEMA, FolderRegistry, Release, parse_index, release_path
+from .manifest import MANIFEST, Manifest
+from .registry import INDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
 from .verify import verify
 
 LOCK = ".lock"
@@ -29,39 +29,55 @@ def publish(package, registry) -> tuple[str, bool]:
         PackageError, IntegrityError: the package does not verify.
         RegistryError: the version is there with other content, or the index is damaged.
         DiskFullError: no room; the registry is as it was.
+        UsageError: `registry` is an address.
     """
     from filelock import FileLock
-    package, root = Path(package), Path(registry).expanduser().absolute()
+    opened, package = open_registry(registry), Path(package)
+    if not isinstance(opened, FolderRegistry):
+        raise UsageError(expected="a folder to publish to", found=opened.location,
+                         do="Publish to a folder, and copy that to where the server takes its files from.")
+    root = opened.root
     manifest, evidence = verify(package)
-    title = f"{manifest.name}@{manifest.version}"
     release = Release.of(manifest, evidence)
-    with disk_full_named(root):
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / LOCK):
-            index = parse_index((root / INDEX).read_bytes(), root / INDEX) if (root / INDEX).exists() else {}
-            known = index.get(manifest.name, {}).get(manifest.version)
-            if known and known.manifest.sha256 != release.manifest.sha256:
-                raise RegistryError(expected=f"a version that {root} does not have yet",
-                                    found=f"{title} with other content (manifest sha256 {known.manifest.sha256})",
-                                    do="Published versions never change: pack it with a higher --version.")
-            final = root / release_path(manifest.name, manifest.version)
-            if not _is_there(final, manifest):
-                _copy(package, manifest, final)
-            if known:
-                return title, False
-            index.setdefault(manifest.name, {})[manifest.version] = release
-            write_json(root / INDEX, {"schema": SCHEMA, "packages": {
-                name: {version: entry.to_dict() for version, entry in versions.items()}
-                for name, versions in index.items()}})
-    FolderRegistry(root).fetch(manifest.name, manifest.version, release)
-    return title, True
+    try:
+        with disk_full_named(root):
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / LOCK):
+                new = _publish(package, manifest, release, root)
+    except OSError as error:
+        raise RegistryError(expected="a folder that can be written", found=error.strerror or error,
+                            where=root) from error
+    opened.fetch(manifest.name, manifest.version, release)
+    return f"{manifest.name}@{manifest.version}", new
+
+
+def _publish(package: Path, manifest: Manifest, release: Release, root: Path) -> bool:
+    """Copy and list the package while nobody else writes to the registry; whether the index changed."""
+    index = parse_index((root / INDEX).read_bytes(), root / INDEX) if (root / INDEX).exists() else {}
+    known = index.get(manifest.name, {}).get(manifest.version)
+    if known and known.manifest.sha256 != release.manifest.sha256:
+        raise RegistryError(expected=f"a version that {root} does not have yet",
+                            found=f"{manifest.name}@{manifest.version} with other content (manifest sha256 "
+                                  f"{known.manifest.sha256})",
+                            do="Published versions never change: pack it with a higher --version.")
+    final = root / release_path(manifest.name, manifest.version)
+    # only a publisher that was killed leaves these
+    for left in (*root.glob(".index.*.part.json"), *final.parent.glob(".[0-9]*.part")):
+        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    if not _is_there(final, manifest):
+        _copy(package, manifest, final)
+    if known:
+        return False
+    index.setdefault(manifest.name, {})[manifest.version] = release
+    write_json(root / INDEX, {"schema": SCHEMA, "packages": {
+        name: {version: entry.to_dict() for version, entry in versions.items()} for name, versions in index.items()}})
+    return True
 
 
 def _is_there(final: Path, manifest) -> bool:
     """Whether `final` holds exactly this package: from an earlier publisher that died before it wrote the index."""
     if not final.exists():
         return False
-    from glorext.runtime import GlorextError
     try:
         return verify(final)[0] == manifest
     except (GlorextError, OSError):

@@ -1,0 +1,129 @@
+"""Publishing: whole or not at all, whoever dies or publishes at the same time; a published version never changes."""
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from samples import DETAILS
+
+from glorext import hub
+from glorext.hub.pack import pack
+from glorext.hub.publish import publish
+from glorext.runtime import PackageError, RegistryError, UsageError
+
+
+def test_publishing_again_changes_nothing_and_other_content_is_refused(package, registry, run, tmp_path):
+    before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert publish(package, registry) == ("tiny-digits@1.0.0", False)
+    pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
+    with pytest.raises(RegistryError, match="other content"):
+        publish(tmp_path / "other", registry)
+    assert {path: path.read_bytes() for path in registry.rglob("*")
+            if path.is_file() and path.name != ".lock"} == before
+
+
+def test_a_broken_package_is_not_published(package, tmp_path):
+    (package / "labels.txt").unlink()
+    with pytest.raises(PackageError):
+        publish(package, tmp_path / "fresh")
+    assert not (tmp_path / "fresh" / "index.json").exists()
+
+
+def test_what_a_killed_publisher_left_is_taken_over(package, registry):
+    (registry / "index.json").unlink()
+    (registry / "packages/tiny-digits/1.0.0/eval.json").unlink()
+    assert publish(package, registry) == ("tiny-digits@1.0.0", True)
+    assert hub.resolve("tiny-digits", registry=registry).version == "1.0.0"
+
+
+def test_publishers_at_once_lose_nothing(run, tmp_path):
+    names = [f"tiny-{letter}" for letter in "abcdef"]
+    for name in names:
+        pack(run, tmp_path / name, replace(DETAILS, name=name))
+    script = "import sys; from glorext.hub.publish import publish; publish(sys.argv[1], sys.argv[2])"
+    publishers = [subprocess.Popen([sys.executable, "-c", script, tmp_path / name, tmp_path / "shared"])
+                  for name in names]
+    assert [publisher.wait(60) for publisher in publishers] == [0] * 6
+    assert sorted(json.loads((tmp_path / "shared/index.json").read_text())["packages"]) == names
+    for name in names:
+        assert hub.resolve(name, registry=tmp_path / "shared").name == name
+
+
+# Every file operation raises an audit event; a child is killed at the n-th, its parent looks at what it left.
+KILLED = """
+import itertools, json, os, shutil, signal, sys
+from glorext.hub.publish import publish
+from glorext.hub.registry import FolderRegistry
+from glorext.hub.verify import verify
+first, second, root = sys.argv[1:]
+publish(first, root)
+deaths = 0
+for count in itertools.count(1):
+    child = os.fork()
+    if child == 0:
+        left = count
+        def hook(event, args):
+            global left
+            if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "shutil.copyfile"):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        publish(second, root)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    deaths += 1
+    index = FolderRegistry(root).index()["tiny-digits"]
+    for version, release in index.items():
+        FolderRegistry(root).fetch("tiny-digits", version, release)
+    if "1.1.0" in index:
+        # the death came after the index: take the entry out again, as an earlier moment would have left it
+        value = json.load(open(f"{root}/index.json"))
+        del value["packages"]["tiny-digits"]["1.1.0"]
+        open(f"{root}/index.json", "w").write(json.dumps(value))
+    if count % 2:
+        shutil.rmtree(f"{root}/packages/tiny-digits/1.1.0", ignore_errors=True)
+print(deaths)
+"""
+
+
+def test_publisher_killed_at_any_file_operation_leaves_a_sound_registry(package, run, tmp_path, python):
+    pack(run, tmp_path / "second", replace(DETAILS, version="1.1.0"))
+    root = tmp_path / "registry"
+    code, out, err = python(KILLED, package, tmp_path / "second", root)
+    assert code == 0, err
+    assert int(out) > 50
+    assert sorted(json.loads((root / "index.json").read_text())["packages"]["tiny-digits"]) == ["1.0.0", "1.1.0"]
+    assert sorted(os.listdir(root)) == [".lock", "index.json", "packages"]
+    assert sorted(os.listdir(root / "packages/tiny-digits")) == ["1.0.0", "1.1.0"]
+    assert hub.resolve("tiny-digits", registry=root).version == "1.1.0"
+
+
+def test_of_two_publishers_of_one_version_one_is_refused(package, run, tmp_path):
+    pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
+    publishers = [subprocess.Popen([sys.executable, "-m", "glorext.runtime.cli", "publish", folder, "--to",
+                                    tmp_path / "shared"], stderr=subprocess.PIPE, text=True)
+                  for folder in (package, tmp_path / "other")]
+    errors = [publisher.communicate(timeout=60)[1] for publisher in publishers]
+    assert sorted(publisher.returncode for publisher in publishers) == [0, 1]
+    assert "with other content" in "".join(errors)
+    assert hub.resolve("tiny-digits", registry=tmp_path / "shared").version == "1.0.0"
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/registry", "https://example.com", "s3://bucket/registry"])
+def test_an_address_is_no_folder_to_publish_to(package, address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(UsageError):
+        publish(package, address)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(package, tmp_path, small_disk):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", "/proc/registry", small_disk(1 << 20, "ro")):
+        with pytest.raises(RegistryError, match="expected a folder that can be written"):
+            publish(package, folder)
