@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.models.input_spec import InputSpec
-from glorext.runtime import DownloadError, NotFoundError, RegistryError, UsageError, env, get_logger
+from glorext.runtime import (DownloadError, IntegrityError, NotFoundError, PackageError, RegistryError, UsageError,
+                             env, get_logger)
 
 from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache, is_intact
 from .manifest import MANIFEST, NAME, VERSION, Manifest, read_manifest, version_key
-from .registry import inside, latest, open_registry
+from .registry import find_release, inside, open_registry
 
 logger = get_logger("hub")
 SOURCES = ("gitee", "github", "local")
@@ -104,7 +105,8 @@ def resolve(name, registry=None, force_reload: bool = False) -> Package:
 
     Args:
         name: as `load` takes it.
-        registry: a folder, an address or a list of them, to search instead of GLOREXT_REGISTRIES.
+        registry: a folder, an address or several in order, to search instead of GLOREXT_REGISTRIES and the built-in
+            one.
         force_reload: see `load`.
     """
     return _resolve(name, registry, force_reload, None, False)
@@ -134,27 +136,29 @@ def is_path(name) -> bool:
 
 
 def _resolve(name, registry, force_reload, wanted, local) -> Package:
-    if not local and str(name).startswith(("http://", "https://")):
-        name = _uid_of_address(name)
-    elif local or is_path(name):
+    if not local:
+        name = official_uid(name)
+    if local or is_path(name):
         return from_folder(name, wanted)
     wanted_name, version = parse_name(name)
-    failures, lacking = [], []
     # a UID names a card of the official hub: no registry can have it
-    for opened in map(open_registry, [] if "/" in wanted_name else locations(registry)):
+    is_uid = "/" in wanted_name
+    failures, lacking, promised = [], [], None
+    for opened in map(open_registry, [] if is_uid else locations(registry)):
         try:
-            versions = opened.index(force_reload).get(wanted_name, {})
-            if not force_reload and (not versions or (version and version not in versions)):
-                # an index that was kept from an earlier day may not know it yet
-                versions = opened.index(not env.offline()).get(wanted_name, {})
-            if not versions or (version and version not in versions):
-                lacking.append(f"{opened.location}: {_offer(versions)}")
-                continue
-            chosen = version or latest(versions)
-            folder, manifest = opened.fetch(wanted_name, chosen, versions[chosen], wanted)
+            version, release = find_release(opened, wanted_name, version, force_reload)
+            if promised not in (None, release.manifest):
+                raise RegistryError(expected=f"the {wanted_name}@{version} that the registry before it lists, manifest "
+                                             f"sha256 {promised.sha256}", found=release.manifest.sha256,
+                                    where=opened.location)
+            promised = release.manifest
+            folder, manifest = opened.fetch(wanted_name, version, release, wanted)
             return _package(folder, manifest, opened.location)
-        except (DownloadError, RegistryError) as error:
-            # a mirror may have it; the failure is not forgotten when none has
+        except NotFoundError as error:
+            lacking.append(f"{opened.location}: {error.found}")
+        except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
+            # A mirror may have it: the very same package, once an index has said which. The failure is not forgotten
+            # when none has.
             logger.warning("%s: %s", opened.location, error)
             failures.append(error)
     if len(failures) == 1:
@@ -162,16 +166,25 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
     if failures:
         raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
     # Only now: while a registry cannot be asked, nobody knows whether it means another model by this name.
-    published = None if registry else _published(name, wanted_name, version)
+    built_in = registry is None or is_uid
+    published = _published(name, wanted_name, version) if built_in else None
     if published:
         return _from_published(published, wanted is not _nothing_large)
-    looked = "; ".join(lacking + ([] if registry else [f"{LOCATION}: not there"]))
+    looked = "; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else []))
     raise NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
-                        do="`glorext list` shows what there is; GLOREXT_REGISTRIES names the registries to search.")
+                        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries "
+                           "to search.")
 
 
-def _uid_of_address(address: str) -> str:
-    """The UID at the end of a card's address on MindSpore Hub's sites; nothing is fetched from there."""
+def official_uid(name):
+    """`name`, or the UID at the end of it when it is a card's address on MindSpore Hub's sites; nothing is fetched.
+
+    Raises:
+        UsageError: another address.
+    """
+    address = str(name)
+    if not address.startswith(("http://", "https://")):
+        return name
     for entry in published_checkpoints():
         for uid in entry.uids:
             if address.removesuffix(".md").endswith(f"/{uid}"):
@@ -180,11 +193,8 @@ def _uid_of_address(address: str) -> str:
                      do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.")
 
 
-def _offer(versions) -> str:
-    return f"only {', '.join(sorted(versions, key=version_key))}" if versions else "no such name"
-
-
-def locations(registry) -> list[str]:
+def locations(registry) -> list:
+    """The registries to search: `registry` (one, or several in order), or those of GLOREXT_REGISTRIES for None."""
     if registry is None:
         return env.registries()
     return [registry] if isinstance(registry, (str, os.PathLike)) else list(registry)
@@ -224,7 +234,6 @@ def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> Package:
 
 def from_folder(path, wanted=None) -> Package:
     """The package in a folder (or beside a card), its (wanted) files verified."""
-    from glorext.runtime import IntegrityError, PackageError
     given = Path(path).expanduser()
     folder = given.parent if given.suffix == ".md" else given
     if not folder.is_dir() or (given.suffix == ".md" and not given.is_file()):
@@ -249,7 +258,7 @@ def _package(folder: Path, manifest: Manifest, source: str) -> Package:
 
 def read_labels(path: Path, manifest: Manifest) -> tuple[str, ...]:
     """The labels of a package; their digest and number must be the manifest's, else a PackageError."""
-    from glorext.runtime import PackageError, sha256_bytes
+    from glorext.runtime import sha256_bytes
     data = path.read_bytes()
     found = data.decode("utf-8", "replace").split("\n")
     if sha256_bytes(data) != manifest.labels_sha256 or len(found) != manifest.num_classes + 1 or found.pop():

@@ -38,9 +38,9 @@ class Wanted:
 
 
 def shown(url: str) -> str:
-    """`url` without user name and password, for messages and logs."""
+    """`url` without user name, password and query (which may be a signature), for messages and logs."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
 def _session():
@@ -64,14 +64,22 @@ def _get(session, url: str, headers: dict):
     try:
         answer = session.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
     except requests.exceptions.SSLError as error:
-        raise DownloadError(f"the server's certificate is not trusted: {error}", where=shown(url),
+        # its own text alone: the library's holds the whole address
+        reason = getattr(error.args[0], "reason", error) if error.args else error
+        raise DownloadError(f"the server's certificate is not trusted: {reason}", where=shown(url),
                             do="Set REQUESTS_CA_BUNDLE if your network has its own authority.") from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema,
-            requests.exceptions.TooManyRedirects) as error:
-        raise DownloadError(str(error), where=shown(url)) from error
-    except (requests.ConnectionError, requests.Timeout) as error:
+    except requests.exceptions.TooManyRedirects as error:
+        raise DownloadError("it redirects without end", where=shown(url)) from error
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise _Again(f"no answer ({type(error).__name__})") from error
-    if urlsplit(url).scheme == "https" and urlsplit(answer.url).scheme != "https":
+    except (requests.RequestException, ValueError) as error:
+        raise DownloadError(f"an address, its own or a redirect's or a proxy's, cannot be asked "
+                            f"({type(error).__name__})", where=shown(url)) from error
+    except OSError as error:
+        # such as a REQUESTS_CA_BUNDLE that names no file
+        raise DownloadError(str(error), where=shown(url)) from error
+    hops = [hop.url for hop in (*answer.history, answer)]
+    if urlsplit(url).scheme == "https" and not all(urlsplit(hop).scheme == "https" for hop in hops):
         answer.close()
         raise DownloadError("an https address redirects to plain http", where=shown(url))
     if answer.status_code in RETRIED:

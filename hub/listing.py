@@ -3,31 +3,44 @@ from __future__ import annotations
 
 import json
 
-from glorext.runtime import NotFoundError
+from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
 from glorext.runtime.cli import parser
 
 from .published import LOCATION, published_checkpoints
-from .client import locations, parse_name
+from .client import locations, official_uid, parse_name
 from .manifest import version_key
 from .registry import latest, open_registry
+
+logger = get_logger("hub")
 
 
 def offers(registry=None, force_reload: bool = False) -> list[dict]:
     """Everything that can be loaded, in the order in which names are searched; one entry per name and version.
 
     `top1` is a fraction; `evidence` says whose it is: "measured" (by the publisher with `glorext eval`, on `count`
-    pictures) or "published by ..., not measured here".
+    pictures) or "published by ..., not measured here". A registry that cannot be read is left out with a warning.
+
+    Raises:
+        RegistryError, DownloadError: none of the named registries can be read.
     """
-    rows = []
+    rows, failures = [], []
     for location in locations(registry):
         opened = open_registry(location)
-        for name, versions in sorted(opened.index(force_reload).items()):
+        try:
+            index = opened.index(force_reload)
+        except (DownloadError, RegistryError) as error:
+            logger.warning("%s: %s", opened.location, error)
+            failures.append(error)
+            continue
+        for name, versions in sorted(index.items()):
             for version in sorted(versions, key=version_key, reverse=True):
                 release = versions[version]
                 rows.append({"name": name, "version": version, "network": release.network, "top1": release.top1,
                              "count": release.count, "evidence": "measured" if release.top1 is not None else None,
                              "size": release.size, "licence": release.licence, "summary": release.summary,
                              "registry": opened.location, "uids": []})
+    if failures and len(failures) == len(locations(registry)):
+        raise failures[0]
     if registry is None:
         rows += [{"name": entry.name, "version": entry.version, "network": entry.network, "top1": entry.top1,
                   "count": None, "evidence": f"published by {entry.published_by}, not measured here", "size": None,
@@ -41,14 +54,20 @@ def hub_list(version: str | None = None, force_reload: bool = False) -> list[str
     return sorted({row["name"] for row in offers(force_reload=force_reload) if version in (None, row["version"])})
 
 
-def info(name: str, force_reload: bool = False) -> dict:
+def info(name: str, force_reload: bool = False, registry=None) -> dict:
     """What the registries say of one model, without fetching it: the entry that `load(name)` would take.
+
+    Args:
+        name: as `load` takes it, but no path.
+        force_reload: ask the registries again.
+        registry: a folder, an address or several in order, instead of GLOREXT_REGISTRIES and the built-in one.
 
     Raises:
         NotFoundError: no registry has it.
     """
+    name = official_uid(name)
     wanted, version = parse_name(name)
-    fitting = [row for row in offers(force_reload=force_reload)
+    fitting = [row for row in offers(None if "/" in wanted else registry, force_reload)
                if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])]
     if not fitting:
         raise NotFoundError(expected=f"a registry that has {name!r}", found="none",
@@ -58,12 +77,17 @@ def info(name: str, force_reload: bool = False) -> dict:
     return next(row for row in first if row["version"] == newest)
 
 
+def add_registry_argument(arguments) -> None:
+    """Give a command's parser the option --registry, for `registry` of `resolve`, `offers` and `info`."""
+    arguments.add_argument("--registry", action="append", metavar="FOLDER_OR_URL", help="registry to search instead of "
+                           "GLOREXT_REGISTRIES and the built-in one; given several times, they are searched in order")
+
+
 def main(argv: list[str]) -> None:
     """`glorext list [NAME]`."""
     arguments = parser("list", "Show what the registries offer.", "glorext list --registry models/registry")
     arguments.add_argument("name", nargs="?", help="show only this model, with all that is known of it")
-    arguments.add_argument("--registry", action="append", help="folder or address to look in, instead of "
-                                                               "GLOREXT_REGISTRIES and the built-in one; repeatable")
+    add_registry_argument(arguments)
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
     rows = offers(options.registry)

@@ -10,10 +10,11 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from glorext.runtime import (DataError, DiskFullError, DownloadError, IntegrityError, PackageError, RegistryError,
-                             UsageError, env, get_logger, parse_json, read_json, sha256_bytes, write_json)
+from glorext.runtime import (DataError, DiskFullError, DownloadError, IntegrityError, NotFoundError, PackageError,
+                             RegistryError, UsageError, env, get_logger, parse_json, read_json, sha256_bytes,
+                             write_json)
 
 from .cache import Cache, is_intact
 from .download import get_bytes, shown
@@ -25,6 +26,7 @@ SCHEMA = "glorext.registry/1"
 INDEX = "index.json"
 MAX_INDEX_BYTES = 64 << 20
 FRESH_SECONDS = 600
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,20 @@ class FolderRegistry:
 
 
 class UrlRegistry:
-    """A registry behind a web server; its files come through the cache."""
+    """A registry behind a web server; its files come through the cache.
+
+    A query in its address, such as an object store's signature, goes along with every request.
+    """
 
     def __init__(self, url: str):
-        self.url = url.rstrip("/")
+        parts = urlsplit(url)
+        self.url = urlunsplit(parts._replace(path=parts.path.rstrip("/"), fragment=""))
         self.location = shown(self.url)
         self.cache = Cache()
+
+    def _address(self, path: str) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(path=f"{parts.path}/{quote(path)}"))
 
     def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
         """What the registry offers: the cached index while it is fresh, else the server's.
@@ -160,7 +170,7 @@ class UrlRegistry:
             return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
         try:
             # with an index at hand nobody should wait long for a network that is not there
-            data, etag = get_bytes(f"{self.url}/{INDEX}", MAX_INDEX_BYTES, kept and kept["etag"],
+            data, etag = get_bytes(self._address(INDEX), MAX_INDEX_BYTES, kept and kept["etag"],
                                    **({"retries": 1} if kept else {}))
         except DownloadError as error:
             if not kept or refresh:
@@ -170,7 +180,7 @@ class UrlRegistry:
         data = kept["index"].encode() if data is None else data
         index = parse_index(data, f"{self.location}/{INDEX}")
         try:
-            write_json(path, {"time": time.time(), "etag": etag, "index": data.decode()})
+            write_json(path, {"time": time.time(), "etag": etag, "index": data.decode(), "sha256": sha256_bytes(data)})
         except (OSError, DiskFullError) as error:
             logger.debug("the index is not kept: %s", error)
         return index
@@ -178,22 +188,24 @@ class UrlRegistry:
     @staticmethod
     def _kept(path: Path) -> dict | None:
         try:
-            kept = Fields(read_json(path), path.name, DataError)
-            return {"time": kept.take("time", float), "etag": kept.take("etag", str, optional=True),
-                    "index": kept.take("index", str)}
-        except DataError:
+            fields = Fields(read_json(path), path.name, DataError)
+            kept = {"time": fields.take("time", float), "etag": fields.take("etag", str, optional=True),
+                    "index": fields.take("index", str)}
+            # a damaged index would mislead until it is too old
+            return kept if fields.take("sha256", str) == sha256_bytes(kept["index"].encode()) else None
+        except (DataError, UnicodeEncodeError, OSError):
             return None
 
     def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
         """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
         folder = self.cache.root / "packages" / release.manifest.sha256
-        base = f"{self.url}/{release_path(name, version)}"
+        base = release_path(name, version)
         title = f"{name}@{version}"
-        path = self.cache.provide(folder / MANIFEST, release.manifest, f"{base}/{MANIFEST}", title)
+        path = self.cache.provide(folder / MANIFEST, release.manifest, self._address(f"{base}/{MANIFEST}"), title)
         manifest = _manifest(path, name, version)
         for file, entry in manifest.files.items():
             if wanted is None or wanted(manifest, file):
-                self.cache.provide(folder / file, entry, f"{base}/{quote(file)}", f"{title} {file}")
+                self.cache.provide(folder / file, entry, self._address(f"{base}/{file}"), f"{title} {file}")
         return folder, manifest
 
 
@@ -216,14 +228,33 @@ def _manifest(path: Path, name: str, version: str) -> Manifest:
 
 
 def open_registry(location) -> FolderRegistry | UrlRegistry:
-    """The registry at a folder or an http(s) address."""
+    """The registry at a folder, or at an http, https or file address."""
     text = os.fspath(location)
-    scheme = urlsplit(text).scheme
-    if scheme in ("http", "https"):
-        return UrlRegistry(text)
-    if "://" in text:
-        raise UsageError(expected="a folder, or an http or https address", found=repr(text), where="a registry")
-    return FolderRegistry(text)
+    if text and not ADDRESS.match(text):
+        return FolderRegistry(text)
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return UrlRegistry(text)
+        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+            return FolderRegistry(unquote(parts.path))
+    except ValueError:
+        pass
+    raise UsageError(expected="a folder, or an http, https or file address", found=repr(text.partition("?")[0][:200]),
+                     where="a registry")
+
+
+def find_release(registry, name: str, version: str | None, force_reload: bool) -> tuple[str, Release]:
+    """Version and Release of what `registry` has of `name`: `version`, or the highest; NotFoundError for none."""
+    versions = registry.index(force_reload).get(name, {})
+    if not force_reload and (not versions or (version and version not in versions)):
+        # an index that was kept from an earlier day may not know it yet
+        versions = registry.index(not env.offline()).get(name, {})
+    if not versions or (version and version not in versions):
+        there = ", ".join(sorted(versions, key=version_key))
+        raise NotFoundError(expected=name, found=f"only {there}" if there else "no such name", where=registry.location)
+    chosen = version or latest(versions)
+    return chosen, versions[chosen]
 
 
 def latest(versions) -> str:

@@ -1,4 +1,4 @@
-"""Arguments of the networks' classes, checked without MindSpore: what they may be, and how large a network they make."""
+"""Arguments of the networks' classes, checked without MindSpore: what may be, and how large a network it makes."""
 from __future__ import annotations
 
 from numbers import Integral

@@ -1,9 +1,6 @@
 """From a short name to a ready network: names, registries in order, the official signatures, published checkpoints."""
 import inspect
-import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -182,43 +179,6 @@ def test_newest_version_is_by_number_and_a_new_one_is_seen(server, url, run, reg
     assert hub.resolve("tiny-digits@1.9.0").version == "1.9.0", "an unknown version asks again"
     assert hub.resolve("tiny-digits", force_reload=True).version == "1.10.0"
     assert server.count("tiny-digits.ckpt") == 1, "the same bytes are fetched once"
-
-
-def test_publishing_again_changes_nothing_and_other_content_is_refused(package, registry, run, tmp_path):
-    before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"}
-    assert publish(package, registry) == ("tiny-digits@1.0.0", False)
-    pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
-    with pytest.raises(RegistryError, match="other content"):
-        publish(tmp_path / "other", registry)
-    assert {path: path.read_bytes() for path in registry.rglob("*")
-            if path.is_file() and path.name != ".lock"} == before
-
-
-def test_a_broken_package_is_not_published(package, tmp_path):
-    (package / "labels.txt").unlink()
-    with pytest.raises(PackageError):
-        publish(package, tmp_path / "fresh")
-    assert not (tmp_path / "fresh" / "index.json").exists()
-
-
-def test_what_a_killed_publisher_left_is_taken_over(package, registry):
-    (registry / "index.json").unlink()
-    (registry / "packages/tiny-digits/1.0.0/eval.json").unlink()
-    assert publish(package, registry) == ("tiny-digits@1.0.0", True)
-    assert hub.resolve("tiny-digits", registry=registry).version == "1.0.0"
-
-
-def test_publishers_at_once_lose_nothing(run, tmp_path):
-    names = [f"tiny-{letter}" for letter in "abcdef"]
-    for name in names:
-        pack(run, tmp_path / name, replace(DETAILS, name=name))
-    script = "import sys; from glorext.hub.publish import publish; publish(sys.argv[1], sys.argv[2])"
-    publishers = [subprocess.Popen([sys.executable, "-c", script, tmp_path / name, tmp_path / "shared"])
-                  for name in names]
-    assert [publisher.wait(60) for publisher in publishers] == [0] * 6
-    assert sorted(json.loads((tmp_path / "shared/index.json").read_text())["packages"]) == names
-    for name in names:
-        assert hub.resolve(name, registry=tmp_path / "shared").name == name
 
 
 def test_list_and_info_tell_measured_from_published(here):
