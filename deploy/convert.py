@@ -13,7 +13,7 @@ import numpy as np
 
 from glorext.runtime import ConversionError, DataError, UsageError, atomic_path, get_logger, version
 
-from . import mindir, native
+from . import cpu_graph, mindir, native
 from .artifact import Artifact, read_artifact, write_artifact
 from .ascend import PRECISION, TARGETS, AscendOptions, plan, write_files
 from .export import GOLDEN_INPUT, GOLDEN_LOGITS
@@ -69,7 +69,7 @@ def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, pr
     target = f"_{card.target}" if card else ""
     final = out / f"{source.name}{ROUTES[source.format]}{target}{ending}"
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
-        readable = _readable(model, Path(scratch), source, programs.lite.version)
+        readable = _readable(model, Path(scratch), source, programs.lite.version, card)
         config = write_files(plan(source, card, final.stem), Path(scratch)) if card else None
         written = _run_converter(readable, Path(scratch) / source.name, save, source, programs, config)
         values = dict(format=kind, name=source.name, weights_sha256=source.weights_sha256,
@@ -113,13 +113,15 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
     return _convert_one(source, model, Path(out), "mindir", golden, native.build(), card)
 
 
-def _readable(model: Path, scratch: Path, source: Artifact, lite: str) -> Path:
-    """`model`, or for the older MindSpore Lite its MINDIR in the version that it reads."""
+def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> Path:
+    """`model`, or for the older MindSpore Lite its MINDIR in the version that it reads, rearranged for the CPU."""
     if source.format != "mindir" or not lite.startswith("2.0."):
         return model
     rewritten = scratch / "rewritten" / model.name
     rewritten.parent.mkdir()
     mindir.rewrite(model, rewritten)
+    if card is None:
+        cpu_graph.rearrange(rewritten)
     return rewritten
 
 
@@ -130,7 +132,8 @@ def converter_command(model: Path, prefix: Path, save: str, source: Artifact, pr
     The input's shape stands in the model, an open batch included; the converter takes no -1 on its command line.
     With `config` the conversion is for the Ascend card that it describes.
     """
-    optimize = "ascend_oriented" if config else "none"
+    # A .mindir is fused when it is loaded, and `general` stores its weights twice; a .ms is fused now or never.
+    optimize = "ascend_oriented" if config else "general" if save == "ms" else "none"
     if programs.convert is not None:
         return [str(programs.convert), "--fmk", source.format, "--model", str(model), "--out", str(prefix),
                 "--save", save, "--input_format", source.input.layout, "--optimize", optimize,
