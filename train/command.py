@@ -5,26 +5,22 @@ import dataclasses
 
 from glorext.runtime.errors import UsageError
 
-from .recipe import Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
+from .recipe import Flag, Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
 
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
 EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
-
-# Flags that stand for other keys of the recipe than their own name.
-SHORT = {"--from": "checkpoint or published name to start from with a new classifier for the folder's classes",
-         "--image_size": "published spelling of --input.size", "--use_autoaugment": "published: 1 or 0"}
-
 
 def make_parser():
     """All flags: the run's own and one per key of a recipe, with the published spellings."""
     from argparse import RawDescriptionHelpFormatter
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
+    from jsonargparse.typing import NonNegativeInt, PositiveInt
     from typing import Literal, Optional
 
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the example on a line of its own."""
 
-    parser = ArgumentParser(prog="glorext train", exit_on_error=False, epilog=f"example:\n  {EXAMPLE}",
+    parser = ArgumentParser(prog="glorext train", exit_on_error=False, allow_abbrev=False, epilog=f"example:\n  {EXAMPLE}",
                             formatter_class=Formatter,
                             description="Train a network from a recipe; every key of the recipe is a flag.")
     parser.add_argument("--recipe", type=str, default="resnext50_imagenet",
@@ -33,16 +29,19 @@ def make_parser():
     parser.add_argument("--val_dir", type=Optional[str], help="validation pictures, evaluated after every epoch")
     parser.add_argument("--labels", type=Optional[str], help="file with one class name per line, in index order")
     parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
-    parser.add_argument("--device_id", type=Optional[int], help="which card")
+    parser.add_argument("--device_id", type=Optional[NonNegativeInt], help="which card")
     parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
     parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
-    parser.add_argument("--stop_after", type=Optional[int], help="save the state and stop after that many steps")
-    parser.add_argument("--verify_resume", type=Optional[int], metavar="K",
+    parser.add_argument("--stop_after", type=Optional[PositiveInt], help="save the state and stop after that many steps")
+    parser.add_argument("--verify_resume", type=Optional[PositiveInt], metavar="K",
                         help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing")
     parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
     add_recipe_flags(parser)
-    for name, text in SHORT.items():
-        parser.add_argument(name, type=Optional[str], help=text)
+    # These stand for other keys of the recipe than their own name.
+    parser.add_argument("--from", type=Optional[str], help="checkpoint, run, package or published name to start from, "
+                        "with a new classifier for the folder's classes")
+    parser.add_argument("--image_size", "--image_height", type=Optional[str], help="published spelling of --input.size")
+    parser.add_argument("--use_autoaugment", type=Optional[Flag], help="published spelling of --augmentation")
     return parser
 
 
@@ -64,13 +63,15 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
         raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
     values = {key: given.pop(key) for key in keys}
     if given["from"]:
+        if values["pretrained"]:
+            raise UsageError(expected="--from or --pretrained", found="both")
         values |= {"pretrained": given["from"], "new_head": True}
-    published = {key: given[key] for key in ("image_size", "use_autoaugment") if given[key]}
-    if published.get("use_autoaugment") in ("0", "false", "False"):
-        published["use_autoaugment"] = False
+    published = {key: given[key] for key in ("image_size", "use_autoaugment") if given[key] is not None}
     changed = under_one_name(published, "the flags")
     values["input"] = {**values["input"], **changed.pop("input", {})}
-    return given, Recipe(**(values | changed))
+    recipe = Recipe(**(values | changed))
+    recipe.input_spec()
+    return given, recipe
 
 
 def _flag(argv, name):

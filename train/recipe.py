@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Union, get_type_hints
 
-from glorext.runtime.errors import GlorextError, RecipeError
+from glorext.runtime.errors import RecipeError, UsageError
 from glorext.runtime.files import atomic_path
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -65,7 +66,7 @@ class Recipe:
     save_checkpoint: Flag = _key(True, "whether checkpoints are written")
     save_checkpoint_epochs: int = _key(1, "epochs between two checkpoints")
     ckpt_interval: int = _key(0, "steps between two checkpoints; 0: at epoch ends only")
-    keep_checkpoint_max: int = _key(5, "how many of the newest checkpoints stay")
+    keep_checkpoint_max: int = _key(5, "how many of the newest checkpoints stay", "ckpt_save_max")
     ckpt_path: str = _key("outputs", "folder of the run", "save_checkpoint_path", "out")
     is_save_on_master: Flag = _key(True, "only rank 0 writes; nothing else is offered")
     rank: int = _key(0, "of this process; the launcher says it")
@@ -78,7 +79,9 @@ class Recipe:
     tensorboard: Flag = _key(False, "write a TensorBoard log into the run's folder")
 
     def __post_init__(self):
-        if isinstance(self.lr_epochs, str):
+        if isinstance(self.lr_epochs, str):  # published as '30,60,90,120'
+            if not re.fullmatch(r"\d+(\s*,\s*\d+)*", self.lr_epochs):
+                raise RecipeError(expected="epochs as 30,60", found=repr(self.lr_epochs), where="key lr_epochs")
             self.lr_epochs = [int(part) for part in self.lr_epochs.split(",")]
         for item in dataclasses.fields(self):
             if isinstance(getattr(self, item.name), int) and item.type in ("Flag", "Optional[Flag]"):
@@ -99,7 +102,7 @@ class Recipe:
             ("freeze_epochs", self.freeze_epochs > self.epochs, f"at most the {self.epochs} epochs of the run"),
             ("lr_end", self.lr_end > self.lr, f"at most lr, {self.lr:g}"),
             ("eta_min", self.eta_min > self.lr, f"at most lr, {self.lr:g}"),
-            ("lr_epochs", self.lr_epochs != sorted(set(self.lr_epochs)), "rising epochs"),
+            ("lr_epochs", self.lr_epochs != sorted(set(self.lr_epochs)) or min(self.lr_epochs, default=0) < 0, "rising epochs"),
             ("is_save_on_master", not self.is_save_on_master, "true: only rank 0 writes"),
             ("rank", self.rank >= self.group_size, f"less than group_size, {self.group_size}"),
             ("pretrained", self.pretrained is True, "the path of a checkpoint or a published name"),
@@ -119,12 +122,12 @@ class Recipe:
         from glorext.models import InputSpec, spec
         try:
             own = spec(self.network).input.to_dict()
-        except GlorextError as error:
-            raise RecipeError(found=str(error), where="key network") from error
+        except UsageError as error:
+            raise RecipeError(expected=error.expected, found=error.found, where="key network") from error
         try:
             return InputSpec.from_dict({**own, **self.input})
-        except (GlorextError, ValueError, TypeError) as error:
-            raise RecipeError(found=str(error), where="key input") from error
+        except UsageError as error:
+            raise RecipeError(expected=error.expected, found=error.found, where="key input") from error
 
     def amp_for(self, device: str) -> str:
         """The mixed precision level on `device`: "O0", "O2", "O3" or "auto"."""
@@ -183,11 +186,11 @@ def under_one_name(values: dict, where) -> dict:
     """
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if key in ("image_size", "image_height"):  # the published form is '224,224'
-            sides = {str(side).strip() for side in str(value).split(",")}
-            if len(sides) != 1 or not sides.copy().pop().isdigit():
+        if key in ("image_size", "image_height"):  # the published forms are '224,224' and [224, 224]
+            sides = re.fullmatch(r"\[?(\d+)(\s*,\s*\1)?\]?", str(value))
+            if not sides:
                 raise RecipeError(expected="one number of pixels", found=value, where=f"key {key} of {where}")
-            found["input"] = {**found.get("input", {}), "size": int(sides.pop())}
+            found["input"] = {**found.get("input", {}), "size": int(sides[1])}
             continue
         if key == "use_autoaugment":
             key, value = "augmentation", "autoaugment" if value else "crop_flip"

@@ -2,7 +2,7 @@
 import pytest
 import yaml
 
-from glorext.runtime.errors import RecipeError
+from glorext.runtime.errors import RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
 from glorext.train.recipe import make_recipe
@@ -51,6 +51,10 @@ def test_zoo_recipes_differ_from_the_readmes_as_published():
     assert (zoo.lr, zoo.lr_scheduler, zoo.warmup_epochs, zoo.label_smooth_factor) == (0.6, "poly", 5, 0.1)
     assert [zoo.amp_for(device) for device in ("CPU", "GPU", "Ascend")] == ["O0", "O2", "O0"]
     assert load_recipe("resnext50_imagenet_zoo").amp_for("Ascend") == "O3"
+    for name in ("glore_res101_imagenet", "glore_res200_imagenet"):
+        large = load_recipe(name)
+        assert (large.batch_size, large.epochs, large.lr, large.lr_init) == (80, 150, 0.4, 0.1)
+        assert (large.lr_scheduler, large.weight_decay, large.smoothing) == ("poly", 0.0002, 0.0)
 
 
 def test_saved_recipe_reads_back_equal(tmp_path, recipe):
@@ -69,7 +73,7 @@ def test_input_changes_add_up():
     ({"warmup_epochs": 999}, "warmup_epochs"), ({"amp_level": {"CPU": "O9"}}, "amp_level"),
     ({"lr_max": 1, "lr": 2}, "again as lr"), ({"image_size": "224,200"}, "image_size"),
     ({"is_save_on_master": 0}, "is_save_on_master"), ({"lr_scheduler": "square"}, "lr_scheduler"),
-    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "a"), ({"pretrained": True}, "pretrained"),
+    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "lr_epochs"), ({"lr_epochs": [-3, 5]}, "lr_epochs"), ({"pretrained": True}, "pretrained"),
     ({"new_head": True}, "new_head"), ({"group_size": 2, "rank": 2}, "rank")])
 def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, named):
     with pytest.raises(RecipeError) as failure:
@@ -100,12 +104,32 @@ def test_impossible_input_is_an_error_of_the_recipe():
 def test_flags_override_the_recipe_under_published_names():
     run, recipe = parse(["--recipe", "digits", "--data_dir", "D", "--platform", "CPU", "--max_epoch", "7",
                          "--label_smooth", "0", "--network_args.layers", "[1,1,1,1]", "--is_distributed", "0",
-                         "--lr_decay_mode=Linear", "--image_size", "64", "--use_autoaugment", "1", "--from", "x.ckpt"])
+                         "--lr_decay_mode=Linear", "--image_size", "64", "--input.resize", "64", "--use_autoaugment", "1", "--from", "x.ckpt"])
     assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
     assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 16)
     assert recipe.network_args == {"layers": [1, 1, 1, 1]}
     assert recipe.input["size"] == 64 and recipe.input["mean"] == [0.5, 0.5, 0.5]
     assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", "x.ckpt", True)
+
+
+@pytest.mark.parametrize("argv, found", [
+    (["--image_height", "[64, 64]", "--input.resize", "70"], {"input": {"size": 64, "resize": 70}}),
+    (["--ckpt_save_max", "3"], {"keep_checkpoint_max": 3}), (["--use_autoaugment", "0"], {"augmentation": "crop_flip"}),
+    (["--lr_epochs", "3, 5"], {"lr_epochs": [3, 5]}), (["--amp_level.CPU", "O2", "--amp_level.GPU", "O3"],
+                                                       {"amp_level": {"CPU": "O2", "GPU": "O3", "Ascend": "O2"}})])
+def test_other_published_spellings_are_taken(argv, found):
+    recipe = parse(["--data_dir", "D", *argv])[1]
+    assert {key: getattr(recipe, key) for key in found} == found
+
+
+@pytest.mark.parametrize("argv, named", [
+    (["--rec", "digits"], "--rec"), (["--use_autoaugment", "maybe"], "use_autoaugment"), (["--stop_after", "0"], "stop_after"),
+    (["--device_id", "-1"], "device_id"), (["--from", "a", "--pretrained", "b"], "both"), (["--network", "vgg"], "vgg"),
+    (["--lr_epochs", "a"], "lr_epochs"), (["--input.sise", "3"], "sise"), (["--image_size", "400"], "resize"),
+    (["--image_size", "32,33"], "image_size"), (["more"], "more")])
+def test_flags_that_cannot_be_are_refused_before_anything_starts(argv, named):
+    with pytest.raises(UsageError, match=named):
+        parse(["--data_dir", "D", *argv])
 
 
 @pytest.mark.parametrize("argv, named", [(["--epochs", "x"], "epochs"), (["--nope", "1"], "nope"), ([], "data_dir"),
