@@ -78,6 +78,11 @@ def test_shards_together_are_the_batches_of_one_device():
         assert together == set(shard(order, 8, 0, 1)[8 * k:8 * k + 8])
 
 
+# Pictures of the same content.
+TWINS = (("plain.png", "alpha.png"), ("plain.png", "palette.png"), ("straight.jpg", "rotated.jpg"),
+         ("grey.png", "deep.png"))
+
+
 def save_odd(folder):
     grid = np.kron(np.random.default_rng(0).integers(0, 255, (4, 5, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     colour = Image.fromarray(grid)
@@ -101,10 +106,24 @@ def test_every_kind_of_picture_is_read(tmp_path):
     pictures = list_pictures(tmp_path)
     images = images_of(pictures, evaluation_steps(InputSpec(size=32, resize=32, mean=(0,) * 3, std=(1 / 255,) * 3)))[0]
     read = {path.removeprefix("a/"): image for path, image in zip(pictures.paths, images) if path.startswith("a/")}
-    for same in (("plain.png", "alpha.png"), ("plain.png", "palette.png"), ("straight.jpg", "rotated.jpg"),
-                 ("grey.png", "deep.png")):
+    for same in TWINS:
         assert np.abs(read[same[0]] - read[same[1]]).max() <= 1, same
     assert np.abs(read["plain.png"] - read["cmyk.jpg"]).mean() < 4
+
+
+@pytest.mark.parametrize("augmentation", ["crop_flip", "color_jitter", "autoaugment"])
+def test_every_kind_of_picture_is_augmented(tmp_path, augmentation):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        save_odd(tmp_path / label)
+    pictures = list_pictures(tmp_path)
+    spec = InputSpec(size=32, resize=32)
+    # Each alone and with the same random numbers.
+    read = {path: images_of(pictures, training_steps(spec, augmentation), [i], seed=4)[0][0]
+            for i, path in enumerate(pictures.paths) if path.startswith("a/")}
+    assert len(read) == 8 and all(image.shape == (3, 32, 32) and np.isfinite(image).all() for image in read.values())
+    for one, other in TWINS:
+        assert np.abs(read[f"a/{one}"] - read[f"a/{other}"]).mean() < 0.02, (one, other)
 
 
 def noise(path, side=16):
