@@ -1,10 +1,10 @@
 """Claim: a cold download is at least 0.9 times as fast as huggingface_hub's of the same file from the same server.
 
-    python benchmarks/bench_download.py [--rounds 7]
+    python benchmarks/bench_download.py [--rounds 7] [--peer_python PYTHON]
 
 Both sides fetch one checkpoint from one server on the loopback into an empty cache, in turns, through their public
 calls: glorext.hub.resolve of a package, huggingface_hub.hf_hub_download of a repository's file. Ours hashes every byte
-while it streams; huggingface_hub does not. The peer runs when it is installed: pip install huggingface_hub.
+while it streams; huggingface_hub does not. `--peer_python` names a Python that has huggingface_hub, if this one has not.
 """
 import argparse
 import contextlib
@@ -89,25 +89,29 @@ def served(folder: Path):
         server.wait()
 
 
-def timed(script: str, cache: Path, **env) -> float:
+def timed(python: str, script: str, cache: Path, **env) -> float:
     """Seconds that `script` prints, run in a fresh process with an empty cache."""
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True,
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True,
                           env={**os.environ, **{key: str(value) for key, value in env.items()}})
     return float(done.stdout.split()[-1])
+
+
+def find_peer(python: str) -> str | None:
+    """Name and version of the huggingface_hub that `python` has, or None."""
+    done = subprocess.run([python, "-c", "import huggingface_hub as peer; print(peer.__version__)"],
+                          capture_output=True, text=True, check=False)
+    return None if done.returncode else f"huggingface_hub {done.stdout.strip()}"
 
 
 def main() -> None:
     """Measure in turns and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer_python", default=sys.executable)
     options = parser.parse_args()
-    try:
-        import huggingface_hub
-        peer = f"huggingface_hub {huggingface_hub.__version__}"
-    except ImportError:
-        peer = None
+    peer = find_peer(options.peer_python)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_registry(folder)
@@ -115,9 +119,10 @@ def main() -> None:
         with served(folder) as url:
             ours, theirs = [], []
             for _ in range(options.rounds):
-                ours.append(timed(OURS, folder / "cache", GLOREXT_CACHE=folder / "cache", GLOREXT_REGISTRIES=url))
+                cache = folder / "cache"
+                ours.append(timed(sys.executable, OURS, cache, GLOREXT_CACHE=cache, GLOREXT_REGISTRIES=url))
                 if peer:
-                    theirs.append(timed(THEIRS, folder / "cache", HF_HOME=folder / "cache", HF_ENDPOINT=url,
+                    theirs.append(timed(options.peer_python, THEIRS, cache, HF_HOME=cache, HF_ENDPOINT=url,
                                         HF_HUB_DISABLE_XET=1, HF_HUB_DISABLE_TELEMETRY=1))
     show(size, ours, theirs, peer)
 
