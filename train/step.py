@@ -7,6 +7,7 @@ from .loss import SmoothedCrossEntropy
 from .optimizer import make_optimizer
 
 DYNAMIC_FACTOR, DYNAMIC_WINDOW = 2, 2000
+SHRINK = 1e-24  # the largest float32 squares to 1e29 then: a sum over billions of gradients stays finite
 
 
 class TrainStep:
@@ -71,9 +72,31 @@ def make_scaler(recipe, level: str):
     return amp.StaticLossScaler(recipe.loss_scale)
 
 
+def finite_check():
+    """A function from a tuple of gradients to whether all of them are finite, for the device in use.
+
+    On the CPU a norm: MindSpore's own check takes 0.19 s for ResNeXt50, a norm 0.03 s, since a reduction to a truth
+    value does not use the processor's vectors. Ascend 910 needs the own check: its arithmetic saturates, and only the
+    status register tells.
+    """
+    import mindspore as ms
+    from mindspore import amp, ops
+    if ms.get_context("device_target") != "CPU":
+        return amp.all_finite
+    half_of_squares, each = ops.L2Loss(), ops.HyperMap()
+
+    def shrunk(gradient):
+        return half_of_squares(ops.cast(gradient, ms.float32) * SHRINK)
+
+    def all_finite(gradients):
+        return ops.isfinite(ops.addn(each(shrunk, gradients)))
+
+    return all_finite
+
+
 def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
     import mindspore as ms
-    from mindspore import amp, nn, ops
+    from mindspore import nn, ops
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 
@@ -81,6 +104,7 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
         loss = loss_fn(net(images), targets)
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
+    all_finite = finite_check()
     gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
     @ms.jit(jit_level=jit_level)
@@ -90,7 +114,7 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
             gradients = reducer(gradients)
             both = all_reduce(ops.stack((loss, stop)))
             loss, stop = both[0] / group_size, both[1]
-        finite = ops.logical_and(amp.all_finite(gradients), ops.isfinite(loss))
+        finite = ops.logical_and(all_finite(gradients), ops.isfinite(loss))
         if scaler is not None:
             gradients = scaler.unscale(gradients)
             scaler.adjust(finite)

@@ -14,7 +14,7 @@ from glorext.runtime import cli
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
 from glorext.train.recipe import Recipe
-from glorext.train.step import TrainStep
+from glorext.train.step import TrainStep, finite_check
 
 from .conftest import SMALL
 
@@ -68,6 +68,14 @@ def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
         while not finite:
             loss, finite, _ = step(*batch())
         assert step.scale < 2.0 ** 31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
+
+
+@pytest.mark.parametrize("value, finite", [(3.4e38, True), (-1e-45, True), (np.inf, False), (-np.inf, False),
+                                           (np.nan, False)])
+def test_one_element_decides_whether_gradients_are_finite(value, finite):
+    gradients = [np.full((300, 400), 3e38, np.float32), np.zeros((2, 3), np.float32), np.ones(5, np.float16)]
+    gradients[1][1, 2] = value
+    assert bool(ms.jit(finite_check())(tuple(map(ms.Tensor, gradients))).asnumpy()) == finite
 
 
 def test_a_non_finite_loss_stops_the_run_and_names_its_cause(draw, recipe):
