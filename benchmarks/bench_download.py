@@ -4,7 +4,8 @@
 
 Both sides fetch one checkpoint from one server on the loopback into an empty cache, in turns, through their public
 calls: glorext.hub.resolve of a package, huggingface_hub.hf_hub_download of a repository's file. Ours hashes every byte
-while it streams; huggingface_hub does not. `--peer_python` names a Python that has huggingface_hub, if this one has not.
+while it streams; huggingface_hub does not. `--peer_python` names a Python that has it, if
+this one has not.
 """
 import argparse
 import contextlib

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from glorext.runtime import PackageError
+from glorext.runtime import PackageError, UsageError
 
 MAX_CARD_BYTES = 1 << 20
 MAX_DEPTH = 8
@@ -21,7 +21,10 @@ USED_FOR = ("inference", "extract-feature", "transfer-learning")
 MODULE_TYPES = ("audio", "cv", "nlp", "recommend", "other")
 FILE_FORMATS = ("ckpt", "air", "onnx", "mindir", "mslite")
 MAY_HOLD_COLON = ("repo-link", "asset", "evaluation")
-REPO_LINK = re.compile(r"https?://[A-Za-z0-9.-]+\.com/[\w.-]+/[\w.-]+(?:/tree/[\w.-]+/[\w./-]*[\w-])?")
+ONE_LINE = re.compile(r"[ -~]+")
+CONTROL = re.compile(r"[^\n\t -~]")
+REPO_LINK = re.compile(r"https?://[A-Za-z0-9.-]+\.com/[\w.-]+/[\w.-]+(?:/tree/[\w.-]+/[\w./-]*[\w-])?", re.ASCII)
+REPO_LINK_FORM = "https://HOST.com/GROUP/REPO or .../GROUP/REPO/tree/BRANCH/PATH, without a slash at the end"
 LINK = re.compile(r"https?://[^\s<>\"]+")
 
 
@@ -90,6 +93,9 @@ def read_card(path) -> tuple[dict, str]:
     except UnicodeDecodeError as error:
         raise PackageError(expected="ASCII text", found=f"byte {data[error.start]:#x} at offset {error.start}",
                            where=path) from error
+    if odd := CONTROL.search(text):
+        # some of them end lines for one reader and not for another
+        raise PackageError(expected="no control characters", found=repr(odd.group()), where=path)
     if path.stem.lower().endswith("cn"):
         raise PackageError(expected="a card whose name does not end in 'cn'", found=path.name, where=path.parent)
     header, body = split_card(text, path)
@@ -119,7 +125,7 @@ def check_front_matter(front: dict, where="card.md") -> None:
     if not set(front["used-for"].split("/")) <= set(USED_FOR):
         wrong("used-for", f"{', '.join(USED_FOR)}, joined by '/'")
     if not REPO_LINK.fullmatch(front["repo-link"]):
-        wrong("repo-link", "https://HOST.com/GROUP/REPO or .../GROUP/REPO/tree/BRANCH/PATH, without a slash at the end")
+        wrong("repo-link", REPO_LINK_FORM)
     if type(front.get("accuracy", 0)) not in (int, float):
         wrong("accuracy", "a number")
     _check_assets(front.get("asset", []), wrong)
@@ -167,6 +173,21 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{fraction * 100:.2f} %"
 
 
+def check_text(text: str, what: str) -> str:
+    """`text` when a card can carry it as a value and as a line of its own; else UsageError.
+
+    Printable ASCII on one line (the official client cannot read other characters under LC_ALL=C), no colon, no mark of
+    Markdown or of the front matter at its start, at most 500 characters.
+    """
+    odd = next((char for char in text if not ONE_LINE.fullmatch(char) or char == ":"), None)
+    if odd:
+        raise UsageError(expected="printable ASCII on one line, without a colon", found=repr(odd), where=what)
+    if not text.strip() or text != text.strip() or text.startswith(("---", "#", "```", "|", ">")) or len(text) > 500:
+        raise UsageError(expected="1 to 500 characters that start neither with a space nor with ---, #, ```, | or >",
+                         found=repr(text[:100]), where=what)
+    return text
+
+
 def render_card(front: dict, **facts) -> str:
     """The text of a card; `facts` are what templates/card.md.j2 shows. The result passes `read_card`'s rules.
 
@@ -175,9 +196,5 @@ def render_card(front: dict, **facts) -> str:
     """
     check_front_matter(front)
     text = environment().get_template("card.md.j2").render(header=front_matter(front), front=front, **facts)
-    if not text.isascii():
-        odd = next(char for char in text if not char.isascii())
-        raise PackageError(expected="ASCII text", found=repr(odd), where="card.md",
-                           do="The official client cannot read other characters under LC_ALL=C.")
     split_card(text)
     return text

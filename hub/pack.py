@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -14,7 +15,7 @@ from glorext.runtime.cli import parser
 from glorext.train.evaluate import EvalResult
 from glorext.train.labels import LABELS, labels_digest, read_labels, write_labels
 
-from .card import environment, render_card
+from .card import REPO_LINK, REPO_LINK_FORM, check_text, environment, render_card
 from .evidence import METRICS, check_evidence, parse_evidence
 from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
 from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
@@ -59,7 +60,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
         CheckpointError: the checkpoint is not the recipe's network.
         UsageError: a name, version or text that cannot be, or `out` exists.
     """
-    check_name(details.name), check_version(details.version)
+    _check_details(details)
     run = Path(run)
     recipe, labels = _recipe(run / RECIPE), read_labels(run / LABELS)
     if recipe.num_classes not in (None, len(labels)):
@@ -102,6 +103,27 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     return manifest
 
 
+def _check_details(details: Details) -> None:
+    check_name(details.name), check_version(details.version)
+    for what in ("summary", "author"):
+        if (text := getattr(details, what)) is not None:
+            check_text(text, f"--{what}")
+    try:
+        time.strptime(details.date or "2026-01-01", "%Y-%m-%d")
+    except ValueError as error:
+        raise UsageError(expected="a date of the form 2026-01-31", found=repr(details.date), where="--date") from error
+    if details.repo_link is not None:
+        if not REPO_LINK.fullmatch(details.repo_link):
+            raise UsageError(expected=REPO_LINK_FORM, found=repr(details.repo_link), where="--repo-link")
+        folder = check_path(details.repo_link.rsplit("/", 1)[-1], "--repo-link", UsageError)
+        if folder.lower() in {ARTIFACTS, CARD, LABELS, EVAL, RECIPE, METRICS, MANIFEST, f"{details.name}.ckpt"}:
+            raise UsageError(expected="a link whose last part can name a folder of the package",
+                             found=repr(folder), where="--repo-link")
+    if details.base_url is not None and not re.fullmatch(r"https?://[^\s<>\"?#]+", details.base_url):
+        raise UsageError(expected="an http or https address without ? and #", found=repr(details.base_url),
+                         where="--base-url")
+
+
 def _recipe(path: Path):
     from glorext.train.recipe import load_recipe
     if not path.is_file():
@@ -138,8 +160,10 @@ def _copy_artifacts(source: Path, target: Path) -> None:
 
 
 def _write_source(folder: Path, model: ModelSpec, manifest: Manifest) -> None:
-    # A name of its own: the official client never takes a package's folder out of sys.path again.
-    module = f"glorext_{manifest.name}_{manifest.version}".replace("-", "_").replace(".", "_")
+    # A name of its own: the official client never takes a package's folder out of sys.path again. The digest tells
+    # a-b from a.b, and one publisher's package from another's of the same name.
+    module = f"glorext_{manifest.name}_{manifest.version}_{manifest.weights_sha256[:8]}"
+    module = module.replace("-", "_").replace(".", "_")
     (folder / module).mkdir(parents=True)
     (folder / module / "__init__.py").write_bytes(b"")
     for source in model.sources:

@@ -334,7 +334,9 @@ def test_code_in_a_package_is_never_run(server, url, registry):
     evil = b"import os\nos.system('touch /tmp/glorext-was-run')\n"
 
     def change(manifest, folder):
-        for name in ("ResNeXt/mindspore_hub_conf.py", "ResNeXt/glorext_tiny_digits_1_0_0/resnext.py"):
+        sources = [name for name in manifest["files"] if name.endswith(".py")]
+        assert len(sources) > 3
+        for name in sources:
             (folder / name).write_bytes(evil)
             manifest["files"][name] = {"size": len(evil), "sha256": sha256_bytes(evil)}
     publish_forged(registry, change)
@@ -370,7 +372,8 @@ def test_cards_are_read_as_strictly(package):
             ("author: glorext", "author: 'a:b'", "colon"), ("used-for: inference", "used-for: mining", "used-for"),
             ("module-type: cv", "module-type: magic", "module"),
             ("## Usage", "## Usage:", "heading"), ("## Usage", "--- x", "exactly two lines"),
-            ("Evidence", "\u00c9vidence", "ASCII"), ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
+            ("Evidence", "\u00c9vidence", "ASCII"), ("Evidence", "Evi\x0cdence", "control"),
+            ("Evidence", "\r---", "control"), ("Evidence", "\x1c--- x", "control"), ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
             ("repo-link: https", "repo-link: file", "repo-link")]:
         assert old in text
         card.write_text(text.replace(old, new, 1))

@@ -1,5 +1,6 @@
 """From a run to a verified package: same bytes for same inputs, evidence instead of claims, nothing half-written."""
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -28,6 +29,24 @@ def test_packing_twice_gives_the_same_bytes(run, tmp_path):
     pack(run, tmp_path / "one", DETAILS)
     pack(run, tmp_path / "two", DETAILS)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_place_time_zone_locale_and_umask_of_the_packer_do_not_matter(copy, tmp_path, python):
+    script = """
+import os, sys
+os.umask(int(sys.argv[1], 8))
+from glorext.runtime import cli
+sys.exit(cli.main(["pack", sys.argv[2], "--name", "tiny-digits", "--version", "1.0.0", "--out", sys.argv[3]]))"""
+    moved = shutil.copytree(copy, tmp_path / "elsewhere/with space")
+    for number, (run, setting) in enumerate([
+            (copy, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1", "HOME": tmp_path}),
+            (moved, {"TZ": "America/Los_Angeles", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "USER": "somebody"})]):
+        os.utime(run / "best.ckpt", (1_767_312_060, 1_767_312_060))  # 2 January 2026, 0:01 in UTC
+        code, _, err = python(script, "0077" if number else "0002", run, tmp_path / f"out{number}", **setting)
+        assert code == 0, err
+    assert tree(tmp_path / "out0") == tree(tmp_path / "out1")
+    assert "update-time: '2026-01-02'" in (tmp_path / "out0/card.md").read_text()
+    verify(tmp_path / "out1")
 
 
 def test_package_holds_what_the_run_made(package, run):
@@ -137,12 +156,20 @@ def test_impossible_names_and_versions_are_usage_errors(run, tmp_path, details):
 
 
 @pytest.mark.parametrize("details, key", [
-    (replace(DETAILS, summary="a: b"), "summary"), (replace(DETAILS, summary="of M\u00fcller"), "ASCII"),
-    (replace(DETAILS, repo_link="https://example.org/a/b"), "repo-link"),
-    (replace(DETAILS, repo_link="https://example.com/a/b/"), "repo-link")])
+    *[(replace(DETAILS, summary=text), "--summary") for text in (
+        "a: b", "of M\u00fcller", "", " ", " a", "two\nlines", "two\rlines", "form\x0cfeed", "--- a rule", "# heading",
+        "```", "| cell", "> quote", "x" * 501, "\x1b[31mred", "tab\there")],
+    (replace(DETAILS, author="a:b"), "--author"), (replace(DETAILS, author="M\u00fcller"), "--author"),
+    *[(replace(DETAILS, repo_link=link), "--repo-link") for link in (
+        "https://example.org/a/b", "https://example.com/a/b/", "https://example.com/a", "https://example.com/a/..",
+        "https://example.com/a/.hidden", "https://example.com/a/card.md", "https://example.com/a/Artifacts",
+        "https://example.com/a/caf\u00e9", "file:///etc/passwd", "https://example.com/a/-rf")],
+    *[(replace(DETAILS, date=date), "--date") for date in ("today", "2026-13-01", "01.02.2026", "2026-01-01: x")],
+    *[(replace(DETAILS, base_url=url), "--base-url") for url in ("models", "https://a b", "https://a/?x", "ftp://a")]])
 def test_what_the_official_card_cannot_carry_is_refused(run, tmp_path, details, key):
-    with pytest.raises(PackageError, match=key):
+    with pytest.raises(UsageError, match=key):
         pack(run, tmp_path / "out", details)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_existing_output_is_not_touched(run, package):
