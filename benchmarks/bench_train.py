@@ -1,137 +1,174 @@
-"""Claim: training resnext50 gives PyTorch's losses step by step; the table shows both throughputs.
+"""Claim: training gives PyTorch's losses step by step; the tables show both throughputs, measured in turns.
 
-    python benchmarks/bench_train.py --data_dir CIFAR/train [--steps 10] [--batch 32] [--size 32] [--peer_python PYTHON]
-    python benchmarks/bench_train.py --size 224 --batch 8 [--network glore_res50]
+    python benchmarks/bench_train.py [--peer_python PYTHON] [--only cifar10 resnext50 glore_res50] [--rounds 5]
 
-Both start from the same weights and see the same batches in the same order, float32, no augmentation, Momentum 0.9,
-weight decay 1e-4, label smoothing off. Without --data_dir the pictures are noise and only the speed means something.
-`--peer_python` names a Python with torch, torchvision and safetensors, if this one has them not.
+Three tables: resnext50 on CIFAR-10 pictures (32x32, batch 32; losses have to agree to 1e-3 for the first ten steps),
+and resnext50 and glore_res50 on noise (224x224, batch 8; only the speed means something, the first losses are checked).
+Both frameworks start from the same weights and see the same batches in the same order: float32, no augmentation,
+Momentum 0.9, weight decay 1e-4 for weights, label smoothing off. The learning rate is 0.001: at 0.01 the steps amplify
+rounding so fast that PyTorch departs from itself, with oneDNN's kernels for another processor, by 1e-3 in step 6.
+
+Both run on the same cores, in processes that stay; rounds alternate, the one that waits is stopped, and the first
+round, which compiles, does not count. PyTorch takes part twice: as it is, and with its oneDNN held to AVX2, which is
+what MindSpore's has to be held to on AVX-512 machines (docs/training_speed.md). `--peer_python` names a Python with
+torch and numpy, if this one has no torch. The pictures are those of cifar10_subset.tar.xz.
 """
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
-OURS = """
-import json, sys, time
-import numpy as np
-folder, network, jit_level = sys.argv[1:4]
-from glorext.runtime import set_device
-set_device("CPU")
-import mindspore as ms
-from glorext.models import create
-from glorext.train.recipe import Recipe
-from glorext.train.step import TrainStep
-images, targets = np.load(folder + "/images.npy"), np.load(folder + "/targets.npy")
-classes = int(np.load(folder + "/classes.npy"))
-checkpoint = folder + "/start.safetensors"
-net = create(network, checkpoint=checkpoint, num_classes=classes)
-net.set_train(True)
-recipe = Recipe(label_smooth=False, jit_level=jit_level)
-step = TrainStep(net, net.trainable_params(), recipe, np.full(len(images), 0.01, np.float32), classes)
-losses, seconds = [], []
-for image, target in zip(images, targets):
-    image, target = ms.Tensor(image), ms.Tensor(target)
-    start = time.perf_counter()
-    losses.append(step(image, target)[0])
-    seconds.append(time.perf_counter() - start)
-print(json.dumps([losses, seconds]))
-"""
-PEER = """
-import json, sys, time
-import numpy as np, torch, torchvision, safetensors.torch
-folder = sys.argv[1]
-images, targets = np.load(folder + "/images.npy"), np.load(folder + "/targets.npy")
-net = torchvision.models.resnext50_32x4d(num_classes=int(np.load(folder + "/classes.npy")))
-net.load_state_dict(safetensors.torch.load_file(folder + "/start.safetensors"), strict=False)
-groups = [{"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": 1e-4},
-          {"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0}]
-optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
-losses, seconds = [], []
-for image, target in zip(images, targets):
-    image, target = torch.from_numpy(image), torch.from_numpy(target).long()
-    start = time.perf_counter()
-    loss = torch.nn.functional.cross_entropy(net(image), target)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    losses.append(loss.item())
-    seconds.append(time.perf_counter() - start)
-print(json.dumps([losses, seconds]))
-"""
-PREPARE = """
-import sys
-import numpy as np
-folder, network, data, steps, batch, size = sys.argv[1:7]
-steps, batch, size = int(steps), int(batch), int(size)
-import mindspore as ms
-from glorext.models import InputSpec, create, save_checkpoint
-from glorext.train.data import batches, epoch_order, evaluation_steps, list_pictures
-if data:
-    pictures = list_pictures(data)
-    classes = len(pictures.labels)
-    order = epoch_order(len(pictures), 1, 0)[:steps * batch]
-    pipeline = batches(pictures.source(order), evaluation_steps(InputSpec(size=size, resize=size)), batch, 1)
-    images, targets = map(np.stack, zip(*pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)))
-else:
-    classes, generator = 1000, np.random.default_rng(0)
-    images = generator.normal(size=(steps, batch, 3, size, size)).astype(np.float32)
-    targets = generator.integers(0, classes, (steps, batch)).astype(np.int32)
-ms.set_seed(1)
-extra = {"stem_pool": "torch"} if network == "resnext50" else {}
-net = create(network, num_classes=classes, **extra)
-save_checkpoint(net, folder + "/start.safetensors", **({"layout": "torchvision"} if extra else {}))
-for name, array in (("images", images), ("targets", targets), ("classes", np.array(classes))):
-    np.save(f"{folder}/{name}.npy", array)
-"""
+from training.rounds import ANSWER
+
+SIDES = Path(__file__).parent / "training"
+ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10_subset.tar.xz"
+CAP = "ONEDNN_MAX_CPU_ISA"
+ALLOWED = 1e-3
 
 
-def run(python: str, script: str, *arguments) -> str:
-    """What `script` prints last in a fresh process."""
-    done = subprocess.run([python, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
-    return (done.stdout.strip().splitlines() or [""])[-1]
+@dataclass
+class Table:
+    """What one table measures; the losses of the first `compared` steps have to agree."""
+
+    network: str
+    batch: int
+    size: int
+    per_round: int
+    compared: int
 
 
-def has_peer(python: str) -> bool:
-    """Whether that Python has torchvision and safetensors."""
-    return subprocess.run([python, "-c", "import torchvision, safetensors.torch"], capture_output=True,
-                          check=False).returncode == 0
+TABLES = {"cifar10": Table("resnext50", 32, 32, 5, 10),
+          "resnext50": Table("resnext50", 8, 224, 3, 3),
+          "glore_res50": Table("glore_res50", 8, 224, 3, 3)}
+
+
+@dataclass
+class Side:
+    """A framework in a process of its own, stopped between its rounds."""
+
+    name: str
+    command: list
+    environment: dict
+    rounds: list = field(default_factory=list)
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([str(part) for part in self.command], stdin=subprocess.PIPE, text=True,
+                                        stdout=subprocess.PIPE, env=os.environ | self.environment)
+
+    def measure(self) -> None:
+        """One round: append its [[loss, seconds], ...]."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = next((line for line in self.process.stdout if line.startswith(ANSWER)), None)
+        if answer is None:
+            raise SystemExit(f"{self.name} ended with status {self.process.wait()} after {len(self.rounds)} rounds")
+        self.rounds.append(json.loads(answer.removeprefix(ANSWER)))
+        self.process.send_signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+
+    @property
+    def losses(self) -> list:
+        return [loss for found in self.rounds for loss, _ in found]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds a step: the median over all rounds but the first."""
+        return statistics.median(seconds for found in self.rounds[1:] for _, seconds in found)
+
+
+def sides(table: Table, folder: Path, arguments) -> list[Side]:
+    """glorext first, then PyTorch where there is one."""
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    common = [folder, table.network, table.per_round, cores]
+    found = [Side(f"MindSpore, jit {level}", [sys.executable, SIDES / "mindspore_side.py", *common, level], {})
+             for level in arguments.jit_levels]
+    if arguments.peer_python:
+        command = [arguments.peer_python, SIDES / "pytorch_side.py", *common]
+        found.append(Side("PyTorch", command, {}))
+        if " avx512f" in Path("/proc/cpuinfo").read_text():
+            found.append(Side("PyTorch, oneDNN at AVX2", command, {CAP: "AVX2"}))
+    return found
+
+
+def gap(side: Side, reference: Side, steps: int) -> float:
+    """The largest relative difference of the first losses."""
+    return max(abs(a - b) / abs(b) for a, b in zip(side.losses[:steps], reference.losses[:steps]))
+
+
+def measure(table: Table, pictures: Path | None, arguments) -> bool:
+    """Measure and print one table; whether the losses agree."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, SIDES / "prepare.py", folder, table.network,
+                        str(table.per_round * arguments.rounds), str(table.batch), str(table.size),
+                        *([pictures] if pictures else [])], check=True)
+        taking_part = sides(table, Path(folder), arguments)
+        try:
+            for side in taking_part:
+                side.start()
+                side.measure()
+            for _ in range(arguments.rounds - 1):
+                for side in taking_part:
+                    side.measure()
+        finally:
+            for side in taking_part:
+                side.end()
+    print(f"\n{table.network}, {table.size}x{table.size}, batch {table.batch}, {len(os.sched_getaffinity(0))} cores, "
+          f"{arguments.rounds - 1} counted rounds of {table.per_round} steps\n")
+    print(f"| framework | s/step | pictures/s | throughput, MindSpore/this | first loss | loss {table.compared} "
+          "| largest relative gap |")
+    print("|---|---|---|---|---|---|---|")
+    ours = taking_part[0]
+    for side in taking_part:
+        print(f"| {side.name} | {side.seconds:.3f} | {table.batch / side.seconds:.1f} "
+              f"| {side.seconds / ours.seconds:.2f} | {side.losses[0]:.6f} | {side.losses[table.compared - 1]:.6f} "
+              f"| {gap(side, ours, table.compared):.1e} |")
+    if not arguments.peer_python:
+        print("\nnot compared with PyTorch: no torch here; name a Python that has it with --peer_python")
+    return all(gap(side, ours, table.compared) <= ALLOWED for side in taking_part)
+
+
+def has_torch(python: str) -> bool:
+    return subprocess.run([python, "-c", "import torch, numpy"], capture_output=True, check=False).returncode == 0
 
 
 def main() -> None:
-    """Measure both and print one table."""
+    """Print the tables; status 1 if the losses of one of them do not agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", default="", help="pictures, FOLDER/<class>/<file>")
-    parser.add_argument("--network", default="resnext50")
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--jit_levels", default="O0,O1")
-    parser.add_argument("--peer_python", default=sys.executable)
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a tar with train/<class>/<file>")
+    parser.add_argument("--rounds", type=int, default=5, help="the first one does not count")
+    parser.add_argument("--jit_levels", nargs="+", default=["O0"])
+    parser.add_argument("--peer_python", default=sys.executable if has_torch(sys.executable) else "")
     arguments = parser.parse_args()
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        run(sys.executable, PREPARE, folder, arguments.network, arguments.data_dir and Path(arguments.data_dir).resolve(),
-            arguments.steps, arguments.batch, arguments.size)
-        for level in arguments.jit_levels.split(","):
-            rows[f"MindSpore, jit {level}"] = json.loads(run(sys.executable, OURS, folder, arguments.network, level))
-        compared = arguments.network == "resnext50" and has_peer(arguments.peer_python)
-        if compared:
-            rows["PyTorch"] = json.loads(run(arguments.peer_python, PEER, folder))
-    first = next(iter(rows.values()))[0]
-    print(f"{arguments.network}, {arguments.steps} steps of {arguments.batch} pictures of {arguments.size}x{arguments.size}\n")
-    print("| framework | s/step | pictures/s | first loss | last loss | largest relative gap of losses |")
-    print("|---|---|---|---|---|---|")
-    for name, (losses, seconds) in rows.items():
-        step = statistics.median(seconds[1:])  # the first step compiles
-        gap = max(abs(a - b) / abs(b) for a, b in zip(first, losses))
-        print(f"| {name} | {step:.3f} | {arguments.batch / step:.1f} | {losses[0]:.6f} | {losses[-1]:.6f} | {gap:.1e} |")
-    if not compared:
-        print("\nnot compared with PyTorch: " + ("torchvision has no such network" if arguments.network != "resnext50"
-                                                 else "torch, torchvision and safetensors are not installed"))
+    if arguments.rounds < 2:
+        parser.error("--rounds: expected 2 or more, since the first one does not count")
+    agree = []
+    with tempfile.TemporaryDirectory() as unpacked:
+        for name in arguments.only:
+            pictures = None
+            if name == "cifar10":
+                if not arguments.archive.is_file():
+                    print(f"{name}: skipped, {arguments.archive} is not there")
+                    continue
+                with tarfile.open(arguments.archive) as archive:
+                    archive.extractall(unpacked, filter="data")
+                pictures = Path(unpacked) / "train"
+            agree.append(measure(TABLES[name], pictures, arguments))
+    if not all(agree):
+        raise SystemExit(f"losses differ by more than {ALLOWED:.0e}")
 
 
 if __name__ == "__main__":
