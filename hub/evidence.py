@@ -63,7 +63,7 @@ def _check(evidence: EvalResult, where: str) -> None:
 
 
 def check_evidence(evidence: EvalResult, *, weights_sha256: str, preprocessing_sha256: str, labels_sha256: str,
-                   network: str, where="eval.json", error: type[GlorextError] = PackageError) -> None:
+                   num_classes: int, network: str, where="eval.json", error: type[GlorextError] = PackageError) -> None:
     """Raise `error` unless `evidence` was measured with exactly these weights, this preprocessing and these labels."""
     wanted = {"network": network, "weights_sha256": weights_sha256, "preprocessing_sha256": preprocessing_sha256,
               "labels_sha256": labels_sha256}
@@ -71,6 +71,9 @@ def check_evidence(evidence: EvalResult, *, weights_sha256: str, preprocessing_s
         if getattr(evidence, key) != value:
             raise error(expected=f"{key} {value}", found=getattr(evidence, key), where=where,
                         do="This accuracy belongs to something else: evaluate these weights with `glorext eval`.")
+    if evidence.confusion is not None and len(evidence.confusion) != num_classes:
+        raise error(expected=f"a row for each of {num_classes} classes", found=len(evidence.confusion),
+                    where=f"{where}: confusion")
 
 
 def read_epochs(path: Path) -> list[dict]:

@@ -140,7 +140,8 @@ def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[EvalResul
     data = path.read_bytes()
     evidence = parse_evidence(data, path)
     check_evidence(evidence, weights_sha256=manifest.weights_sha256, preprocessing_sha256=manifest.input.digest(),
-                   labels_sha256=manifest.labels_sha256, network=manifest.network, where=path)
+                   labels_sha256=manifest.labels_sha256, num_classes=manifest.num_classes, network=manifest.network,
+                   where=path)
     return evidence, data
 
 

@@ -14,6 +14,7 @@ from .manifest import Manifest, version_key
 from .registry import latest, open_registry
 from .verify import read_evidence
 
+SHOWN_MISTAKES = 10
 MARK = "glorext-site.json"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
 
@@ -74,9 +75,16 @@ def _facts(package: Path, manifest: Manifest) -> dict:
     confusion = evidence and evidence.confusion
     peak = max((max(row) for row in confusion), default=1) if confusion else 1
     return {"front": front, "card": (package / manifest.card).read_text(encoding="ascii"), "evidence": evidence,
-            "labels": labels, "curves": curves, "confusion": confusion,
+            "labels": labels, "curves": curves, "confusion": confusion, "mistakes": mistakes(confusion or []),
             # ten shades, by the square root: single mistakes among hundreds stay visible
             "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0}
+
+
+def mistakes(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes as (how often, class, answer), at most SHOWN_MISTAKES, the most frequent first."""
+    found = [(count, truth, answer) for truth, row in enumerate(confusion) for answer, count in enumerate(row)
+             if count and truth != answer]
+    return sorted(found, key=lambda mistake: (-mistake[0], *mistake[1:]))[:SHOWN_MISTAKES]
 
 
 def curve(xs: list, ys: list, percent: bool) -> dict:

@@ -53,7 +53,8 @@ def read_evidence(folder: Path, manifest: Manifest) -> EvalResult | None:
     path = Path(folder) / manifest.evidence
     evidence = parse_evidence(path.read_bytes(), path)
     check_evidence(evidence, weights_sha256=manifest.weights_sha256, preprocessing_sha256=manifest.input.digest(),
-                   labels_sha256=manifest.labels_sha256, network=manifest.network, where=path)
+                   labels_sha256=manifest.labels_sha256, num_classes=manifest.num_classes, network=manifest.network,
+                   where=path)
     return evidence
 
 

@@ -373,7 +373,8 @@ def test_cards_are_read_as_strictly(package):
             ("module-type: cv", "module-type: magic", "module"),
             ("## Usage", "## Usage:", "heading"), ("## Usage", "--- x", "exactly two lines"),
             ("Evidence", "\u00c9vidence", "ASCII"), ("Evidence", "Evi\x0cdence", "control"),
-            ("Evidence", "\r---", "control"), ("Evidence", "\x1c--- x", "control"), ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
+            ("Evidence", "\r---", "control"), ("Evidence", "\x1c--- x", "control"),
+            ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
             ("repo-link: https", "repo-link: file", "repo-link")]:
         assert old in text
         card.write_text(text.replace(old, new, 1))

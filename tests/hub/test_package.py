@@ -113,7 +113,7 @@ def test_without_evaluation_no_accuracy_is_claimed(copy, tmp_path):
     ({"count": 99}, "every picture of the data set scored once"),
     ({"data": {"folder": "val", "count": 101, "sha256": "0" * 64}}, "every picture of the data set scored once"),
     ({"top1": 0.99}, "confusion"),
-    ({"top1": 1.5}, "0 <= top1"),
+    ({"top1": 1.5}, "0 <= top1"), ({"confusion": [[98, 2], [0, 0]]}, "a row for each of 10 classes"),
     ({"schema": "mine/1"}, "schema"),
     ({"count": "100"}, "count"),
 ])

@@ -13,7 +13,7 @@ from glorext.hub.evidence import read_epochs
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.hub.site import curve, nice_ticks, write_site
+from glorext.hub.site import curve, mistakes, nice_ticks, write_site
 from glorext.runtime import PackageError, RegistryError, UsageError
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -53,6 +53,14 @@ def test_a_page_shows_card_evidence_curves_matrix_and_every_digest(shop):
                  manifest.weights_sha256, manifest.labels_sha256, manifest.digest(),
                  *(entry.sha256 for entry in manifest.files.values())):
         assert text in page, text
+
+
+def test_the_most_frequent_mistakes_stand_beside_the_matrix(shop):
+    page = (shop / "site/tiny-digits.html").read_text()
+    rows = re.findall(r'<td class="right">(\d+)</td><td>(class \d)</td><td>(class \d)</td>', page)
+    assert rows == [("1", "class 3", "class 5"), ("1", "class 8", "class 1")]
+    assert mistakes([[5, 2, 0], [1, 5, 7], [0, 2, 5]]) == [(7, 1, 2), (2, 0, 1), (2, 2, 1), (1, 1, 0)]
+    assert len(mistakes([[1] * 30] * 30)) == 10 and mistakes([[3, 0], [0, 4]]) == []
 
 
 def test_a_model_without_evidence_claims_nothing(shop):
