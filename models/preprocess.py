@@ -20,11 +20,11 @@ def read_picture(path) -> np.ndarray:
     MindSpore's Decode does.
 
     Raises:
-        DataError: not a picture that Pillow reads, cut off, or of more pixels than Pillow takes for harmless.
+        DataError: neither JPEG nor PNG, cut off, or of more pixels than Pillow takes for harmless.
     """
     from PIL import Image
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
             image.load()
             if image.mode.startswith("I"):
                 grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)

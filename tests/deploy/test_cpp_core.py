@@ -1,5 +1,6 @@
 """The C++ decoders, parsers and preprocessing under sanitizers: equal to MindSpore, unharmed by broken files."""
 import io
+import json
 import os
 import random
 import shutil
@@ -100,25 +101,37 @@ def broken_files():
     """name -> (bytes, a part of the message)."""
     jpeg, png = encoded(picture(), format="JPEG"), encoded(picture(), format="PNG")
     progressive = encoded(picture(), format="JPEG", progressive=True)
+    whole = whole_pictures()
     wrong_sum = bytearray(png)
     wrong_sum[-20] ^= 0xFF
     files = {
         "empty.jpg": (b"", "the file is empty"),
         "text.jpg": (b"no picture\n" * 20, "neither JPEG nor PNG"),
         "zeros.png": (bytes(4096), "neither JPEG nor PNG"),
-        "drawing.gif": (encoded(picture(), format="GIF"), "neither JPEG nor PNG"),
         "magic_only.jpg": (jpeg[:3], "damaged JPEG"),
         "magic_only.png": (png[:8], "damaged PNG"),
         "no_end.jpg": (jpeg[:-2], "damaged JPEG"),
         "no_end.png": (png[:-12], "damaged PNG"),
+        "half_and_zeros.jpg": (jpeg[:len(jpeg) // 2] + bytes(len(jpeg)), "damaged JPEG"),
+        "half_and_zeros.png": (png[:len(png) // 2] + bytes(len(png)), "damaged PNG"),
         "wrong_sum.png": (bytes(wrong_sum), "damaged PNG"),
+        "no_palette.png": (raw_png(8, 8, 8, 3, bytes(8 * 9)), "damaged PNG"),
+        "no_width.png": (raw_png(0, 8, 8, 2, b""), "damaged PNG"),
         "huge.jpg": (huge_jpeg(), "too large: 65000 x 65000 pixels"),
         "huge.png": (raw_png(2_000_000_000, 2_000_000_000, 8, 2, b""), "too large: 2000000000 x 2000000000 pixels"),
-        "cut_progressive.jpg": (progressive[:len(progressive) * 3 // 4], "damaged JPEG"),
     }
+    for kind in ("GIF", "BMP", "TIFF"):
+        files[f"drawing.{kind.lower()}"] = (encoded(picture(), format=kind), "neither JPEG nor PNG")
     for eighth in range(1, 8):
         files[f"cut_{eighth}.jpg"] = (jpeg[:len(jpeg) * eighth // 8], "damaged JPEG")
         files[f"cut_{eighth}.png"] = (png[:len(png) * eighth // 8], "damaged PNG")
+        files[f"cut_progressive_{eighth}.jpg"] = (progressive[:len(progressive) * eighth // 8], "damaged JPEG")
+        flipped = bytearray(png)
+        flipped[len(png) * eighth // 8] ^= 1 << eighth
+        files[f"flipped_{eighth}.png"] = (bytes(flipped), "damaged PNG")
+    for name in ("cmyk.jpg", "grey.jpg", "rotated.jpg", "palette.png", "deep_rgb.png", "deep_grey.png", "one_bit.png"):
+        kind = "PNG" if name.endswith("png") else "JPEG"
+        files[f"half_of_{name}"] = (whole[name][:len(whole[name]) // 2], f"damaged {kind}")
     return files
 
 
@@ -231,3 +244,39 @@ def test_damaged_files_never_harm_the_parsers(core, tmp_path):
                           timeout=300)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
     assert len(done.stdout.splitlines()) == len(names)
+
+
+def test_the_program_counts_and_names_every_broken_picture(native, converted, tmp_path):
+    whole, broken = whole_pictures(), broken_files()
+    assert len(broken) >= 50
+    for name, data in whole.items():
+        (tmp_path / "pictures" / "whole").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pictures" / "whole" / name).write_bytes(data)
+    for name, (data, _) in broken.items():
+        (tmp_path / "pictures" / name).write_bytes(data)
+    done = subprocess.run([str(native.infer), "--model", str(converted / "tiny.ms"), "--images",
+                           str(tmp_path / "pictures"), "--out", str(tmp_path / "out")], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 1
+    assert f"{len(broken)} of the {len(broken) + len(whole)} inputs are broken" in done.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["count"] == len(whole) and np.load(tmp_path / "out" / "logits.npy").shape == (len(whole), 10)
+    assert [entry["path"] for entry in found["pictures"]] == sorted(f"whole/{name}" for name in whole)
+    errors = {entry["path"]: entry["error"] for entry in found["failed"]}
+    assert errors.keys() == broken.keys()
+    assert [name for name, (_, expected) in broken.items() if expected not in errors[name]] == []
+
+
+def test_numpy_refuses_what_the_program_refuses_but_for_missing_ends(tmp_path):
+    from glorext.models.preprocess import read_picture
+    from glorext.runtime import DataError
+    accepted = []
+    for name, (data, _) in broken_files().items():
+        (tmp_path / name).write_bytes(data)
+        try:
+            read_picture(tmp_path / name)
+            accepted.append(name)
+        except DataError:
+            pass
+    # Pillow asks for no end of the file once it has the last row, and takes zeros for pixels.
+    assert set(accepted) <= {"no_end.png", "no_palette.png", "half_and_zeros.jpg", "half_and_zeros.png"}
