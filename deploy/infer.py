@@ -43,7 +43,8 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
         out: new folder for results.json and logits.npy.
         device: one of DEVICES; another device is never taken instead.
         device_id: which card.
-        batch: pictures per call of the runtime; 0 lets the program choose: the model's own, or 1 where it is open.
+        batch: pictures per call of the runtime; 0 lets the program choose: the model's own, or where that is open
+            2 on the cpu and 1 on Ascend.
         workers: models that run side by side; 0 lets the program choose.
         threads: threads of each model; 0 lets the program choose.
         allow_broken: leave broken pictures out and list them, instead of failing at the end.
@@ -85,7 +86,8 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--out", required=True, type=Path, help="new folder for results.json and logits.npy")
     arguments.add_argument("--device", default="cpu", choices=DEVICES)
     arguments.add_argument("--device_id", type=int, default=0)
-    arguments.add_argument("--batch", type=int, default=0, help="pictures per call (default: the model's own, or 1)")
+    arguments.add_argument("--batch", type=int, default=0,
+                           help="pictures per call (default: the model's own; where that is open, cpu 2, Ascend 1)")
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")
     arguments.add_argument("--allow_broken", action="store_true", help="list broken pictures instead of failing")

@@ -2,7 +2,9 @@
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -203,7 +205,7 @@ def test_nothing_scored_is_a_failure_even_if_broken_pictures_are_allowed(run, co
 
 
 def test_the_summary_adds_up(run, converted, pictures):
-    _, _, out = run("--model", converted / "tiny.ms", "--images", pictures, "--warmup", 5)
+    _, _, out = run("--model", converted / "tiny.ms", "--images", pictures, "--warmup", 5, "--batch", 1)
     found = results(out)
     times = np.array([entry["ms"] for entry in found["pictures"]])
     latency = found["latency_ms"]
@@ -247,7 +249,7 @@ def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pict
     labels = hashlib.sha256(b"").hexdigest()
     model = copy_model(converted, tmp_path, output=more, labels=[], labels_sha256=labels)
     status, errors, _ = run("--model", model, "--images", pictures)
-    assert status == 1 and "expected float32 logits [1, 12]" in errors
+    assert status == 1 and "expected float32 logits [2, 12]" in errors
 
 
 @pytest.mark.parametrize("arguments, message, status", [
@@ -299,3 +301,21 @@ def test_a_device_without_its_runtime_is_refused_and_not_replaced(run, converted
         assert status == 1 and "libascendcl.so" in errors and "CANN" in errors and not out.exists()
         return
     pytest.skip("this machine has CANN")
+
+
+def test_an_interrupted_run_leaves_nothing_behind(native, converted, pictures, tmp_path):
+    (tmp_path / "many").mkdir()
+    for number in range(400):
+        (tmp_path / "many" / str(number)).symlink_to(pictures)
+    started = subprocess.Popen([str(native.infer), "--model", str(converted / "tiny.ms"), "--images",
+                                str(tmp_path / "many"), "--out", str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(timeout=60) == -signal.SIGINT
+    assert [path.name for path in tmp_path.iterdir()] == ["many"]
+
+
+def test_an_open_batch_is_two_pictures_on_the_cpu_unless_said_otherwise(run, converted, pictures):
+    for arguments, batch in (((), 2), (("--batch", 1), 1)):
+        _, _, out = run("--model", converted / "tiny.ms", "--images", pictures, *arguments)
+        assert results(out)["batch"] == batch and results(out)["count"] == 40

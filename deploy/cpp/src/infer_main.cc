@@ -26,7 +26,7 @@ OUT gets results.json and logits.npy (float32, one row per picture, sorted by pa
 
   --device D      cpu (default), ascend310, ascend310p, ascend310b, ascend910; never another one instead
   --device_id N   which card (default 0)
-  --batch N       for models with a dynamic batch (default 1); otherwise the model's own
+  --batch N       for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own
   --workers N     models that run at once (default: cpu the cores divided by --threads, Ascend 1)
   --threads N     threads of each model (default 1)
   --warmup N      pictures left out of the latencies (default: one batch per worker; at most half)

@@ -9,6 +9,9 @@
 namespace glorext {
 namespace {
 
+// The last stage's weights come from memory for each call: two pictures share them. More leave the caches elsewhere.
+constexpr int64_t kCpuBatch = 2;
+
 std::string spelled(const std::vector<int64_t>& shape) {
   std::string out = "[";
   for (const int64_t n : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(n);
@@ -21,13 +24,13 @@ LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const Dev
     : model_(build_model(file, contract.model_path, contract.format, options)),
       path_(contract.model_path),
       classes_(contract.classes) {
-  check_input(contract, batch);
+  check_input(contract, batch, options.device == "cpu" ? kCpuBatch : 1);
   // Ascend models hold a list of batches chosen at conversion, so there a partial batch is padded.
   resizable_ = resizable_ && options.device == "cpu";
   if (shape_[0] != batch_) resize_batch(batch_);
 }
 
-void LiteModel::check_input(const Contract& contract, int64_t batch) {
+void LiteModel::check_input(const Contract& contract, int64_t batch, int64_t default_batch) {
   const std::vector<mindspore::MSTensor> inputs = model_->GetInputs();
   if (inputs.size() != 1) throw Failure(path_ + ": expected one input, the model has " + std::to_string(inputs.size()));
   shape_ = inputs[0].Shape();
@@ -52,7 +55,7 @@ void LiteModel::check_input(const Contract& contract, int64_t batch) {
   if (own > 0 && batch > 0 && batch != own)
     throw Usage("--batch " + std::to_string(batch) + ": " + path_ + " has the fixed batch " + std::to_string(own) +
                 "; leave --batch out or export the model with a dynamic batch");
-  batch_ = own > 0 ? own : std::max<int64_t>(batch, 1);
+  batch_ = own > 0 ? own : batch > 0 ? batch : default_batch;
   // A model that was built for one batch must never be resized: with grouped convolutions the runtime then writes
   // outside its buffers.
   resizable_ = dynamic && contract.batch == -1;

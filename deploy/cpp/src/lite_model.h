@@ -36,8 +36,8 @@ Json describe_model(mindspore::Model& model);
 
 class LiteModel {
  public:
-  // `batch` 0: the model's own batch, 1 for a dynamic one. Throws Usage when a fixed batch is asked to be another,
-  // Failure when the built model does not keep the contract.
+  // `batch` 0: the model's own batch; for a dynamic one 2 on the CPU, else 1. Throws Usage when a fixed batch is asked
+  // to be another, Failure when the built model does not keep the contract.
   LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch);
 
   Layout layout() const { return layout_; }
@@ -50,7 +50,7 @@ class LiteModel {
   void predict(const uint8_t* input, int64_t rows, float* logits);
 
  private:
-  void check_input(const Contract& contract, int64_t batch);
+  void check_input(const Contract& contract, int64_t batch, int64_t default_batch);
   void resize_batch(int64_t rows);
 
   std::unique_ptr<mindspore::Model> model_;
