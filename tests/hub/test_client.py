@@ -191,22 +191,36 @@ def test_list_and_info_tell_measured_from_published(here):
         hub.info("nothing")
 
 
-# name, digits of the digest, official identifiers: what the cards say
-PUBLISHED = [("resnext50", 64, ["mindspore/1.10/resnext50_imagenet2012", "mindspore/1.5/resnext50_imagenet2012"]),
-             ("resnext50_32x4d", 8, ["mindspore/2.3/resnext50_32x4d_imagenet2012"]),
-             ("resnext101_32x4d", 64, ["mindspore/1.9/resnext101_imagenet2012"]),
-             ("glore_res50", 64, ["mindspore/1.6/gloreres50_imagenet2012",
-                                  "mindspore/ascend/1.3/gloreres50_v1.3_imagenet2012"]),
-             ("glore_res200", 64, ["mindspore/1.6/gloreres200_imagenet2012"])]
+# name, digest, end of the address, versions of the cards with these bytes, their name: what the cards say
+PUBLISHED = [
+    ("resnext50", "22857131a4cc5186af07582907888c7cf0d8361aeb78545ca20bace4e8f3961e",
+     "r1.10/resnext50_ascend_v1100_imagenet2012_official_cv_top1acc78.51_top5acc94.18.ckpt",
+     ["1.3", "1.5", "1.6", "1.7", "1.8", "1.9", "1.10"], "resnext50"),
+    ("resnext50_32x4d", "988f75bc", "mindcv/resnext/resnext50_32x4d-988f75bc-910v2.ckpt", ["2.3", "2.5"],
+     "resnext50_32x4d"),
+    ("resnext101_32x4d", "a0d4a10034b4919f07a09bf9658e4869623b3470a5fbb0a00a55321ea64e9da2",
+     "r1.10/resnext101_ascend_v1100_imagenet2012_official_cv_top1acc79.46_top5acc94.63.ckpt", ["1.9", "1.10"],
+     "resnext101"),
+    ("glore_res50", "b2ee8e5bdf5059b9229d539c485c8da1437b23c7b5554970808ca99610631efd",
+     "r1.6/gloreres50_ascend_v160_imagenet2012_research_cv_top1acc78.33_top5acc94.02.ckpt", ["1.3", "1.5", "1.6"],
+     "gloreres50"),
+    ("glore_res200", "106bba976cc6f7d5d59a74a63062d5600165090763fcfebc96af507b15c24dfb",
+     "r1.6/gloreres200_ascend_v160_imagenet2012_research_cv_top1acc79.94_top5acc94.89.ckpt", ["1.3", "1.5", "1.6"],
+     "gloreres200")]
+OLD_FORM = {"glore_res50": "mindspore/ascend/1.3/gloreres50_v1.3_imagenet2012",
+            "glore_res200": "mindspore/ascend/1.3/gloreresnet200_v1.3_imagenet2012"}
 
 
-@pytest.mark.parametrize("name, digits, uids", PUBLISHED)
-def test_published_checkpoints_are_known_by_name_and_uid(name, digits, uids):
+@pytest.mark.parametrize("name, digest, address, cards, card", PUBLISHED)
+def test_published_checkpoints_are_known_by_name_and_uid(name, digest, address, cards, card):
     entry, = [entry for entry in published_checkpoints() if entry.name == name]
-    assert len(entry.sha256 or entry.sha256_prefix) == digits
-    assert set(uids) <= set(entry.uids)
-    assert entry.url.startswith("https://download") and entry.url.endswith(".ckpt")
-    assert entry.network in models.names()
+    assert (entry.sha256 or entry.sha256_prefix) == digest and entry.url.startswith("https://download")
+    assert entry.url.endswith(f"/{address}")
+    uids = {f"mindspore/{version}/{card}_imagenet2012" for version in cards} | {OLD_FORM.get(name)} - {None}
+    assert set(entry.uids) == uids
+    for uid in uids:
+        found = hub.info(uid)
+        assert (found["name"], found["network"]) == (name, entry.network)
     published = {round(result.top1, 4) for result in models.spec(entry.network).published}
     assert round(entry.top1, 4) in published, "card and ModelSpec must quote the same number"
 
