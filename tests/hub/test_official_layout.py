@@ -145,7 +145,8 @@ def test_create_network_takes_other_arguments_and_only_its_own_name(package, pyt
 
 
 @pytest.mark.parametrize("summary", ["it's \"quoted\" 'twice'", "- a list?", "yes", "2.10", "null",
-                                     "{a, b} & *c !d %e @f `g`", "rules --- inside", "a | b", "2026-01-02", "ends with a backslash \\", "1e3",
+                                     "{a, b} & *c !d %e @f `g`", "rules --- inside", "a | b", "2026-01-02",
+                                     "ends with a backslash \\", "1e3",
                                      "x" * 500, "=", "<script>alert(1)</script>", "{{ summary }}"])
 def test_odd_summaries_and_authors_come_back_as_they_were(run, tmp_path, summary):
     author = summary[:30].strip()
