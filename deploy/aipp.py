@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from glorext.models import InputSpec
+from glorext.runtime import DataError
 
 
 def coefficients(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -31,3 +32,18 @@ def apply(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
     minimum, reciprocal = (value.astype(np.float16) for value in coefficients(spec))
     shifted = cropped.astype(np.float16) - minimum
     return np.ascontiguousarray((shifted * reciprocal).transpose(2, 0, 1))
+
+
+def pixels_of(normalised: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The uint8 (N, 3, size, size) of which `spec`'s normalisation makes `normalised`, float32 of the same shape.
+
+    Raises:
+        DataError: no pixels give these values.
+    """
+    minimum, reciprocal = (value.reshape(1, 3, 1, 1) for value in coefficients(spec))
+    exact = normalised / reciprocal + minimum
+    pixels = np.rint(exact).clip(0, 255)
+    if np.abs(pixels - exact).max() > 1e-3:
+        raise DataError(expected="inputs made of pixels 0 to 255", found=f"{np.abs(pixels - exact).max():.2g} between two",
+                        do="Export again: golden inputs are pictures, so that a card with AIPP can be checked as well.")
+    return pixels.astype(np.uint8)

@@ -17,16 +17,27 @@ class Port:
     """One input or output of a model.
 
     Attributes:
-        name: its name in the graph.
-        dtype: element type, "float32".
+        name: its name in the graph; an output's says what it is, "logits" or "probabilities".
+        dtype: element type, "float32" or, for an input, "uint8".
         shape: sizes, -1 where the batch may vary.
-        layout: order of the axes of an input, "NCHW"; empty for an output.
+        layout: order of the axes of an input, "NCHW" or "NHWC"; empty for an output.
+        values: of an input: "normalized" by its InputSpec, or "pixels" from 0 to 255, which the model normalises itself.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     layout: str = ""
+    values: str = ""
+
+    def __post_init__(self):
+        if self.layout and not self.values:
+            object.__setattr__(self, "values", "pixels" if self.dtype == "uint8" else "normalized")
+
+    @property
+    def batch(self) -> int:
+        """Size of the first axis, -1 where it may vary."""
+        return self.shape[0]
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,13 @@ class Artifact:
         weights_sha256: digest of the weights it was made from (`models.weights_digest`).
         source: file and sha256 of the model it was converted from; None when exported from the network.
         input: the input's contract.
-        output: the output's contract: logits.
+        output: the output's contract: logits or probabilities.
         input_spec: how a picture becomes the input.
         labels: class names in the order of the logits; empty when unknown.
         versions: of what made it.
+        weights_dtype: what the kernels and matrices are stored in, "float32" or "float16".
+        deviation: how far the outputs moved by storing them so, on the golden inputs: {"max_difference", "cosine"};
+            None for float32.
     """
 
     file: str
@@ -60,13 +74,16 @@ class Artifact:
     input_spec: InputSpec
     labels: tuple[str, ...]
     versions: dict = field(default_factory=dict)
+    weights_dtype: str = "float32"
+    deviation: dict | None = None
 
     def to_dict(self) -> dict:
         """The contract as JSON values."""
         values = {"schema": SCHEMA, **asdict(self)}
         values["input_spec"] = self.input_spec.to_dict()
         values["labels_sha256"] = labels_digest(self.labels)
-        values["output"].pop("layout")
+        for key in ("layout", "values"):
+            values["output"].pop(key)
         return values
 
 
@@ -107,7 +124,7 @@ def read_artifact(model) -> Artifact:
             sha256=values["sha256"], weights_sha256=values["weights_sha256"], source=values["source"],
             input=_port(values["input"]), output=_port(values["output"]),
             input_spec=InputSpec.from_dict(values["input_spec"]), labels=tuple(values["labels"]),
-            versions=values["versions"])
+            versions=values["versions"], weights_dtype=values["weights_dtype"], deviation=values["deviation"])
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(expected=f"a contract of schema {SCHEMA}", found=f"{type(error).__name__}: {error}",
                         where=path, do="Make the model again with `glorext export` or `glorext convert`.") from error
@@ -121,4 +138,4 @@ def read_artifact(model) -> Artifact:
 
 def _port(values: dict) -> Port:
     return Port(values["name"], values["dtype"], tuple(int(size) for size in values["shape"]),
-                values.get("layout", ""))
+                values.get("layout", ""), values.get("values", ""))

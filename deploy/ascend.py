@@ -11,7 +11,7 @@ from pathlib import Path
 from glorext.runtime import UsageError
 
 from .aipp import aipp_text
-from .artifact import Artifact
+from .artifact import Artifact, Port
 
 CONFIG_FILE, AIPP_FILE = "ascend.cfg", "aipp.cfg"
 # MindSpore Lite's names of the precision modes -> atc's (converter_tool_ascend of MindSpore Lite 2.0; CANN, ATC manual).
@@ -55,11 +55,11 @@ class AscendOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """Files and commands of one conversion: `files` maps names to texts, `input_dtype` is what the result takes."""
+    """Files and commands of one conversion: `files` maps names to texts, `input` is the contract of what the result takes."""
 
     files: dict[str, str]
     atc: list[str]
-    input_dtype: str
+    input: Port
 
 
 def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
@@ -91,7 +91,9 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
         sections["acl_init_options"] = {"ge.socVersion": target.init_option}
     files[CONFIG_FILE] = "\n".join(line for name, values in sections.items() for line in
                                    (f"[{name}]", *(f"{key}={value}" for key, value in values.items()), ""))
-    return Plan(files, _atc(artifact, options, target, output), "uint8" if options.aipp else artifact.input.dtype)
+    # AIPP's own input is the picture as it lies in memory, whatever the model's layout (CANN, ATC manual).
+    pixels = Port(artifact.input.name, "uint8", (batch, height, width, channels), "NHWC", "pixels")
+    return Plan(files, _atc(artifact, options, target, output), pixels if options.aipp else artifact.input)
 
 
 def _atc(artifact: Artifact, options: AscendOptions, target: Target, output: str) -> list[str]:
@@ -123,9 +125,15 @@ def _check(artifact: Artifact, options: AscendOptions) -> None:
     impossible = (
         (options.aipp and sizes, "AIPP is built for one batch size, so it excludes --dynamic_dims",
          "Leave out one of the two."),
-        (options.aipp and artifact.input.dtype != "float32",
-         f"the model takes {artifact.input.dtype}: its normalisation is in the graph, and AIPP would normalise again",
-         "Leave out --aipp, or export without the folded normalisation."),
+        (options.aipp and artifact.input.values == "pixels",
+         "the model takes pixels: its normalisation is in the graph, and AIPP would normalise again",
+         "Leave out --aipp, or export without --pixels."),
+        (artifact.input.dtype == "uint8", "the card's compiler takes uint8 only through AIPP (CANN, ATC manual)",
+         "Export without --pixels and convert with --aipp, or export with --pixels float32."),
+        (artifact.input.layout != "NCHW",
+         f"the card's compiler takes the input of a MINDIR or ONNX as NCHW only, and this model's is "
+         f"{artifact.input.layout} (CANN, ATC manual, --input_format)",
+         "Export with --layout NCHW; with --aipp the card itself takes NHWC."),
         (fixed and sizes, f"the model was exported with the fixed batch {artifact.input.shape[0]}, so there is nothing "
          "for --dynamic_dims to choose from", "Export with --batch dynamic, or leave out --dynamic_dims."),
         (not fixed and not sizes, f"the model's batch is open, and {options.target} runs only the sizes it was built for",
@@ -137,6 +145,24 @@ def _check(artifact: Artifact, options: AscendOptions) -> None:
     for wrong, reason, do in impossible:
         if wrong:
             raise UsageError(reason, do=do)
+
+
+def add_card_arguments(parser) -> None:
+    """Give a command's parser what says how a model is made for a card; `chosen_card` reads it, and --target."""
+    parser.add_argument("--dynamic_dims", default="", help="Ascend: batch sizes to prepare for, such as 1,4,8")
+    parser.add_argument("--precision_mode", default="enforce_fp16", choices=PRECISION, help="Ascend")
+    parser.add_argument("--aipp", action="store_true", help="Ascend: normalise uint8 pictures on the card")
+    parser.add_argument("--keep_fp32", default="", help="Ascend: comma list of layers that must stay in float32")
+
+
+def chosen_card(options) -> AscendOptions:
+    """What a command's parsed arguments ask of a card; UsageError for sizes that are no numbers."""
+    try:
+        sizes = tuple(int(size) for size in options.dynamic_dims.split(",") if size)
+    except ValueError:
+        raise UsageError(expected="numbers such as 1,4,8", found=options.dynamic_dims, where="--dynamic_dims") from None
+    keep = tuple(layer for layer in options.keep_fp32.split(",") if layer)
+    return AscendOptions(options.target, sizes, options.precision_mode, options.aipp, keep)
 
 
 def write_files(found: Plan, folder: Path) -> Path:

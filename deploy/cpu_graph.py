@@ -30,16 +30,24 @@ def rearrange(path: Path) -> None:
     for node in model.graph.node:
         primitive = primitives.get(node.op_type)
         if primitive is not None and primitive.op_type == "Conv2D":
-            load = made_by[node.input[1]]
-            weight = weights[load.input[0]]
+            weight, bearers = _weight(node.input[1], weights, made_by)
             if _has_narrow_groups(primitive, weight):
-                _pair_groups(primitive, weight, load)
+                _pair_groups(primitive, weight, bearers)
             elif _skips_pixels(primitive):
                 nodes.append(_pick_pixels(model, primitive, node, channels=weight.dims[1]))
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     Path(path).write_bytes(model.SerializeToString())
+
+
+def _weight(name: str, weights: dict, made_by: dict):
+    """The parameter behind a convolution's input, and the nodes that bear it there: a load, a cast of float16 weights."""
+    bearers = []
+    while name not in weights:
+        bearers.append(made_by[name])
+        name = bearers[-1].input[0]
+    return weights[name], bearers
 
 
 def _attribute(primitive, name: str):
@@ -55,16 +63,18 @@ def _has_narrow_groups(primitive, weight) -> bool:
     return _attribute(primitive, "group").i % 2 == 0 and 1 < weight.dims[1] < FEWEST_CHANNELS
 
 
-def _pair_groups(primitive, weight, load) -> None:
+def _pair_groups(primitive, weight, bearers) -> None:
     groups = _attribute(primitive, "group").i
-    narrow = np.frombuffer(weight.raw_data, np.float32).reshape(groups // 2, 2, -1, *weight.dims[1:])
+    dtype = {weight.FLOAT: np.float32, weight.FLOAT16: np.float16}[weight.data_type]
+    narrow = np.frombuffer(weight.raw_data, dtype).reshape(groups // 2, 2, -1, *weight.dims[1:])
     pairs, _, filters, channels, *window = narrow.shape
-    wide = np.zeros((pairs, 2, filters, 2, channels, *window), np.float32)
+    wide = np.zeros((pairs, 2, filters, 2, channels, *window), dtype)
     for half in range(2):
         wide[:, half, :, half] = narrow[:, half]
     weight.raw_data = wide.tobytes()
     weight.dims[1] *= 2
-    _attribute(load, "shape").tensors[0].dims[1] *= 2
+    for bearer in bearers:
+        _attribute(bearer, "shape").tensors[0].dims[1] *= 2
     for name in ("group", "groups"):
         _attribute(primitive, name).i = groups // 2
 

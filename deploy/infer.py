@@ -67,10 +67,14 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
 
 def run_tensor(model: Path, inputs: np.ndarray, programs: native.Programs | None = None,
                device: str = "cpu") -> np.ndarray:
-    """Logits (N, classes) float32 of a converted model for `inputs` (N, 3, H, W) float32, preprocessed already."""
+    """Outputs (N, classes) float32 of a converted model for `inputs` (N, 3, H, W), as its contract wants them.
+
+    Those are normalised float32 values, or pixels 0 to 255, uint8 or float32; the model's layout is seen to.
+    """
     programs = programs or native.build()
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:
-        np.save(Path(scratch) / "input.npy", np.ascontiguousarray(inputs, np.float32))
+        kind = np.uint8 if inputs.dtype == np.uint8 else np.float32
+        np.save(Path(scratch) / "input.npy", np.ascontiguousarray(inputs, kind))
         _run([str(programs.infer), "--model", str(model), "--device", device, "--batch", str(len(inputs)),
               "--tensor", str(Path(scratch) / "input.npy"), "--out", str(Path(scratch) / "out")], show=False)
         return np.load(Path(scratch) / "out" / "logits.npy", allow_pickle=False)

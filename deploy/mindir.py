@@ -55,10 +55,14 @@ FUNCTIONS = {
                            ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2"),
                            (("is_training", None), ("epsilon", None), ("momentum", None), _format)),
     "BiasAdd": Primitive(("x", "b"), attributes=(_format,)),
+    "Cast": Primitive(("x", "dst_type")),
     "MatMul": Primitive(("x1", "x2"), attributes=_transposes),
+    "Mul": Primitive(("x", "y")),
     "ReLU": Primitive(("x",)),
     "ReduceMean": Primitive(("input_x", "axis"), ("y",), (("keep_dims", None),)),
     "Reshape": Primitive(("tensor", "shape")),
+    "Softmax": Primitive(("x",), attributes=(("axis", None),)),
+    "Sub": Primitive(("x", "y")),
     "Transpose": Primitive(("x", "perm")),
 }
 # Written alike in both versions.

@@ -41,10 +41,14 @@ class Source:
         return net.set_train(False)
 
 
-def add_source_arguments(parser) -> None:
-    """Give a command's parser what says which model it works on; `chosen_source` reads it."""
-    parser.add_argument("source", help="a published name, a package folder, a training run or a checkpoint file")
-    parser.add_argument("--network", help="the network of a checkpoint that has no recipe.yaml beside it")
+def add_source_arguments(parser, optional: bool = False) -> None:
+    """Give a command's parser what says which model it works on; `chosen_source` reads it.
+
+    With `optional` the command has another way of naming the model, and looks at both.
+    """
+    parser.add_argument("source", nargs="?" if optional else None,
+                        help="a published name, a package folder, a training run or a checkpoint file")
+    parser.add_argument("--network", help="the network of a checkpoint; by default as recipe.yaml or its shapes say")
     parser.add_argument("--registry", action="append", metavar="FOLDER_OR_URL",
                         help="where to look for a published name, instead of GLOREXT_REGISTRIES; repeatable")
 
@@ -59,11 +63,11 @@ def resolve(name_or_path: str, network: str | None = None, registry=None) -> Sou
 
     Args:
         name_or_path: see above; existing files and folders come before names.
-        network: the network of a checkpoint file that has no recipe.yaml beside it.
+        network: the network of a checkpoint file; by default as recipe.yaml beside it says, or its tensors' shapes.
         registry: where to look for a name, as `glorext.hub.resolve` takes it.
 
     Raises:
-        UsageError: a checkpoint with nothing beside it that says which network it is.
+        UsageError: a checkpoint with nothing beside it that says which network it is, of no registered one's shapes.
         NotFoundError: no registry has the name.
     """
     path = Path(name_or_path)
@@ -86,9 +90,6 @@ def resolve(name_or_path: str, network: str | None = None, registry=None) -> Sou
 def _from_run(path: Path, network: str | None) -> Source:
     from glorext.train.evaluate import find_run
     beside = path if path.is_dir() else path.parent
-    if network is None and not (beside / "recipe.yaml").is_file():
-        raise UsageError(expected="recipe.yaml beside the checkpoint, or --network", found="neither", where=path,
-                         do="Say which network it is, such as --network resnext50.")
     checkpoint, recipe, labels = find_run(path, network=network)
     content = read_checkpoint(checkpoint)
     return Source(beside.resolve().name if checkpoint.stem == "best" else checkpoint.stem, recipe.network,

@@ -9,8 +9,9 @@ from glorext.models import InputSpec
 from glorext.runtime import UsageError
 
 
-def model(batch=-1, dtype="float32", kind="mindir"):
-    return Artifact("m.mindir", kind, "m", 1, "0" * 64, "0" * 64, None, Port("image", dtype, (batch, 3, 224, 224), "NCHW"),
+def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):
+    shape = (batch, 3, 224, 224) if layout == "NCHW" else (batch, 224, 224, 3)
+    return Artifact("m.mindir", kind, "m", 1, "0" * 64, "0" * 64, None, Port("image", dtype, shape, layout, values),
                     Port("logits", "float32", (batch, 1000)), InputSpec(), ("a",))
 
 
@@ -30,7 +31,7 @@ def test_a_dynamic_batch_for_the_310():
     assert found.atc == ["atc", "--framework=1", "--model=m.mindir", "--output=m_310", "--soc_version=Ascend310",
                          "--input_format=NCHW", "--input_shape=image:-1,3,224,224", "--precision_mode=force_fp16",
                          "--dynamic_batch_size=1,4,8"]
-    assert found.input_dtype == "float32"
+    assert found.input == model().input
 
 
 def test_a_fixed_batch_is_left_to_the_model():
@@ -47,7 +48,8 @@ def test_the_310p_goes_by_two_names_and_the_310b_by_one():
 
 def test_aipp_makes_the_input_uint8_and_is_named_by_its_full_path(tmp_path):
     found = plan(model(1), AscendOptions("ascend310", aipp=True), "m")
-    assert found.input_dtype == "uint8" and f"--insert_op_conf={AIPP_FILE}" in found.atc
+    assert found.input == Port("image", "uint8", (1, 224, 224, 3), "NHWC", "pixels")
+    assert f"--insert_op_conf={AIPP_FILE}" in found.atc
     text = write_files(found, tmp_path).read_text()
     assert f"insert_op_config_file_path={tmp_path / AIPP_FILE}\n" in text
     assert (tmp_path / AIPP_FILE).read_text().startswith("aipp_op {")
@@ -65,6 +67,9 @@ def test_every_precision_mode_has_its_atc_name(mode):
     (model(1), AscendOptions("ascend310", (1, 4)), "fixed batch 1"),
     (model(), AscendOptions("ascend310", (1, 4), aipp=True), "excludes --dynamic_dims"),
     (model(1, "uint8"), AscendOptions("ascend310", aipp=True), "normalise again"),
+    (model(1, values="pixels"), AscendOptions("ascend310", aipp=True), "normalise again"),
+    (model(1, "uint8"), AscendOptions("ascend310"), "uint8 only through AIPP"),
+    (model(1, layout="NHWC"), AscendOptions("ascend310"), "NCHW only"),
     (model(1), AscendOptions("ascend310", keep_fp32=("head.fc",)), "keep list"),
     (model(1), AscendOptions("ascend610"), "ascend610"),
     (model(1), AscendOptions("ascend310", precision_mode="fast"), "--precision_mode"),
@@ -95,7 +100,8 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsy
 
 
 @pytest.mark.parametrize("words, reason", [
-    (["--target", "ascend310", "--dry_run"], "only the sizes"), (["--dry_run"], "--target"), ([], "--out"),
+    (["--target", "ascend310", "--dry_run"], "only the sizes"), ([], "--out"),
+    (["--dry_run", "--format", "om"], "--format"),
     (["--target", "ascend310", "--dynamic_dims", "1,x", "--dry_run"], "numbers"),
     (["--target", "ascend310", "--dynamic_dims", "1", "--keep_fp32", "head.fc", "--dry_run"], "keep list")])
 def test_the_command_refuses_in_the_same_words(exported, words, reason):

@@ -32,9 +32,9 @@ def test_the_contract_follows_the_model(source, exported, converted, model):
 
 
 def test_a_result_that_computes_something_else_is_not_kept(exported, native, tmp_path):
-    for name in ("tiny.onnx", "tiny.onnx.json", "golden_input.npy", "golden_logits.npy"):
+    for name in ("tiny.onnx", "tiny.onnx.json", "tiny_golden_input.npy", "tiny_golden_output.npy"):
         shutil.copy(exported / name, tmp_path)
-    np.save(tmp_path / "golden_logits.npy", np.load(tmp_path / "golden_logits.npy") + 0.01)
+    np.save(tmp_path / "tiny_golden_output.npy", np.load(tmp_path / "tiny_golden_output.npy") + 0.01)
     with pytest.raises(ConversionError, match="difference of 1.0e-02"):
         convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
@@ -42,7 +42,7 @@ def test_a_result_that_computes_something_else_is_not_kept(exported, native, tmp
 
 def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path):
     from glorext.deploy.artifact import write_artifact
-    for name in ("golden_input.npy", "golden_logits.npy"):
+    for name in ("tiny_golden_input.npy", "tiny_golden_output.npy"):
         shutil.copy(exported / name, tmp_path)
     origin = read_artifact(exported / "tiny.onnx")
     (tmp_path / "tiny.onnx").write_bytes((exported / "tiny.onnx").read_bytes()[:50_000])
@@ -55,7 +55,7 @@ def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path)
 def test_golden_files_are_demanded(exported, native, tmp_path):
     for name in ("tiny.onnx", "tiny.onnx.json"):
         shutil.copy(exported / name, tmp_path)
-    with pytest.raises(DataError, match="golden_input.npy"):
+    with pytest.raises(DataError, match="tiny_golden_input.npy"):
         convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
 
 

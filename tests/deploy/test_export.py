@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from glorext.deploy.artifact import read_artifact
-from glorext.deploy.export import check_request, export, run_exported
+from glorext.deploy.artifact import Port, read_artifact
+from glorext.deploy.export import Variant, check_request, export, main, run_exported
 from glorext.runtime import ExportError, UsageError
 
 
@@ -27,7 +27,7 @@ def test_the_contract_says_what_the_file_is(source, exported):
 
 def test_golden_files_hold_the_networks_own_answer(source, exported):
     import mindspore as ms
-    inputs, logits = np.load(exported / "golden_input.npy"), np.load(exported / "golden_logits.npy")
+    inputs, logits = np.load(exported / "tiny_golden_input.npy"), np.load(exported / "tiny_golden_output.npy")
     assert inputs.shape == (4, 3, 32, 32) and logits.shape == (4, 10)
     np.testing.assert_allclose(source.create()(ms.Tensor(inputs)).asnumpy(), logits, atol=1e-5)
 
@@ -47,15 +47,29 @@ def test_the_impossible_is_refused_before_work_starts(formats, batch, told):
 
 
 def test_air_is_allowed_on_ascend():
-    assert check_request(["air"], 4, "Ascend") == 4
+    assert check_request(["air"], 4, "Ascend") == {"air": 4}
+
+
+def test_without_a_batch_it_is_open_where_the_format_allows_it():
+    assert check_request(["mindir", "onnx", "air"], None, "Ascend") == {"mindir": -1, "onnx": -1, "air": 1}
+
+
+@pytest.mark.parametrize("formats, variant, told", [
+    (["air"], Variant("fp16"), "float16 weights"), (["air"], Variant(pixels="uint8"), "folded normalisation"),
+    (["onnx"], Variant("bf16"), "--precision"), (["onnx"], Variant("int8"), "int8 is not offered"),
+    (["onnx"], Variant(pixels="int8"), "--pixels"), (["onnx"], Variant(layout="NHWC"), "always NCHW"),
+    (["onnx"], Variant(pixels="uint8", layout="CHWN"), "--layout")])
+def test_a_variant_that_a_format_does_not_allow_is_refused_before_work_starts(formats, variant, told):
+    with pytest.raises(UsageError, match=told):
+        check_request(formats, 1, "Ascend", variant)
 
 
 def test_a_wrong_file_is_not_kept(source, tmp_path, monkeypatch):
     from glorext.deploy import export as module
-    monkeypatch.setattr(module, "run_exported", lambda name, path, batch: np.full((len(batch), 10), 9, np.float32))
+    monkeypatch.setattr(module, "run_exported", lambda name, path, batch, layout: np.full((len(batch), 10), 9, np.float32))
     with pytest.raises(ExportError, match="difference"):
         export(source, tmp_path, ["onnx"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["golden_input.npy", "golden_logits.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny_golden_input.npy", "tiny_golden_output.npy"]
 
 
 def test_weights_that_give_nan_are_not_deployed(source, tmp_path):
@@ -67,3 +81,46 @@ def test_weights_that_give_nan_are_not_deployed(source, tmp_path):
     save_checkpoint(net, tmp_path / "nan.ckpt")
     with pytest.raises(ExportError, match="NaN"):
         export(dataclasses.replace(source, checkpoint=tmp_path / "nan.ckpt"), tmp_path / "out")
+
+
+def test_the_open_batch_of_an_onnx_file_is_open_at_both_ends(exported):
+    onnx = pytest.importorskip("onnx", reason="reads the file by its own means")
+    model = onnx.load(exported / "tiny.onnx")
+    onnx.checker.check_model(model)
+    (first, *rest), = ([axis.dim_param or axis.dim_value for axis in output.type.tensor_type.shape.dim]
+                       for output in model.graph.output)
+    assert first == model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N" and rest == [10]
+
+
+@pytest.fixture(scope="module")
+def published(source, tmp_path_factory):
+    """A checkpoint as it was published, nothing beside it that says which network it is, exported with published flags."""
+    import os
+    from glorext.models import create, save_checkpoint
+    from glorext.runtime.cli import run
+    folder = tmp_path_factory.mktemp("published")
+    save_checkpoint(create("resnext50", num_classes=7), folder / "net.ckpt")
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        status = run("export", lambda: main(["--device_target", "CPU", "--ckpt_file", "net.ckpt", "--file_format", "MINDIR",
+                                             "--file_name", "resnext50", "--batch_size", "1", "--width", "224",
+                                             "--height", "224"]))
+    finally:
+        os.chdir(here)
+    assert status == 0
+    return folder
+
+
+def test_published_flags_export_a_published_checkpoint(published):
+    artifact = read_artifact(published / "resnext50.mindir")
+    assert artifact.input == Port("image", "float32", (1, 3, 224, 224), "NCHW", "normalized")
+    assert artifact.output == Port("logits", "float32", (1, 7)) and artifact.labels == ()
+
+
+def test_a_size_that_the_network_was_not_trained_for_is_refused(published, tmp_path):
+    with pytest.raises(UsageError, match="--width"):
+        main(["--ckpt_file", str(published / "net.ckpt"), "--out", str(tmp_path), "--width", "32"])
+    with pytest.raises(UsageError, match="one model"):
+        main(["--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())

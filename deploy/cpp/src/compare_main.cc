@@ -19,7 +19,8 @@ constexpr const char* kHelp = R"(glorext_compare: hold logits against the expect
   glorext_compare --found logits.npy --expected golden_logits.npy [--tolerance T]
 
 Both are float32 [N, K]. A row passes when no logit is further from the expected one than T (default 1e-4) times the
-largest expected logit of the row (at least 1), and when the class with the largest logit is the same.
+largest expected logit of the row (at least 1), and when the class with the largest logit is the same. With
+--probabilities the rows are softmax's, and T counts against the largest of the row however small it is.
 
 Exit status: 0 all rows pass, 1 not, 2 usage.
 )";
@@ -34,8 +35,8 @@ std::vector<float> read_logits(const std::string& path, std::vector<int64_t>& sh
   return values;
 }
 
-bool compare_row(int64_t row, const float* found, const float* expected, int64_t classes, double tolerance) {
-  double worst = 0, scale = 1;
+bool compare_row(int64_t row, const float* found, const float* expected, int64_t classes, double tolerance, double scale) {
+  double worst = 0;
   for (int64_t k = 0; k < classes; ++k) {
     const double apart = std::fabs(static_cast<double>(found[k]) - expected[k]);
     worst = std::isnan(apart) ? apart : std::max(worst, apart);
@@ -45,14 +46,14 @@ bool compare_row(int64_t row, const float* found, const float* expected, int64_t
   const auto best = std::max_element(found, found + classes) - found;
   const auto wanted = std::max_element(expected, expected + classes) - expected;
   const bool passed = worst <= tolerance * scale && best == wanted;
-  std::printf("%s  input %lld: logits at most %.2e apart (limit %.2e), class %lld (expected %lld)\n",
+  std::printf("%s  input %lld: outputs at most %.2e apart (limit %.2e), class %lld (expected %lld)\n",
               passed ? "PASS" : "FAIL", static_cast<long long>(row), worst, tolerance * scale,
               static_cast<long long>(best), static_cast<long long>(wanted));
   return passed;
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(argc, argv, {"found", "expected", "tolerance"}, {"help"});
+  const Flags flags(argc, argv, {"found", "expected", "tolerance"}, {"probabilities", "help"});
   if (flags.has("help")) {
     std::fputs(kHelp, stdout);
     return 0;
@@ -68,7 +69,8 @@ int run(int argc, char** argv) {
   if (shape != wanted) throw Failure("the two files hold logits of different shapes");
   int64_t failed = 0;
   for (int64_t row = 0; row < shape[0]; ++row)
-    failed += !compare_row(row, &found[row * shape[1]], &expected[row * shape[1]], shape[1], tolerance);
+    failed += !compare_row(row, &found[row * shape[1]], &expected[row * shape[1]], shape[1], tolerance,
+                          flags.has("probabilities") ? 0 : 1);
   const auto rows = static_cast<long long>(shape[0]);
   std::printf("%lld of %lld inputs pass\n", rows - static_cast<long long>(failed), rows);
   return failed == 0 ? 0 : 1;

@@ -48,6 +48,11 @@ void read_input(const Json& input, Contract& contract, const std::string& where)
   if (dtype != "float32" && dtype != "uint8")
     throw Failure(where + ": dtype: expected \"float32\" or \"uint8\", found \"" + dtype + "\"");
   contract.uint8_input = dtype == "uint8";
+  const std::string& values = input.at("values", where).string(where + ": values");
+  if (values != "pixels" && (values != "normalized" || contract.uint8_input))
+    throw Failure(where + ": values: expected \"pixels\"" + (contract.uint8_input ? " of uint8" : " or \"normalized\"") +
+                  ", found \"" + values + "\"");
+  contract.pixels = values == "pixels";
   const std::vector<int64_t> shape = read_shape(input, where);
   const int64_t side = contract.spec.size;
   const bool nchw = shape.size() == 4 && shape[1] == 3 && shape[2] == side && shape[3] == side;
@@ -121,6 +126,9 @@ Contract read_contract(const std::string& model_path) {
   const std::vector<int64_t> shape = read_shape(json.at("output", path), output);
   if (shape.size() != 2 || shape[1] < 1) throw Failure(output + ": shape: expected [batch, classes]");
   contract.classes = shape[1];
+  contract.output_name = json.at("output", path).at("name", output).string(output + ": name");
+  if (contract.output_name != "logits" && contract.output_name != "probabilities")
+    throw Failure(output + ": name: expected \"logits\" or \"probabilities\", found \"" + contract.output_name + "\"");
   read_labels(json, contract, path);
   return contract;
 }

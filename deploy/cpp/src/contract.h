@@ -29,9 +29,11 @@ struct Contract {
   std::string weights_sha256;  // of the tensors, whatever file they stand in
   std::string name;
   std::string input_name;
-  bool uint8_input = false;  // the model normalises by itself and takes the cropped picture
+  bool pixels = false;       // the model normalises by itself and takes the cropped picture, 0 to 255
+  bool uint8_input = false;  // ... as bytes instead of floats
   int64_t batch = 1;         // -1: any
   int64_t classes = 0;
+  std::string output_name;  // "logits" or "probabilities"
   InputSpec spec;
   std::vector<std::string> labels;
 };

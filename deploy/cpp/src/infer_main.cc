@@ -18,7 +18,7 @@ using namespace glorext;
 constexpr const char* kHelp = R"(glorext_infer: classify pictures with a MindSpore Lite model, without Python
 
   glorext_infer --model M --images DIR --out OUT     all JPEG and PNG files below DIR
-  glorext_infer --model M --tensor FILE.npy --out OUT   inputs [N, 3, H, W], already preprocessed
+  glorext_infer --model M --tensor FILE.npy --out OUT   inputs [N, 3, H, W] as the contract wants them
   glorext_infer --model M --inspect                  inputs and outputs of the built model as JSON
 
 M is a .ms or .mindir file of MindSpore Lite with its contract M.json beside it.
@@ -159,14 +159,14 @@ int run(int argc, char** argv) {
   for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
   const LiteModel& first = *models[0];
 
-  RunSettings settings{contract.file, contract.sha256, contract.weights_sha256, device.device, first.batch(), workers,
-                       device.threads, 0, {}};
+  RunSettings settings{contract.file, contract.sha256, contract.weights_sha256, contract.output_name, device.device,
+                       first.batch(), workers, device.threads, 0, {}};
   settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
   settings.versions = {{"mindspore_lite", runtime_version()}};
   const Source source =
       flags.has("tensor")
           ? tensor_source(tensor, contract, first)
-          : picture_source(flags.required("images"), names, contract.spec, first.layout(), contract.uint8_input);
+          : picture_source(flags.required("images"), names, contract, first.layout());
   const RunResult result = run_pipeline(names, source, models, core_count());
   write_results(out, settings, result);
   return report(result, out + "/results.json", flags.has("allow_broken"));

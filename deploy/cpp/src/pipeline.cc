@@ -168,9 +168,10 @@ class Pipeline {
 
 }  // namespace
 
-Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, Layout layout,
-                      bool uint8_input) {
-  const Preprocess preprocess(spec);
+Source picture_source(std::string folder, std::vector<std::string> paths, const Contract& contract, Layout layout) {
+  const Preprocess preprocess(contract.spec);
+  const bool pixels = contract.pixels;
+  const bool bytes_wanted = contract.uint8_input;
   return [=](size_t index, Sample& sample) {
     auto begin = Clock::now();
     const std::string bytes = read_file(folder + "/" + paths[index], kLargestPictureFile);
@@ -180,11 +181,14 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
     sample.decode = ms_since(begin);
     begin = Clock::now();
     const Picture crop = preprocess.cropped(picture);
-    sample.tensor.resize(preprocess.values() * (uint8_input ? 1 : sizeof(float)));
-    if (uint8_input)
+    sample.tensor.resize(preprocess.values() * (bytes_wanted ? 1 : sizeof(float)));
+    auto* floats = reinterpret_cast<float*>(sample.tensor.data());
+    if (bytes_wanted)
       preprocess.raw(crop, layout, sample.tensor.data());
+    else if (pixels)
+      preprocess.raw(crop, layout, floats);
     else
-      preprocess.normalised(crop, layout, reinterpret_cast<float*>(sample.tensor.data()));
+      preprocess.normalised(crop, layout, floats);
     sample.preprocess = ms_since(begin);
   };
 }

@@ -23,9 +23,8 @@ struct Sample {
 // Fills the sample of index i; throws Failure for a picture that cannot be used. Called from several threads.
 using Source = std::function<void(size_t index, Sample& sample)>;
 
-// The pictures `paths` of `folder`.
-Source picture_source(std::string folder, std::vector<std::string> paths, const InputSpec& spec, Layout layout,
-                      bool uint8_input);
+// The pictures `paths` of `folder` as `contract` wants them.
+Source picture_source(std::string folder, std::vector<std::string> paths, const Contract& contract, Layout layout);
 
 // Runs every index of `names` through `source`, on `decoders` threads, and one of `models`, one thread each.
 RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,

@@ -62,4 +62,8 @@ void Preprocess::raw(const Picture& crop, Layout layout, uint8_t* out) const {
   arrange(crop, layout, out, [](size_t, uint8_t v) { return v; });
 }
 
+void Preprocess::raw(const Picture& crop, Layout layout, float* out) const {
+  arrange(crop, layout, out, [](size_t, uint8_t v) { return static_cast<float>(v); });
+}
+
 }  // namespace glorext

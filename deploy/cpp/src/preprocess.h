@@ -28,8 +28,9 @@ class Preprocess {
   // (v / 255 - mean) / std for every sample of a cropped picture; `out` holds values() floats.
   void normalised(const Picture& crop, Layout layout, float* out) const;
 
-  // The cropped picture as it is, for a model that normalises by itself; `out` holds values() bytes.
+  // The cropped picture as it is, for a model that normalises by itself; `out` holds values() bytes or floats.
   void raw(const Picture& crop, Layout layout, uint8_t* out) const;
+  void raw(const Picture& crop, Layout layout, float* out) const;
 
  private:
   Window target(const Picture& decoded, int& width, int& height) const;

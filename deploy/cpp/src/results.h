@@ -30,6 +30,7 @@ struct RunSettings {
   std::string model_file;
   std::string model_sha256;
   std::string weights_sha256;
+  std::string output;  // what the rows are: "logits" or "probabilities"
   std::string device;
   int64_t batch = 1;
   int workers = 1;

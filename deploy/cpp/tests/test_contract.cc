@@ -18,7 +18,8 @@ Json::Object good_contract() {
     "layout": "NCHW"})", "spec");
   const std::string labels = "cat\ndog\n";
   const Json input =
-      parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW"})", "input");
+      parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW",
+                     "values": "normalized"})", "input");
   const Json output = parse_json(R"({"name": "logits", "dtype": "float32", "shape": [-1, 2]})", "output");
   return {{"schema", "glorext.artifact/1"},
           {"file", "m.ms"},
@@ -68,6 +69,8 @@ TEST_CASE("a contract is read") {
   CHECK(contract.spec.mean[2] == 0.3);
   CHECK(contract.spec.std[0] == 0.2);
   CHECK(!contract.uint8_input);
+  CHECK(!contract.pixels);
+  CHECK(contract.output_name == "logits");
 }
 
 TEST_CASE("a missing key is named") {
@@ -86,6 +89,9 @@ TEST_CASE("impossible values are named") {
   CHECK(mentions(error_with("labels", Json::Array{"cat"}), "labels: expected 2"));
   CHECK(mentions(error_with("labels", Json::Array{"cat", "cow"}), "labels_sha256: expected"));
   CHECK(mentions(error_with_inner("input", "dtype", "float64"), "dtype: expected \"float32\" or \"uint8\""));
+  CHECK(mentions(error_with_inner("input", "values", "bytes"), "values: expected \"pixels\" or \"normalized\""));
+  CHECK(mentions(error_with_inner("input", "dtype", "uint8"), "values: expected \"pixels\" of uint8"));
+  CHECK(mentions(error_with_inner("output", "name", "scores"), "name: expected \"logits\" or \"probabilities\""));
   CHECK(mentions(error_with_inner("input", "shape", Json::Array{1, 3, 64, 64}), "input_spec.size"));
   CHECK(mentions(error_with_inner("input", "shape", Json::Array{0, 3, 32, 32}), "impossible batch"));
   CHECK(mentions(error_with_inner("output", "shape", Json::Array{1, 0}), "expected [batch, classes]"));

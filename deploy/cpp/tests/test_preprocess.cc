@@ -93,4 +93,7 @@ TEST_CASE("normalisation follows (v / 255 - mean) / std in both layouts") {
   CHECK(raw[1] == 51);
   preprocess.raw(crop, Layout::nhwc, raw);
   CHECK(std::vector<uint8_t>(raw, raw + 12) == crop.rgb);
+  float pixels[12];
+  preprocess.raw(crop, Layout::nhwc, pixels);
+  CHECK(std::vector<uint8_t>(pixels, pixels + 12) == crop.rgb);
 }
