@@ -16,7 +16,8 @@ from .layouts import Layout, from_canonical, recognise, to_canonical, without_st
 
 logger = get_logger("models")
 SHOWN = 10
-# How many times a checkpoint's size a network may have that is still built, so that an error can list the differences.
+# How many times the size of checkpoint and registered network a network may have that is still built, so that an error
+# can list the differences.
 LIKELY = 10
 
 
@@ -121,11 +122,11 @@ def require_likely(checkpoint: Checkpoint, model, arguments: dict) -> None:
         model: its ModelSpec.
         arguments: of its class, checked.
     """
-    tensors, values = network_size(model, arguments)
-    there = sum(array.size for array in checkpoint.weights.values())
-    if tensors > LIKELY * len(checkpoint.weights) or values > LIKELY * there:
-        raise CheckpointError(expected=f"a checkpoint of {tensors:,} tensors with {values:,} values, as the network's "
-                                       f"arguments say", found=f"{len(checkpoint.weights):,} with {there:,}",
+    wanted = network_size(model, arguments)
+    there = len(checkpoint.weights), sum(array.size for array in checkpoint.weights.values())
+    if any(want > LIKELY * max(have, usual) for want, have, usual in zip(wanted, there, network_size(model, {}))):
+        raise CheckpointError(expected="a checkpoint of {:,} tensors with {:,} values, as the network's arguments say"
+                              .format(*wanted), found="{:,} with {:,}".format(*there),
                               where=checkpoint.where, do="Check the network's name and arguments.")
 
 
