@@ -2,9 +2,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +11,17 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 
-from .data import (batches, culprit_named, default_workers, epoch_order, fed, list_pictures, shard, training_steps)
+from .data import batches, culprit_named, epoch_order, fed, list_pictures, shard, training_steps
 from .damage import without_damage
 from .distributed import Group, join_group
 from .evaluate import evaluation
 from .labels import read_labels
 from .recipe import Recipe, load_recipe
-from .run_folder import Position, RunFolder
+from .run_folder import PICTURES, Position, RunFolder, fingerprint
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
+from .signals import StopSignals
+from .start import fresh_network, settled
 from .step import TrainStep
 
 logger = get_logger("train")
@@ -77,22 +76,6 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
     return run.go()
 
 
-def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
-    """The effective recipe: what was left open is filled in, so that the run can be repeated from its file."""
-    if recipe.num_classes not in (None, labels):
-        raise RecipeError(expected=f"{labels}, the number of class folders or labels", found=recipe.num_classes,
-                          where="key num_classes")
-    if recipe.group_size not in (1, group.size):
-        raise RecipeError(expected=f"{group.size}, the processes that were launched", found=recipe.group_size,
-                          where="key group_size", do="Start the run with msrun, see the scripts.")
-    workers = recipe.workers or default_workers(group.size)
-    if workers > os.cpu_count():
-        raise RecipeError(expected=f"at most {os.cpu_count()}, the cores of this machine", found=workers,
-                          where="key workers")
-    return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size,
-                               workers=workers)
-
-
 class _Run:
     """A run in progress."""
 
@@ -115,10 +98,9 @@ class _Run:
     def prepare(self, resume: str | None) -> None:
         """Make the network and bring it to where the run starts or goes on."""
         import mindspore as ms
-        from .start import fresh_network
         found = self.folder.newest(resume) if resume else None
         if found:
-            self._require_same_recipe()
+            self._require_same(*found)
         ms.set_seed(self.recipe.seed)
         self.net = fresh_network(self.recipe)
         self.weights = {p.name: p for p in self.net.get_parameters()}
@@ -149,7 +131,12 @@ class _Run:
                               self.group.size)
         self.step.start_at(self.position.epoch * self.steps)
 
-    def _require_same_recipe(self):
+    def _require_same(self, path, tensors) -> None:
+        """A run goes on only with the recipe and the pictures that it began with: its position counts them."""
+        if not np.array_equal(tensors[PICTURES], fingerprint(self.pictures)):
+            raise DataError(expected="the pictures and labels that the run began with", found="others, or other names",
+                            where=f"{self.pictures.folder}, for {path}", do="Give the run its own pictures, or start "
+                            "a new one with --pretrained and another --out.")
         before = load_recipe(self.folder.folder / "recipe.yaml")
         for item in dataclasses.fields(Recipe):
             if item.name in ("ckpt_path", "rank"):
@@ -171,10 +158,14 @@ class _Run:
 
     def go(self) -> Outcome:
         """Train to the end."""
-        with _signals(self):
+        with StopSignals(self.ask_to_stop):
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         return Outcome(self.folder.folder, self.position.best, self.position.best_epoch)
+
+    def ask_to_stop(self) -> None:
+        """Save the state and stop after the present step."""
+        self.stopping = True
 
     def _epoch(self) -> None:
         epoch, begun = self.position.epoch, time.perf_counter()
@@ -190,7 +181,8 @@ class _Run:
         if epoch + 1 == self.recipe.freeze_epochs < self.recipe.epochs:
             self._build_step()
         self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {loss:.6g}")
-        self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed})
+        self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed,
+                            **self._scaling()})
 
     def _steps_of(self, epoch: int, first: int):
         """Train on the rest of an epoch, from step `first`; yields loss and learning rate of each step."""
@@ -207,22 +199,24 @@ class _Run:
             last = time.perf_counter()
             for i, (images, targets) in enumerate(fed(source, self.sink), first):
                 self.stopping |= epoch * self.steps + i + 1 == self.stop_after
-                loss, finite, stops = self.step(images, targets, self.stopping)
+                result = self.step(images, targets, self.stopping)
                 rate = float(self.rates[epoch * self.steps + i])
-                if finite:
+                if result.finite:
                     self.in_a_row = 0
                 else:
                     batch = order[i * recipe.batch_size:(i + 1) * recipe.batch_size]
-                    self._not_finite(epoch, i, loss, rate, images, batch)
+                    self._not_finite(epoch, i, result.loss, rate, images, batch)
                 now = time.perf_counter()
                 speed, last = recipe.batch_size * group.size / (now - last), now
-                bar.set_postfix_str(f"loss {loss:.4f}, lr {rate:.4g}, {speed:.1f} images/s{self._skipped()}",
-                                    refresh=False)
+                bar.set_postfix_str(f"loss {result.loss:.4f}, lr {rate:.4g}, grad norm {result.grad_norm:.3g}, "
+                                    f"{speed:.1f} images/s{self._skipped()}", refresh=False)
                 bar.update()
                 self.position = dataclasses.replace(self.position, step=i + 1)
-                self._log(event="step", epoch=epoch + 1, step=i + 1, loss=loss, lr=rate, images_per_second=speed)
-                yield loss, rate
-                if (stops or (self.stopping and group.size == 1)) and i + 1 < self.steps:
+                self._log(event="step", epoch=epoch + 1, step=i + 1, loss=result.loss, lr=rate,
+                          grad_norm=result.grad_norm if result.finite else None, images_per_second=speed,
+                          **self._scaling())
+                yield result.loss, rate
+                if (result.stops or (self.stopping and group.size == 1)) and i + 1 < self.steps:
                     self._stop()
                 if recipe.ckpt_interval and (epoch * self.steps + i + 1) % recipe.ckpt_interval == 0 \
                         and i + 1 < self.steps:
@@ -267,8 +261,9 @@ class _Run:
     def _save(self) -> Path:
         path = None
         if self.group.is_writer:
-            path = self.folder.save(self.recipe.network, self.weights | self.step.parameters(), self.position,
-                                    self.steps, self.recipe.keep_checkpoint_max)
+            path = self.folder.save(
+                self.recipe.network, self.weights | self.step.parameters() | {PICTURES: fingerprint(self.pictures)},
+                self.position, self.steps, self.recipe.keep_checkpoint_max)
         return path
 
     def _stop(self):
@@ -287,6 +282,10 @@ class _Run:
         raise NonFiniteError(epoch + 1, i + 1, loss, rate, self.step.scale, first_nonfinite_layer(self.model, images),
                              [self.pictures.paths[k] for k in batch])
 
+    def _scaling(self) -> dict:
+        """The loss scale of the next step, and how many steps overflowed so far; nothing without a scale."""
+        return {} if self.step.scaler is None else {"loss_scale": self.step.scale, "overflows": self.position.overflows}
+
     def _skipped(self) -> str:
         return f", {self.position.overflows} skipped" if self.position.overflows else ""
 
@@ -302,24 +301,3 @@ class _Run:
     def _log(self, **event) -> None:
         if self.group.is_writer:
             self.folder.log(**event)
-
-
-class _signals:
-    """SIGTERM and Ctrl-C end a run after the present step; only the main thread may ask for signals.
-
-    They are not told apart: MindSpore turns Ctrl-C during a graph into SIGTERM.
-    """
-
-    def __init__(self, run):
-        self.run = run
-
-    def _note(self, number, frame):
-        self.run.stopping = True
-
-    def __enter__(self):
-        main = threading.current_thread() is threading.main_thread()
-        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)} if main else {}
-
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

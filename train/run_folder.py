@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from glorext.runtime.errors import CheckpointError, SetupError, UsageError
-from glorext.runtime.files import atomic_path
+from glorext.runtime.files import atomic_path, sha256_bytes
 from glorext.runtime.log import get_logger
 
-from .labels import LABELS, write_labels
+from .labels import LABELS, labels_digest, write_labels
 
 logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
-POSITION, BEST = "optimizer.position", "optimizer.best"
+POSITION, BEST, PICTURES = "optimizer.position", "optimizer.best", "optimizer.pictures"
 
 
 @dataclass
@@ -42,6 +42,12 @@ class Position:
         """From the entries of a checkpoint."""
         epoch, step, overflows, best_epoch = (int(value) for value in tensors[POSITION])
         return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch)
+
+
+def fingerprint(pictures) -> np.ndarray:
+    """Names and labels of the training pictures as 32 bytes of a checkpoint: int64 (4,)."""
+    digest = sha256_bytes(f"{pictures.digest()} {labels_digest(pictures.labels)}".encode())
+    return np.frombuffer(bytes.fromhex(digest), np.int64)
 
 
 def board_in(folder):
@@ -80,9 +86,13 @@ class RunFolder:
         """
         if recipe.tensorboard:
             self.board, self.steps = board_in(self.folder / "tensorboard"), steps_per_epoch
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_labels(self.folder / LABELS, labels)
-        recipe.save(self.folder / "recipe.yaml")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_labels(self.folder / LABELS, labels)
+            recipe.save(self.folder / "recipe.yaml")
+        except OSError as error:
+            raise UsageError(expected="a folder that can be written", found=error.strerror, where=self.folder,
+                             do="Choose another --out.") from error
 
     def log(self, **event) -> None:
         """Append one line to metrics.jsonl."""
@@ -91,7 +101,7 @@ class RunFolder:
         if self.board:
             step = (event["epoch"] - 1) * self.steps + event.get("step", self.steps)
             for key, value in event.items():
-                if key not in ("event", "epoch", "step"):
+                if key not in ("event", "epoch", "step") and value is not None:
                     self.board.add_scalar(f"{event['event']}/{key}", value, step)
             self.board.flush()
 
@@ -142,7 +152,7 @@ class RunFolder:
         for path in candidates:
             try:
                 tensors = read_tensors(path)
-                if POSITION not in tensors or BEST not in tensors:
+                if not {POSITION, BEST, PICTURES} <= tensors.keys():
                     raise CheckpointError(expected="the state of a training run", found="weights only", where=path)
                 return path, tensors
             except CheckpointError as error:

@@ -1,11 +1,33 @@
-"""The network that a run begins with: fresh, pretrained, or pretrained with a new classifier."""
+"""What a run begins with: its recipe to the last key, and its network: fresh, pretrained or with a new classifier."""
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
-from glorext.runtime.errors import CheckpointError
+from glorext.runtime.errors import CheckpointError, RecipeError
+
+from .data import default_workers
+from .distributed import Group
+from .recipe import Recipe
 
 SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
+
+
+def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
+    """The effective recipe: what was left open is filled in, so that the run can be repeated from its file."""
+    if recipe.num_classes not in (None, labels):
+        raise RecipeError(expected=f"{labels}, the number of class folders or labels", found=recipe.num_classes,
+                          where="key num_classes")
+    if recipe.group_size not in (1, group.size):
+        raise RecipeError(expected=f"{group.size}, the processes that were launched", found=recipe.group_size,
+                          where="key group_size", do="Start the run with msrun, see the scripts.")
+    workers = recipe.workers or default_workers(group.size)
+    if workers > os.cpu_count():
+        raise RecipeError(expected=f"at most {os.cpu_count()}, the cores of this machine", found=workers,
+                          where="key workers")
+    return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size,
+                               workers=workers)
 
 
 def fresh_network(recipe):

@@ -40,6 +40,7 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     assert (effective.num_classes, effective.workers, effective.epochs) == (2, 1, 4)
     steps, epochs = events(run), events(run, "epoch")
     assert [(e["epoch"], e["step"]) for e in steps] == [(e, s) for e in (1, 2, 3, 4) for s in range(1, 9)]
+    assert all(e["grad_norm"] > 0 and e["images_per_second"] > 0 and "overflows" not in e for e in steps)
     assert steps[-1]["loss"] < steps[0]["loss"] and steps[3]["lr"] == pytest.approx(0.02 * 3 / 8)
     result = parse_evidence((run / "eval.json").read_bytes())
     assert result.top1 == outcome.top1 == max(e["top1"] for e in epochs)
@@ -109,6 +110,24 @@ def test_resuming_with_other_values_is_an_error(draw, recipe, tmp_path):
     train(recipe(epochs=1), data, device="CPU", quiet=True)
     with pytest.raises(RecipeError, match="lr 0.02"):
         train(recipe(epochs=1, lr=0.5), data, device="CPU", quiet=True, resume="auto")
+
+
+def test_resuming_with_other_pictures_is_an_error(draw, recipe, tmp_path):
+    data = draw(each=4)
+    train(recipe(epochs=1), data, device="CPU", quiet=True)
+    (data / "ant" / "000.png").rename(data / "ant" / "new.png")
+    with pytest.raises(DataError, match="pictures and labels that the run began with"):
+        train(recipe(epochs=1), data, device="CPU", quiet=True, resume="auto")
+    (data / "ant" / "new.png").rename(data / "ant" / "000.png")
+    (tmp_path / "labels.txt").write_text("bee\nant\n")
+    with pytest.raises(DataError, match="pictures and labels that the run began with"):
+        train(recipe(epochs=1), data, device="CPU", quiet=True, resume="auto", labels=tmp_path / "labels.txt")
+
+
+def test_a_folder_that_cannot_be_written_is_named(draw, recipe, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file/run"):
+        train(recipe(ckpt_path=str(tmp_path / "file" / "run")), draw(each=4), device="CPU", quiet=True)
 
 
 def test_nothing_is_left_behind_by_a_run_that_cannot_start(draw, recipe, tmp_path):

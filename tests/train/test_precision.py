@@ -1,4 +1,5 @@
 """Mixed precision, loss scales, overflow, non-finite losses, frozen backbones and kills."""
+import json
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from glorext.runtime import cli
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
 from glorext.train.recipe import Recipe
-from glorext.train.step import TrainStep, finite_check
+from glorext.train.step import TrainStep, norm_and_check
 
 from .conftest import SMALL
 
@@ -34,10 +35,13 @@ def batch():
 
 
 def one_update(level):
-    net, step = small_step(level, loss_scale=128.0)
+    net, step = small_step(level, loss_scale=128.0, weight_decay=0.0)
     before = net.head.fc.weight.asnumpy().copy()
-    loss, finite, _ = step(*batch())
+    loss, grad_norm, finite, _ = step(*batch())
     assert finite and step.scale == (1.0 if level == "O0" else 128.0)
+    # Without weight decay the first moments are the gradients.
+    squares = sum(np.square(p.asnumpy()).sum() for p in step.optimizer.moments)
+    assert grad_norm == pytest.approx(np.sqrt(squares), rel=1e-4) and grad_norm > 0
     return net, loss, net.head.fc.weight.asnumpy() - before
 
 
@@ -59,23 +63,37 @@ def test_every_level_gives_nearly_the_same_step(level, single_precision):
 def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
     net, step = small_step("O3", loss_scale=2.0 ** 32, dynamic_loss_scale=dynamic)
     before = {p.name: p.asnumpy().copy() for p in net.trainable_params()}
-    loss, finite, _ = step(*batch())
-    assert np.isfinite(loss) and not finite
+    loss, _, finite, stops = step(*batch())
+    assert np.isfinite(loss) and not finite and not stops
     assert all((before[p.name] == p.asnumpy()).all() for p in net.trainable_params())
     assert step.optimizer.global_step.asnumpy() == 1
     assert step.scale == (2.0 ** 31 if dynamic else 2.0 ** 32)
     if dynamic:
         while not finite:
-            loss, finite, _ = step(*batch())
+            finite = step(*batch()).finite
         assert step.scale < 2.0 ** 31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
 
 
-@pytest.mark.parametrize("value, finite", [(3.4e38, True), (-1e-45, True), (np.inf, False), (-np.inf, False),
+@pytest.mark.parametrize("value, finite", [(1e9, True), (-1e-45, True), (np.inf, False), (-np.inf, False),
                                            (np.nan, False)])
 def test_one_element_decides_whether_gradients_are_finite(value, finite):
-    gradients = [np.full((300, 400), 3e38, np.float32), np.zeros((2, 3), np.float32), np.ones(5, np.float16)]
+    gradients = [np.full((300, 400), 3e5, np.float32), np.zeros((2, 3), np.float32), np.ones(5, np.float16)]
     gradients[1][1, 2] = value
-    assert bool(ms.jit(finite_check())(tuple(map(ms.Tensor, gradients))).asnumpy()) == finite
+    norm, found = ms.jit(norm_and_check())(tuple(map(ms.Tensor, gradients)))
+    assert bool(found.asnumpy()) == finite
+    if finite:
+        expected = np.sqrt(sum(np.square(gradient.astype(np.float64)).sum() for gradient in gradients))
+        assert float(norm.asnumpy()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys):
+    train(recipe(amp_level="O3", loss_scale=2.0 ** 20, dynamic_loss_scale=True, epochs=1), draw(each=16), device="CPU")
+    steps = [event for event in map(json.loads, (tmp_path / "run" / "metrics.jsonl").open()) if event["event"] == "step"]
+    skipped = [event["grad_norm"] is None for event in steps]
+    assert 0 < sum(skipped) < len(steps) == 8
+    assert [event["overflows"] for event in steps] == np.cumsum(skipped).tolist()
+    assert [event["loss_scale"] for event in steps] == (2.0 ** (20 - np.cumsum(skipped))).tolist()
+    assert f", {sum(skipped)} skipped" in capsys.readouterr().err
 
 
 def test_a_non_finite_loss_stops_the_run_and_names_its_cause(draw, recipe):
