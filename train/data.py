@@ -201,11 +201,12 @@ def fed(pipeline, from_device_queue: bool):
         return
     import mindspore as ms
     next_batch = ms.data_sink(lambda *batch: batch, pipeline)
-    for _ in range(pipeline.get_dataset_size()):
-        yield next_batch()
-    # MindSpore would send the same data for ever.
-    pipeline.__transfer_dataset__.stop_send()
-    pipeline.__transfer_dataset__.release()
+    try:
+        for _ in range(pipeline.get_dataset_size()):
+            yield next_batch()
+    finally:  # also where a run is stopped: MindSpore would send the same data for ever
+        pipeline.__transfer_dataset__.stop_send()
+        pipeline.__transfer_dataset__.release()
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:

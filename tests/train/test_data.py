@@ -8,7 +8,7 @@ from PIL import Image
 from glorext.models import InputSpec
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
-from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, list_pictures, shard,
+from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, fed, list_pictures, shard,
                                 training_steps)
 from glorext.train.labels import read_labels, write_labels
 from glorext.train.mindrecord import write_records
@@ -167,6 +167,21 @@ def test_a_picture_that_breaks_inside_the_pipeline_is_named(draw):
     with pytest.raises(DataError, match="ant/z.png") as failure, culprit_named():
         images_of(pictures, training_steps(InputSpec(size=16, resize=16), "crop_flip"))
     assert "whole JPEG or PNG" in str(failure.value)
+
+
+def test_a_device_queue_is_closed_when_a_run_stops_early(monkeypatch):
+    """What the loop does around MindSpore's queue; the queue itself needs a GPU or an Ascend."""
+    import mindspore as ms
+    from types import SimpleNamespace
+    calls = []
+    transfer = SimpleNamespace(stop_send=lambda: calls.append("stop_send"), release=lambda: calls.append("release"))
+    pipeline = SimpleNamespace(get_dataset_size=lambda: 3, __transfer_dataset__=transfer)
+    monkeypatch.setattr(ms, "data_sink", lambda step, source: lambda: step("images", "targets"))
+    assert list(fed(pipeline, True)) == [("images", "targets")] * 3 and calls == ["stop_send", "release"]
+    stopped = fed(pipeline, True)
+    next(stopped)
+    stopped.close()
+    assert calls == ["stop_send", "release"] * 2
 
 
 def test_a_missing_folder_is_named(tmp_path):
