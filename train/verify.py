@@ -11,6 +11,8 @@ from pathlib import Path
 
 from glorext.runtime.errors import GlorextError, UsageError
 
+from .distributed import launched
+
 TIMED = ("images_per_second", "seconds")
 
 
@@ -38,6 +40,9 @@ def verify_resume(argv: list[str], steps: int) -> int:
         ResumeError: weights, optimizer, loss scale or logged losses differ.
         UsageError: fewer than four steps.
     """
+    if launched():
+        raise UsageError(expected="one process, which starts and kills others", found="one of msrun's",
+                         where="--verify_resume", do="Run it without the launcher.")
     if steps < 4:
         raise UsageError(expected="at least 4 steps", found=steps, where="--verify_resume")
     base = without_flags(argv, "--verify_resume", "--out", "--ckpt_path", "--save_checkpoint_path", "--resume",

@@ -18,9 +18,11 @@ from glorext.models import create, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
 from glorext.runtime.errors import DataError, UsageError
+from glorext.train.distributed import join_group
 from glorext.train.launch import LaunchError, launch
 from glorext.train.rank_table import card_addresses, cards_of_host, make_rank_table, read_rank_table
 from glorext.train.results import read_results
+from glorext.train.verify import verify_resume
 
 WORKER = Path(__file__).with_name("two_devices.py")
 SCRIPTS = Path(glorext.train.__file__).with_name("scripts")
@@ -129,6 +131,15 @@ def test_a_killed_worker_ends_the_whole_job_with_a_message(draw, tmp_path):
         launch(flags, 2, log_dir=tmp_path / "logs")
     assert len(killed) == 3 and time.monotonic() - killed[0] < 60
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in killed[1:])
+
+
+def test_what_cannot_run_on_many_devices_is_refused(monkeypatch):
+    monkeypatch.setenv("MS_WORKER_NUM", "2")
+    monkeypatch.setenv("MS_SCHED_PORT", "1")
+    with pytest.raises(UsageError, match="--device_ids 0,1"):
+        join_group("CPU", 0)
+    with pytest.raises(UsageError, match="without the launcher"):
+        verify_resume([], 8)
 
 
 def test_rank_table_reads_back_in_the_order_of_its_ranks(tmp_path, capsys):

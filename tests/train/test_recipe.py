@@ -96,7 +96,8 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
 
 
 def test_impossible_input_is_an_error_of_the_recipe():
-    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"), ({"input": {"size": 999}}, "size")):
+    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"), ({"input": {"size": 999}}, "size"),
+                           ({"network": "glore_res50", "input": {"size": 48}}, "multiple of 32")):
         with pytest.raises(RecipeError, match=named):
             load_recipe("resnext50_imagenet", **changes).input_spec()
 
