@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from glorext.runtime.errors import UsageError
 
@@ -55,7 +56,7 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     parser = make_parser()
     try:
         chosen = _flag(argv, "--recipe")
-        base = load_recipe(chosen) if chosen else load_recipe()
+        base = load_recipe(*([chosen] if chosen else []), **_like(_flag(argv, "--from")))
         keys = {item.name for item in dataclasses.fields(Recipe)}
         parser.set_defaults(**dataclasses.asdict(base))
         given = parser.parse_args(argv).as_dict()
@@ -72,6 +73,14 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     recipe = Recipe(**(values | changed))
     recipe.input_spec()
     return given, recipe
+
+
+def _like(source) -> dict:
+    """Network and input of the run or package in a folder that one starts from."""
+    if source is None or not Path(source, "recipe.yaml").is_file():
+        return {}
+    before = load_recipe(Path(source, "recipe.yaml"))
+    return {"network": before.network, "network_args": before.network_args, "input": before.input}
 
 
 def _flag(argv, name):

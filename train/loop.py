@@ -21,10 +21,13 @@ from .run_folder import PICTURES, Position, RunFolder, fingerprint
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
 from .signals import StopSignals
-from .start import fresh_network, settled
+from .start import fresh_network, settled, with_source
 from .step import TrainStep
 
 logger = get_logger("train")
+# What a resumed run may change: nothing of it decides what is computed.
+MAY_CHANGE = {"ckpt_path", "rank", "save_checkpoint", "save_checkpoint_epochs", "ckpt_interval", "keep_checkpoint_max",
+              "tensorboard"}
 HOPELESS = 50  # overflows in a row: halving the loss scale that often has not helped
 
 
@@ -98,11 +101,13 @@ class _Run:
     def prepare(self, resume: str | None) -> None:
         """Make the network and bring it to where the run starts or goes on."""
         import mindspore as ms
+        self.recipe, source = with_source(self.recipe)
         found = self.folder.newest(resume) if resume else None
+        self._require_one_place(found)
         if found:
             self._require_same(*found)
         ms.set_seed(self.recipe.seed)
-        self.net = fresh_network(self.recipe)
+        self.net = fresh_network(self.recipe, source)
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = ms.amp.auto_mixed_precision(self.net, self.level)
         self.forward = forward_of(self.model, self.recipe.jit_level)
@@ -113,8 +118,7 @@ class _Run:
             self._restore(*found)
         if self.group.is_writer:
             self.folder.start(self.recipe, self.pictures.labels, self.steps)
-            self.folder.sweep()
-            self.folder.cut_metrics(self.position.epoch, self.position.step)
+            self.folder.cut(self.position, self.steps)
 
     @property
     def frozen(self) -> bool:
@@ -131,6 +135,13 @@ class _Run:
                               self.group.size)
         self.step.start_at(self.position.epoch * self.steps)
 
+    def _require_one_place(self, found) -> None:
+        position = Position.of(found[1]) if found else Position()
+        place = np.array([position.epoch, position.step, found is not None], int)
+        if (self.group.sum(place) != self.group.size * place).any():
+            raise CheckpointError(expected="the same checkpoint for every process", found=found[0] if found else "none",
+                                  where=self.folder.folder, do="Put the run's folder where every host sees it.")
+
     def _require_same(self, path, tensors) -> None:
         """A run goes on only with the recipe and the pictures that it began with: its position counts them."""
         if not np.array_equal(tensors[PICTURES], fingerprint(self.pictures)):
@@ -139,10 +150,12 @@ class _Run:
                             "a new one with --pretrained and another --out.")
         before = load_recipe(self.folder.folder / "recipe.yaml")
         for item in dataclasses.fields(Recipe):
-            if item.name in ("ckpt_path", "rank"):
-                continue
             old, new = getattr(before, item.name), getattr(self.recipe, item.name)
-            if old != new:
+            if old == new or item.name in MAY_CHANGE:
+                continue
+            if item.name == "workers":  # another machine may have fewer cores
+                logger.warning("workers %d instead of %d: augmentation draws other random numbers from here on", new, old)
+            else:
                 raise RecipeError(expected=f"{item.name} {old}, as the run began", found=new,
                                   where=self.folder.folder / "recipe.yaml", do="Resume with the same values.")
 
@@ -229,8 +242,8 @@ class _Run:
             event |= {"top1": result.top1, "top5": result.top5}
             self._say(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)")
             better = result.top1 > self.position.best
-        else:
-            result, better = None, True
+        else:  # the last weights count as the best, unless better ones were measured before the run was resumed
+            result, better = None, self.position.best < 0
         if better:
             self.position.best, self.position.best_epoch = result.top1 if result else -1.0, epoch
             if self.group.is_writer:

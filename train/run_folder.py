@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +71,12 @@ class RunFolder:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(expected="a folder for the run", found="a file", where=self.folder)
-        if (self.folder / "recipe.yaml").exists() and not resume:
+        if not resume and (self.folder / "recipe.yaml").exists():
             raise UsageError(expected="a folder without a run", found="the run of an earlier command",
                              where=self.folder, do="Choose another --out, or go on with --resume auto.")
+        if not resume and self.checkpoints():  # they would be counted among those of which the newest stay
+            raise UsageError(expected="a folder without checkpoints", found=self.checkpoints()[0].name,
+                             where=self.folder, do="Choose another --out.")
         self.metrics = self.folder / "metrics.jsonl"
         self.board = None
 
@@ -105,33 +107,24 @@ class RunFolder:
                     self.board.add_scalar(f"{event['event']}/{key}", value, step)
             self.board.flush()
 
-    def cut_metrics(self, epoch: int, step: int) -> None:
-        """Drop what was logged after `step` steps of `epoch` (both from 0), and a half-written last line."""
-        if not self.metrics.exists():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                break
-            place = event["epoch"] - 1, event.get("step", 0) if event["event"] == "step" else 0
-            if place[0] < epoch or (place[0] == epoch and event["event"] == "step" and place[1] <= step):
-                kept.append(line + "\n")
-        with atomic_path(self.metrics) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
-
     def checkpoints(self) -> list[Path]:
         """Checkpoints to resume from, newest first."""
-        found = [(tuple(map(int, match.groups()[1:])), path) for path in self.folder.glob("*.ckpt")
+        return [path for _, path in self._checkpoints()]
+
+    def _checkpoints(self) -> list[tuple]:
+        found = [((int(match[2]), int(match[3])), path) for path in self.folder.glob("*.ckpt")
                  if (match := CHECKPOINT.fullmatch(path.name))]
-        return [path for _, path in sorted(found, reverse=True)]
+        return sorted(found, reverse=True)
+
+    @staticmethod
+    def _name_of(position: Position, steps_per_epoch: int) -> tuple[int, int]:
+        """The steps done in the epoch that the position stands in; after a whole epoch that is all of them."""
+        return (position.epoch + 1, position.step) if position.step else (position.epoch, steps_per_epoch)
 
     def save(self, network: str, tensors: dict, position: Position, steps_per_epoch: int, keep: int) -> Path:
         """Write a checkpoint named like MindSpore's own, NETWORK-EPOCH_STEP.ckpt, and drop the oldest beyond `keep`."""
         from glorext.models import save_checkpoint
-        # The name tells the steps done in the epoch it stands in; after a whole epoch that is all of them.
-        epoch, step = (position.epoch + 1, position.step) if position.step else (position.epoch, steps_per_epoch)
+        epoch, step = self._name_of(position, steps_per_epoch)
         path = self.folder / f"{network}-{epoch}_{step}.ckpt"
         save_checkpoint(tensors | position.arrays(), path)
         for old in self.checkpoints()[keep:]:
@@ -146,8 +139,12 @@ class RunFolder:
 
         Raises:
             CheckpointError: there are checkpoints but none is whole, or the named one is not.
+            UsageError: the named one lies in another folder.
         """
         from glorext.models.formats import read_tensors
+        if which != "auto" and Path(which).resolve().parent != self.folder.resolve():
+            raise UsageError(expected=f"a checkpoint in the run's folder {self.folder}", found=which, where="--resume",
+                             do="Name its folder with --out.")
         candidates = self.checkpoints() if which == "auto" else [Path(which)]
         for path in candidates:
             try:
@@ -164,8 +161,30 @@ class RunFolder:
                                   where=self.folder, do="Start again in another folder.")
         return None
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half-written."""
+    def cut(self, position: Position, steps_per_epoch: int) -> None:
+        """Remove what lies behind `position`, where the run goes on, and what a killed process left half-written."""
         for path in self.folder.glob(".*.part*"):
             if path.is_file():
-                os.unlink(path)
+                path.unlink()
+        newest = self._name_of(position, steps_per_epoch)
+        for place, path in self._checkpoints():
+            if place > newest:
+                path.unlink()
+                logger.warning("removed %s: the run goes on before it", path)
+        self._cut_metrics(position.epoch, position.step)
+
+    def _cut_metrics(self, epoch: int, step: int) -> None:
+        """Drop what was logged after `step` steps of `epoch` (both from 0), and a half-written last line."""
+        if not self.metrics.exists():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                break
+            place = event["epoch"] - 1, event.get("step", 0) if event["event"] == "step" else 0
+            if place[0] < epoch or (place[0] == epoch and event["event"] == "step" and place[1] <= step):
+                kept.append(line + "\n")
+        with atomic_path(self.metrics) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")

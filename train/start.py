@@ -30,15 +30,33 @@ def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
                                workers=workers)
 
 
-def fresh_network(recipe):
-    """The network of `recipe` with `num_classes` logits, filled as the recipe says.
+def with_source(recipe: Recipe):
+    """The recipe and the checkpoint that it starts from, or None.
+
+    The padding of the stem's MaxPool that the weights were trained with becomes part of the recipe: checkpoints of the
+    run are written under the published names, which do not tell it.
 
     Raises:
-        CheckpointError: `pretrained` is no checkpoint of this network, or a name without a file.
+        CheckpointError: `pretrained` is no checkpoint, or a name without a file.
+    """
+    if not recipe.pretrained:
+        return recipe, None
+    from glorext.models import read_checkpoint
+    source = read_checkpoint(checkpoint_of(recipe.pretrained))
+    if source.layout.stem_pool != "same":
+        arguments = {"stem_pool": source.layout.stem_pool, **recipe.network_args}
+        recipe = dataclasses.replace(recipe, network_args=arguments)
+    return recipe, source
+
+
+def fresh_network(recipe: Recipe, source=None):
+    """The network of `recipe` with `num_classes` logits, filled with `source` or as the recipe says.
+
+    Raises:
+        CheckpointError: `source` is no checkpoint of this network.
     """
     from glorext.models import create
     arguments = {**recipe.network_args, "num_classes": recipe.num_classes}
-    source = checkpoint_of(recipe.pretrained) if recipe.pretrained else None
     net = create(recipe.network, checkpoint=source, head="new" if recipe.new_head else "strict", **arguments)
     if recipe.weight_init and source is None:
         refill(net, recipe.weight_init)

@@ -7,7 +7,7 @@ import pytest
 
 from glorext.hub.evidence import parse_evidence
 from glorext.hub.pack import Details, pack
-from glorext.models import weights_digest
+from glorext.models import create, save_checkpoint, weights_digest
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
@@ -100,9 +100,33 @@ def stop_after(monkeypatch, steps):
 
 def test_a_run_is_not_overwritten(draw, recipe, tmp_path):
     (tmp_path / "run").mkdir()
+    other = tmp_path / "run" / "glore_res50-120_1251.ckpt"
+    other.touch()
+    with pytest.raises(UsageError, match="glore_res50-120_1251.ckpt"):
+        train(recipe(), draw(), device="CPU")
+    assert other.exists()
     (tmp_path / "run" / "recipe.yaml").write_text("lr: 0.1\n")
     with pytest.raises(UsageError, match="--resume auto"):
-        train(recipe(), draw(), device="CPU")
+        train(recipe(), tmp_path / "train", device="CPU")
+
+
+def test_a_run_goes_back_to_a_named_checkpoint(draw, recipe, tmp_path, caplog):
+    data, val = draw("train", each=8), draw("val", each=4, seed=1)
+    run = tmp_path / "run"
+    train(recipe(ckpt_interval=3), data, val, device="CPU", quiet=True)
+    names = [f"resnext50-{place}.ckpt" for place in ("1_3", "1_4", "2_2", "2_4")]
+    assert sorted(path.name for path in run.glob("resnext50-*")) == names
+    before, metrics, best = read_tensors(run / names[3]), untimed(events(run)), weights_digest(run / "best.ckpt")
+    with pytest.raises(UsageError, match="the run's folder"):
+        train(recipe(ckpt_path=str(tmp_path / "other")), data, device="CPU", quiet=True, resume=str(run / names[0]))
+    # What is saved, and how often, may change; without validation pictures the weights measured as best stay.
+    again = train(recipe(keep_checkpoint_max=2), data, device="CPU", quiet=True, resume=str(run / names[1]))
+    assert sorted(path.name for path in run.glob("resnext50-*")) == [names[1], names[3]]
+    assert f"removed {run / names[2]}" in caplog.text
+    after = read_tensors(run / names[3])
+    assert all((before[name] == after[name]).all() for name in before if name != "optimizer.position")
+    assert untimed(events(run)) == metrics
+    assert weights_digest(run / "best.ckpt") == best and again.top1 == events(run, "epoch")[0]["top1"]
 
 
 def test_resuming_with_other_values_is_an_error(draw, recipe, tmp_path):
@@ -160,8 +184,8 @@ def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsy
     train(recipe(epochs=1), draw(each=6), val, device="CPU", quiet=True)
     pack(tmp_path / "run", tmp_path / "package", Details("tiny", "1.0.0", date="2026-01-02"))
     other = draw("other", classes=("x", "y", "z"), each=6)
+    # Network and input are those of the package.
     assert cli.main(["train", "--recipe", "finetune", "--from", str(tmp_path / "package"), "--data_dir", str(other),
-                     "--network_args", json.dumps(recipe().network_args), "--input", '{"size": 16, "resize": 16}',
                      "--batch_size", "6", "--epochs", "2", "--workers", "1", "--device_target", "CPU",
                      "--out", str(tmp_path / "mine")]) == 0
     assert (tmp_path / "mine" / "labels.txt").read_text() == "x\ny\nz\n"
@@ -171,3 +195,16 @@ def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsy
     assert len(steps) == 6 and "best.ckpt" in capsys.readouterr().out
     frozen = load_recipe(tmp_path / "mine" / "recipe.yaml")
     assert (frozen.freeze_epochs, frozen.new_head, frozen.num_classes) == (1, True, 3)
+    assert frozen.input["size"] == 16 and frozen.network_args == recipe().network_args
+
+
+def test_weights_of_torchvision_keep_their_stem(draw, recipe, tmp_path):
+    save_checkpoint(create("resnext50", **recipe().network_args, num_classes=7), tmp_path / "theirs.ckpt",
+                    layout="torchvision")
+    val = draw("val", each=9, seed=1)
+    outcome = train(recipe(pretrained=str(tmp_path / "theirs.ckpt"), new_head=True, epochs=1), draw(each=8), val,
+                    device="CPU", quiet=True)
+    assert load_recipe(outcome.folder / "recipe.yaml").network_args["stem_pool"] == "torch"
+    assert evaluate_command([str(outcome.folder), "--data_dir", str(val), "--device_target", "CPU", "--batch_size", "4",
+                             "--out", str(tmp_path / "e.json")]) == 0
+    assert (tmp_path / "e.json").read_bytes() == (outcome.folder / "eval.json").read_bytes()
