@@ -112,6 +112,8 @@ def main(argv: list[str]) -> int:
     except Interrupted as stop:
         print(stop)
         return 0 if run["stop_after"] else STOPPED
+    if not outcome.is_writer:
+        return 0
     if run["json"]:
         from glorext.runtime import json_bytes
         print(json_bytes({"folder": str(outcome.folder), "top1": outcome.top1, "epoch": outcome.epoch}).decode(), end="")

@@ -19,7 +19,7 @@ from . import command, evaluate
 from .rank_table import cards_of_host, numbers
 
 PROGRAM = "python -m glorext.train.launch"
-GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT, PORT = 60, 60, 5, 8118
+GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT, PORT = 60, 60, 15, 8118
 # What can be started: the module to run, and what reads its flags.
 COMMANDS = {"train": ("glorext.train", command.parse), "eval": ("glorext.train.evaluate", evaluate.parse)}
 MARK = "GLOREXT_LAUNCH"  # in the environment of every process that one launch started
@@ -47,7 +47,7 @@ def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master:
     """
     mark = uuid.uuid4().hex
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}", MARK: mark}
-    # A dead worker is noticed after this many seconds instead of 30.
+    # A dead process is noticed after this many seconds instead of 30; a busy host may be late with its sign of life.
     environment.setdefault("MS_NODE_TIMEOUT", str(NODE_TIMEOUT))
     # At its usual level MindSpore writes a page about its connections into every log.
     environment.setdefault("GLOG_v", "3")

@@ -34,17 +34,18 @@ HOPELESS = 50  # overflows in a row: halving the loss scale that often has not h
 class Interrupted(KeyboardInterrupt):
     """A run was stopped before its end, with its state saved: by SIGTERM, by Ctrl-C or by `stop_after`."""
 
-    def __init__(self, checkpoint):
-        super().__init__(f"stopped; the state is in {checkpoint}; go on with --resume auto")
+    def __init__(self, checkpoint: Path | None):
+        super().__init__(f"stopped; the state is in {checkpoint or 'the checkpoint of rank 0'}; go on with --resume auto")
 
 
 @dataclass
 class Outcome:
-    """How a run ended: the best top-1 and its epoch, and where the run is."""
+    """How a run ended: the best top-1 and its epoch, where the run is, and whether this is the process that speaks."""
 
     folder: Path
     top1: float
     epoch: int
+    is_writer: bool = True
 
 
 def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = "auto", device_id: int | None = None,
@@ -174,7 +175,7 @@ class _Run:
         with StopSignals(self.ask_to_stop):
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
-        return Outcome(self.folder.folder, self.position.best, self.position.best_epoch)
+        return Outcome(self.folder.folder, self.position.best, self.position.best_epoch, self.group.is_writer)
 
     def ask_to_stop(self) -> None:
         """Save the state and stop after the present step."""
