@@ -95,6 +95,9 @@ def _convert_one(source: Artifact, model: Path, out: Path, name: str, golden, pr
             with atomic_path(out / golden_path.name) as temporary:
                 shutil.copyfile(golden_path, temporary)
     artifact = write_artifact(final, **values)
+    if artifact.size > 1.5 * source.size:
+        logger.warning("%s is larger than %s: this route does not keep float16 weights, the MINDIR route does", final.name,
+                       source.file)
     logger.info("wrote %s (%.1f MB); on the golden inputs its %s differ by at most %.1e", final, artifact.size / 1e6,
                 source.output.name, worst)
     return artifact

@@ -1,14 +1,21 @@
 """The bundle builds and proves itself in an empty folder without Python; the published script keeps its arguments."""
 import os
+import re
 import shutil
 import subprocess
 import tarfile
+from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from glorext.deploy.artifact import Port
+from glorext.deploy.ascend import AscendOptions
 from glorext.deploy.bundle import bundle
+from glorext.deploy.export import Variant
+from glorext.runtime import UsageError
 
 pytestmark = pytest.mark.native
 
@@ -44,12 +51,12 @@ def test_it_passes_here_without_python(unpacked, path_without_python, native):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PASS  input") == 4 and "4 of 4 inputs pass" in done.stdout
     # From here on nothing needs building again.
-    expected = np.load(unpacked / "golden_logits.npy")
+    expected = np.load(unpacked / "golden_output.npy")
     wrong = expected.copy()
     wrong[2, 5] += 0.01
-    np.save(unpacked / "golden_logits.npy", wrong)
+    np.save(unpacked / "golden_output.npy", wrong)
     done = selftest(unpacked, path_without_python, native)
-    np.save(unpacked / "golden_logits.npy", expected)
+    np.save(unpacked / "golden_output.npy", expected)
     assert done.returncode == 1 and "FAIL  input 2" in done.stdout and "3 of 4 inputs pass" in done.stdout
     done = selftest(unpacked, path_without_python, native, "ascend310")
     assert done.returncode == 1 and "libascendcl" in done.stderr, "never the CPU in a card's place"
@@ -89,3 +96,67 @@ def test_the_published_script_fails_with_its_steps(converted, pictures, tmp_path
     assert script(converted / "tiny_lite.mindir").returncode == 2
     assert script(converted / "tiny_lite.mindir", pictures, "first").returncode == 2
     assert script(tmp_path / "none.mindir", pictures, 0).returncode == 2
+
+
+CARD = AscendOptions("ascend310", aipp=True)
+
+
+@pytest.fixture(scope="module")
+def for_card(source, unpacked, native, tmp_path_factory):
+    """A bundle of probabilities for an Ascend 310 with AIPP, unpacked over the other one: its programs are built."""
+    archive = bundle(source, tmp_path_factory.mktemp("card") / "card.tar.gz", native.programs, Variant(softmax=True), CARD)
+    with tarfile.open(archive) as packed:
+        packed.extractall(unpacked.parent, filter="data")
+    return unpacked
+
+
+def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_card(for_card, path_without_python, native):
+    done = selftest(for_card, path_without_python, native)
+    assert done.returncode == 0 and "4 of 4 inputs pass" in done.stdout, done.stderr
+    assert float(re.search(r"limit (\S+)\)", done.stdout)[1]) < 1e-3, "probabilities are held against the largest of them"
+    done = selftest(for_card, path_without_python, native, "ascend310p")
+    assert done.returncode == 2 and "for ascend310, not ascend310p" in done.stderr
+    done = selftest(for_card, path_without_python, native, "ascend310")
+    assert done.returncode == 1 and "cannot convert tiny_softmax.onnx" in done.stderr, "there is no CANN here"
+
+
+def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
+    from glorext.deploy.export import golden_pixels
+    card = for_card / "card"
+    assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()
+    config = (card / "ascend.cfg").read_text()
+    assert "insert_op_config_file_path=aipp.cfg" in config and "min_chn_0" in (card / "aipp.cfg").read_text()
+    assert "--soc_version=Ascend310 " in (card / "atc.sh").read_text() and "--framework=5" in (card / "atc.sh").read_text()
+
+
+def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_path, path_without_python):
+    """A stand-in for converter_lite shows what it is told; the contract it leaves is read as any other."""
+    from glorext.deploy.artifact import read_artifact
+    from glorext.deploy.convert import converter_command
+    from glorext.deploy.lite import Lite
+    from glorext.deploy.native import Programs
+    tool = tmp_path / "sdk" / "tools" / "converter" / "converter" / "converter_lite"
+    tool.parent.mkdir(parents=True)
+    tool.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done >told\necho compiled >tiny_softmax_ascend310.mindir\n')
+    tool.chmod(0o755)
+    for name in ("sha256sum", "cut", "wc", "tr", "chmod"):
+        if not (Path(path_without_python) / name).exists():
+            (Path(path_without_python) / name).symlink_to(shutil.which(name))
+    done = subprocess.run(["./convert.sh"], cwd=for_card, capture_output=True, text=True,
+                          env={"PATH": path_without_python, "MINDSPORE_LITE_HOME": str(tmp_path / "sdk")})
+    assert done.returncode == 0, done.stderr
+    model = for_card / "card" / "tiny_softmax_ascend310.mindir"
+    artifact = read_artifact(model)
+    assert artifact.input == Port("image", "uint8", (1, 32, 32, 3), "NHWC", "pixels") and artifact.size == 9
+    assert artifact.output.name == "probabilities" and artifact.source["file"] == "tiny_softmax.onnx"
+    exported = replace(artifact, format="onnx")
+    programs = Programs(Path(), Path(), None, Lite(Path(), "2.0.0", "", tool))
+    wanted = converter_command(Path("tiny_softmax.onnx"), Path("tiny_softmax_ascend310"), "mindir", exported, programs,
+                               Path("ascend.cfg"))
+    assert sorted((for_card / "card" / "told").read_text().splitlines()) == sorted(wanted[1:])
+
+
+def test_what_the_card_cannot_run_is_refused_before_the_work(source, native, tmp_path):
+    with pytest.raises(UsageError, match="normalise again"):
+        bundle(source, tmp_path / "x.tar.gz", native.programs, Variant(pixels="float32"), CARD)
+    assert not list(tmp_path.iterdir())
