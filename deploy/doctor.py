@@ -14,7 +14,8 @@ from pathlib import Path
 from glorext.runtime import GlorextError, cap_onednn, env
 from glorext.runtime.device import CAP, has_avx512
 
-from . import lite
+from . import cards, lite
+from .ascend import TARGETS
 
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
 OPTIONAL = {"onnxruntime": "checks exported ONNX files", "scikit-learn": "the demo's data"}
@@ -58,15 +59,34 @@ def _processor():
     return Finding("oneDNN", "ok", found)
 
 
-def _devices():
-    nodes = sorted(Path("/dev").glob("davinci[0-9]*"))
-    cann = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
-    if nodes:
-        yield Finding("Ascend", "ok" if cann else "missing", f"{len(nodes)} devices; CANN {cann or 'not set up'}",
-                      "" if cann else "source /usr/local/Ascend/ascend-toolkit/set_env.sh")
+def _cards(found: cards.Cards):
+    """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
+    wanting = "missing" if found.devices else "absent"
+    chip = f"{found.soc} (says {found.said_by})" if found.soc else "chip unknown"
+    yield Finding("Ascend card", "ok", f"{found.devices} devices, {chip}") if found.devices else \
+        Finding("Ascend card", "absent", "no /dev/davinci* on this machine", "glorext runs on CPU here")
+    if found.driver:
+        yield Finding("Ascend driver", "ok", found.driver + (f", firmware {found.firmware}" if found.firmware else ""))
     else:
-        yield Finding("Ascend", "absent", "no device on this machine", "glorext runs on CPU here")
-    yield Finding("GPU", "ok", "NVIDIA driver found") if shutil.which("nvidia-smi") else \
+        yield Finding("Ascend driver", wanting, f"no {cards.ROOT}/driver/version.info",
+                      "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)")
+    if found.cann_home is None or found.cann is None:
+        yield Finding("CANN", wanting, f"no version in {found.cann_home}" if found.cann_home else
+                      f"no toolkit in {cards.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
+                      f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)")
+    elif found.acl:
+        yield Finding("CANN", wanting, f"{found.cann} in {found.cann_home}, but {found.acl}",
+                      f"source {found.cann_home}/../set_env.sh")
+    else:
+        yield Finding("CANN", "ok", f"{found.cann} in {found.cann_home}")
+    atc = shutil.which("atc")
+    yield Finding("atc", "ok", atc) if atc else \
+        Finding("atc", "absent", "not on PATH; only the plan of `glorext convert --dry_run` names it",
+                f"source {cards.ROOT}/ascend-toolkit/set_env.sh")
+
+
+def _gpu():
+    return Finding("GPU", "ok", "NVIDIA driver found") if shutil.which("nvidia-smi") else \
         Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
 
 
@@ -95,15 +115,51 @@ def _lite():
     return Finding("MindSpore Lite", "ok", f"{found.version}, {found.origin}: {found.root}")
 
 
-def examine() -> list[Finding]:
+def examine(found: cards.Cards) -> list[Finding]:
     """Everything that is looked at, in reading order; nothing is installed, fetched or built."""
     findings = [Finding("Python", "ok" if (3, 10) <= sys.version_info[:2] <= (3, 12) else "missing",
                         f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    findings += [*_packages(), _processor(), *_devices(), *_native(), _lite()]
+    findings += [*_packages(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
     free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
     findings.append(Finding("cache", "ok" if free > 2e9 else "missing", f"{env.cache_dir()}, {free / 1e9:.0f} GB free",
                             "" if free > 2e9 else "make room or set GLOREXT_CACHE"))
     return findings
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Whether a kind of model file loads somewhere on this machine: "yes", or "no" and what stands in the way."""
+
+    artifact: str
+    where: str
+    loads: str
+    reason: str
+
+
+def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
+    """Which model file will load where, from what was found."""
+    by = {finding.name: finding for finding in findings}
+
+    def needs(artifact, where, *names):
+        for name in names:
+            finding = by.get(name)
+            if finding is None or finding.state != "ok":
+                return Loading(artifact, where, "no", f"{name}: {finding.found if finding else 'not found'}")
+        return Loading(artifact, where, "yes", ", ".join(f"{name} {by[name].found.split(',')[0]}" for name in names[:1]))
+
+    rows = [needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
+            needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
+            needs(".ms and _lite.mindir of glorext convert", "the C++ program, cpu", "MindSpore Lite", "g++", "cmake",
+                  "libjpeg and libpng headers")]
+    for target in TARGETS:
+        row = needs(f".mindir of glorext convert --target {target}", f"the C++ program, {target}", "Ascend card",
+                    "Ascend driver", "CANN", "MindSpore Lite", "g++", "cmake")
+        if row.loads == "yes" and found.target != target:
+            row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
+        elif row.loads == "yes":
+            row = Loading(row.artifact, row.where, "yes", f"{found.soc}, CANN {found.cann}")
+        rows.append(row)
+    return [*rows, needs(".air of glorext export", "atc, which makes the card's .om of it", "CANN", "atc")]
 
 
 def main(argv: list[str]) -> int:
@@ -113,13 +169,24 @@ def main(argv: list[str]) -> int:
                        "glorext doctor --json")
     arguments.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = arguments.parse_args(argv)
-    findings = examine()
+    found = cards.look()
+    findings = examine(found)
+    rows = loadings(findings, found)
     if options.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print(json.dumps({"findings": [asdict(finding) for finding in findings],
+                          "artifacts": [asdict(row) for row in rows], "soc": found.soc, "target": found.target}, indent=2))
     else:
-        width = max(len(finding.name) for finding in findings)
-        for finding in findings:
-            print(f"{finding.state:<8} {finding.name:<{width}}  {finding.found}")
-            if finding.do:
-                print(f"{'':<8} {'':<{width}}  -> {finding.do}")
+        _show(findings, rows)
     return int(any(finding.state == "missing" for finding in findings))
+
+
+def _show(findings: list[Finding], rows: list[Loading]) -> None:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:<8} {finding.name:<{width}}  {finding.found}")
+        if finding.do:
+            print(f"{'':<8} {'':<{width}}  -> {finding.do}")
+    print("\nwhat loads where on this machine")
+    wide = max(len(row.artifact) for row in rows)
+    for row in rows:
+        print(f"{row.loads:<4} {row.artifact:<{wide}}  {row.where}: {row.reason}")

@@ -1,15 +1,16 @@
 """The doctor says what is there and what to do about what is not."""
+import dataclasses
 import json
 import os
 
 import pytest
 
-from glorext.deploy import doctor
+from glorext.deploy import cards, doctor
 from glorext.runtime.device import CAP
 
 
 def found(name):
-    return next(finding for finding in doctor.examine() if finding.name == name)
+    return next(finding for finding in doctor.examine(cards.look()) if finding.name == name)
 
 
 def test_versions_are_the_installed_ones():
@@ -26,7 +27,11 @@ def test_the_onednn_cap_is_explained(monkeypatch):
 def test_what_is_missing_comes_with_a_command_and_status_1(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert doctor.main(["--json"]) == 1
-    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    told = json.loads(capsys.readouterr().out)
+    findings = {finding["name"]: finding for finding in told["findings"]}
+    rows = {row["where"]: row for row in told["artifacts"]}
+    assert rows["the C++ program, cpu"]["loads"] == "no" and "g++" in rows["the C++ program, cpu"]["reason"]
+    assert rows["MindSpore, cpu"]["loads"] == "yes"
     assert findings["g++"]["state"] == "missing" and findings["g++"]["do"] == "apt-get install g++"
 
 
@@ -38,4 +43,93 @@ def test_numpy_2_is_missing_not_ok(monkeypatch):
 @pytest.mark.skipif(os.path.exists("/dev/davinci0"), reason="this machine has an Ascend")
 def test_an_absent_card_is_not_a_failure(capsys):
     doctor.main([])
-    assert found("Ascend").state == "absent"
+    out = capsys.readouterr().out
+    assert found("Ascend card").state == found("CANN").state == "absent"
+    assert "--target ascend310 " in out and "no /dev/davinci*" in out
+
+
+NPU_SMI_310 = """\
++------------------------------------------------------------------------------+
+| npu-smi 22.0.2                       Version: 22.0.2                         |
++-------------------+-----------------+----------------------------------------+
+| NPU     Name      | Health          | Power(W)          Temp(C)              |
+| Chip    Device    | Bus-Id          | AICore(%)         Memory-Usage(MB)     |
++===================+=================+========================================+
+| 0       310       | OK              | 12.8              45                   |
+| 0       0         | 0000:83:00.0    | 0                 2621 / 8192          |
++===================+=================+========================================+
+| 1       310       | Alarm           | 12.8              46                   |
+| 1       1         | 0000:84:00.0    | 0                 2621 / 8192          |
++===================+=================+========================================+
+"""
+
+
+def test_chips_are_read_from_the_table_of_npu_smi():
+    assert cards.parse_npu_smi(NPU_SMI_310) == ["310", "310"]
+    assert cards.parse_npu_smi("| 0     910B3               | OK            | 67.3        42    0 / 0   |\n"
+                               "| 0                         | 0000:C1:00.0  | 0           1172  1 / 2   |") == ["910B3"]
+    assert cards.parse_npu_smi("dcmi module initialize failed. ret is -8005") == []
+
+
+@pytest.fixture
+def ascend(tmp_path, monkeypatch):
+    """A tree as Ascend's installers leave it: driver, firmware, toolkit, and two device nodes."""
+    monkeypatch.delenv("ASCEND_HOME_PATH", raising=False)
+    monkeypatch.delenv("ASCEND_TOOLKIT_HOME", raising=False)
+    home = tmp_path / "Ascend" / "ascend-toolkit" / "latest"
+    info = home / f"{os.uname().machine}-linux" / "ascend_toolkit_install.info"
+    files = {"driver/version.info": "Version=23.0.rc2\nascendhal_version=7.13.28\naicpu_version=1.0\n",
+             "firmware/version.info": "Version=6.4.0.4.220\nfirmware_version=1.0\n"}
+    for name, text in files.items():
+        (tmp_path / "Ascend" / name).parent.mkdir(parents=True)
+        (tmp_path / "Ascend" / name).write_text(text)
+    info.parent.mkdir(parents=True)
+    info.write_text("package_name=Ascend-cann-toolkit\nversion=7.0.0\ninnerversion=V100R001C15\n")
+    (tmp_path / "dev").mkdir()
+    for name in ("davinci0", "davinci1", "davinci_manager"):
+        (tmp_path / "dev" / name).touch()
+    monkeypatch.setattr(cards, "ROOT", tmp_path / "Ascend")
+    monkeypatch.setattr(cards, "DEVICES", tmp_path / "dev")
+    return home
+
+
+def test_versions_of_driver_firmware_and_cann_are_read_from_their_files(ascend):
+    seen = cards.look()
+    assert (seen.devices, seen.driver, seen.firmware, seen.cann, seen.cann_home) == \
+        (2, "23.0.rc2", "6.4.0.4.220", "7.0.0", ascend)
+    (ascend / f"{os.uname().machine}-linux" / "ascend_toolkit_install.info").unlink()
+    (ascend / "compiler").mkdir()
+    (ascend / "compiler" / "version.info").write_text("Version=[7.1.0.1.206]\nversion_dir=CANN-7.0\n")
+    assert cards.look().cann == "7.1.0.1.206"
+
+
+def test_the_toolkit_that_the_environment_names_comes_first(ascend, tmp_path, monkeypatch):
+    other = tmp_path / "cann8"
+    other.mkdir()
+    (other / "version.info").write_text("Version=8.0.RC1\n")
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(other))
+    assert (cards.look().cann, cards.look().cann_home) == ("8.0.RC1", other)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path / "gone"))
+    assert cards.look().cann is None and "gone" in found("CANN").found and found("CANN").state == "missing"
+
+
+@pytest.mark.skipif(cards.look().acl is None, reason="this machine has CANN")
+def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(ascend):
+    seen = cards.look()
+    findings = doctor.examine(seen)
+    cann = next(finding for finding in findings if finding.name == "CANN")
+    assert cann.state == "missing" and "libascendcl.so" in cann.found and cann.do.endswith("latest/../set_env.sh")
+    row = next(row for row in doctor.loadings(findings, seen) if row.where.endswith("ascend310"))
+    assert row.loads == "no" and row.reason.startswith("CANN: 7.0.0")
+
+
+@pytest.mark.parametrize("soc, target", [("Ascend310", "ascend310"), ("Ascend310P3", "ascend310p"),
+                                         ("Ascend310B4", "ascend310b"), ("Ascend910B3", "ascend910"), (None, None)])
+def test_only_the_model_for_this_chip_loads(ascend, soc, target):
+    seen = dataclasses.replace(cards.look(), soc=soc, said_by="CANN", acl=None)
+    assert seen.target == target
+    findings = doctor.examine(seen)
+    rows = {row.where.split()[-1]: row for row in doctor.loadings(findings, seen) if "--target" in row.artifact}
+    if any(finding.state != "ok" for finding in findings if finding.name in ("MindSpore Lite", "g++", "cmake")):
+        pytest.skip("the C++ program cannot be built here")
+    assert [name for name, row in rows.items() if row.loads == "yes"] == ([target] if target else [])
