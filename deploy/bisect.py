@@ -68,16 +68,17 @@ def _beyond(value: float | None, tolerance: float) -> bool:
     return value is None or value > tolerance
 
 
-def _array(tensor) -> np.ndarray:
+def array(tensor) -> np.ndarray:
+    """A Tensor as float32."""
     return tensor.asnumpy().astype(np.float32)
 
 
-def _walk(net, images, visit) -> np.ndarray:
+def walk(net, images, visit) -> np.ndarray:
     """Run `net`; `visit(name, cell, inputs, output)` is called whenever a cell is done. The logits."""
     def hook(name):
         return lambda cell, inputs, output: visit(name, cell, inputs, output)
     handles = [cell.register_forward_hook(hook(name)) for name, cell in net.cells_and_names() if name]
-    logits = _array(net(images))
+    logits = array(net(images))
     for handle in handles:
         handle.remove()
     return logits
@@ -107,24 +108,24 @@ def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> 
     half, full = source.create(), source.create()
     twins = set_precision(half)
     rounded, departures = [], []
-    half_logits = _walk(half, images, lambda name, cell, inputs, output: rounded.append((name, _array(output))))
+    half_logits = walk(half, images, lambda name, cell, inputs, output: rounded.append((name, array(output))))
     arrived = iter(rounded)
 
     def compare(name, cell, inputs, output):
         same, found = next(arrived)
         if same != name:
             raise AccuracyError(expected=f"both networks to compute {name}", found=same)
-        exact = _array(output)
+        exact = array(output)
         departures.append(Departure(name, type(cell).__name__, share(exact, found),
-                                    share(exact, _array(twins[name](*inputs)))))
+                                    share(exact, array(twins[name](*inputs)))))
 
-    logits = _walk(full, images, compare)
+    logits = walk(full, images, compare)
     if not departures:
         raise AccuracyError("no cell could be watched, so nothing was compared",
                             do="Call it in MindSpore's PYNATIVE mode.")
     keep = worth_keeping(departures, tolerance)
     set_precision(half, keep)
-    kept_logits = _array(half(images))
+    kept_logits = array(half(images))
     first = next((one for one in departures if _beyond(one.arrived, tolerance)), None)
     return Layers(tolerance, first, keep, share(logits, half_logits), share(logits, kept_logits), tuple(departures))
 
@@ -156,3 +157,9 @@ def show(layers: Layers) -> None:
     print(f"cells to keep in float32, with which the logits are {_said(layers.logits_kept)}:")
     for name in layers.keep:
         print(f"  {name} ({own[name].kind}), by itself {_said(own[name].own)}")
+    print(f"for an Ascend card: glorext convert MODEL --target ascend310 {convert_flags(layers)}")
+
+
+def convert_flags(layers: Layers) -> str:
+    """What `glorext convert` is told to keep those cells in float32: a precision mode that can, and their names."""
+    return f"--precision_mode preferred_fp32 --keep_fp32 {','.join(layers.keep)}"

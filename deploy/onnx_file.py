@@ -1,15 +1,18 @@
-"""Opens the output's batch axis in an ONNX file: MindSpore's exporter names the input's axis only."""
+"""Reads and edits an ONNX file's graph: its nodes, its outputs, and their open batch axis."""
 from __future__ import annotations
 
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-# The fields of onnx.proto on the way to an output's shape: (number, name, type, repeated). All others stay in the
+# The fields of onnx.proto that are looked at: (number, name, type, repeated). All others stay in the
 # message as they were read, so the file needs no more of onnx.proto and this project no package for it.
 FIELDS = {
     "Model": [(7, "graph", "Graph", False)],
-    "Graph": [(12, "output", "Value", True)],
+    "Graph": [(1, "node", "Node", True), (5, "initializer", "Weight", True), (11, "input", "Value", True),
+              (12, "output", "Value", True)],
+    "Node": [(1, "input", "string", True), (2, "output", "string", True)],
+    "Weight": [(8, "name", "string", False)],
     "Value": [(1, "name", "string", False), (2, "type", "Type", False)],
     "Type": [(1, "tensor_type", "Tensor", False)],
     "Tensor": [(2, "shape", "Shape", False)],
@@ -34,10 +37,16 @@ def _model_class():
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("glorext.onnx.Model"))
 
 
-def open_output_batch(path: Path, axis: str) -> None:
-    """Call the first axis of every output `axis`, as the input's already is, instead of the sample's size."""
+def read(path: Path):
+    """The model in an ONNX file, as a message with the fields above; `SerializeToString` gives all of it back."""
     model = _model_class()()
     model.ParseFromString(Path(path).read_bytes())
+    return model
+
+
+def open_output_batch(path: Path, axis: str) -> None:
+    """Call the first axis of every output `axis` instead of the sample's size: MindSpore names the input's axis only."""
+    model = read(path)
     for output in model.graph.output:
         first = output.type.tensor_type.shape.dim[0]
         first.ClearField("dim_value")

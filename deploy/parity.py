@@ -1,33 +1,21 @@
 """Follows one model along its way to the card and says at which hop its answers changed, and by how much."""
 from __future__ import annotations
 
-import ctypes
 import json
 import tempfile
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
-from glorext.models.preprocess import preprocess
 from glorext.runtime import (AccuracyError, ConversionError, DataError, DeviceError, ExportError, InferenceError,
-                             SetupError, UsageError, set_device, version, write_json)
-from glorext.train.data import PICTURES
+                             SetupError, UsageError, read_json, set_device, version, write_json)
 
-from . import native
-from .ascend import AscendOptions
-from .convert import convert, convert_for_card
-from .export import export, run_exported
-from .infer import run_tensor
+from .hops import COUNT, Inputs, load_inputs, onnx_file, run_network, stations
 from .source import Source, add_source_arguments, chosen_source
 
 SCHEMA = "glorext.parity/1"
-# For logits up to 1; larger ones are summed from larger numbers, so the limit grows with them.
-# Another reader of the same graph repeats its sums in another order; MindSpore Lite fuses layers as well.
-EXACT, FUSED = 1e-4, 1e-3
-BATCH, NOISE = 10, 8
+MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -103,74 +91,8 @@ def measure(name: str, reference: np.ndarray, found: np.ndarray, inputs: tuple[s
                tuple(inputs[row] for row in flipped), clear)
 
 
-def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """Logits of all inputs (N, 3, H, W), BATCH of them at a time, since memory grows with the batch."""
-    return np.concatenate([run(inputs[start:start + BATCH]) for start in range(0, len(inputs), BATCH)])
-
-
-def run_network(net, inputs: np.ndarray) -> np.ndarray:
-    """Logits (N, K) float32 of a network in MindSpore."""
-    import mindspore as ms
-    return in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy().astype(np.float32), inputs)
-
-
-def with_float16_weights(source: Source):
-    """The network with its kernels and matrices rounded to float16; norms and biases stay, as in mixed precision.
-
-    Raises:
-        ConversionError: a weight is beyond float16's range.
-    """
-    import mindspore as ms
-    net = source.create()
-    for parameter in net.get_parameters():
-        if parameter.ndim > 1:
-            value = parameter.asnumpy()
-            if np.abs(value).max() > np.finfo(np.float16).max:
-                raise ConversionError(f"{parameter.name} holds {np.abs(value).max():.3g}, beyond float16")
-            parameter.set_data(ms.Tensor(value.astype(np.float16).astype(np.float32)))
-    return net
-
-
-def _exported(kind: str, folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
-    artifact, = export(source, folder, [kind])
-    if kind == "onnx" and find_spec("onnxruntime") is None:
-        raise SetupError("onnxruntime is not installed (pip install onnxruntime)")
-    return in_batches(lambda batch: run_exported(kind, folder / artifact.file, batch), inputs)
-
-
-def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
-    try:
-        ctypes.CDLL("libascendcl.so")
-    except OSError as error:
-        raise SetupError(f"no CANN on this machine ({error})") from error
-    # The card runs only the batch sizes that a model was built for.
-    exported, = export(source, folder, ["mindir"], batch=1)
-    converted = convert_for_card(folder / exported.file, folder, AscendOptions("ascend310"))
-    return np.concatenate([run_tensor(folder / converted.file, one[None], device="ascend310") for one in inputs])
-
-
-def stations(source: Source, folder: Path) -> list[tuple[str, float | None, Callable[[np.ndarray], np.ndarray]]]:
-    """The hops in their order: name, tolerance, and what computes the logits; files go below `folder`."""
-    def lite(kind: str):
-        def run(inputs):
-            programs = native.build()
-            model = folder / "mindir" / f"{source.name}.mindir"
-            converted, = convert(model, folder, [kind], programs)
-            return in_batches(lambda batch: run_tensor(folder / converted.file, batch, programs), inputs)
-        return run
-
-    return [
-        ("float16 weights", None, lambda inputs: run_network(with_float16_weights(source), inputs)),
-        ("MINDIR in MindSpore", EXACT, lambda inputs: _exported("mindir", folder / "mindir", source, inputs)),
-        ("ONNX in onnxruntime", EXACT, lambda inputs: _exported("onnx", folder / "onnx", source, inputs)),
-        ("MindSpore Lite .mindir in C++", FUSED, lite("mindir")),
-        ("MindSpore Lite .ms in C++", FUSED, lite("ms")),
-        ("Ascend 310", None, lambda inputs: _ascend(folder / "ascend", source, inputs)),
-    ]
-
-
-def parity(source: Source, inputs: np.ndarray, names: tuple[str, ...], margin: float) -> Parity:
-    """Run `inputs` (N, 3, H, W) float32 through every hop.
+def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | None = None) -> Parity:
+    """Run `inputs` through every hop; with `onnx`, that file takes the place of the one exported now.
 
     A hop whose software or device is not here is "not measured"; one that fails, or departs too far, is "FAIL".
 
@@ -178,17 +100,17 @@ def parity(source: Source, inputs: np.ndarray, names: tuple[str, ...], margin: f
         AccuracyError: there was nothing to compare, or the checkpoint itself gives no finite logits.
     """
     import mindspore as ms
-    if not len(inputs):
+    if not len(inputs.names):
         raise AccuracyError("there are no inputs to compare")
-    reference = run_network(source.create(), inputs)
+    reference = run_network(source.create(), inputs.images)
     if not np.isfinite(reference).all():
         raise AccuracyError("the checkpoint itself gives NaN or Inf", where=source.checkpoint,
                             do="Look at it with `glorext lint`.")
     hops = []
     with tempfile.TemporaryDirectory(prefix="glorext-parity-") as scratch:
-        for name, tolerance, run in stations(source, Path(scratch)):
+        for name, tolerance, run in stations(source, Path(scratch), inputs, onnx):
             try:
-                hops.append(measure(name, reference, run(inputs), names, margin, tolerance))
+                hops.append(measure(name, reference, run(), inputs.names, margin, tolerance))
             except (SetupError, DeviceError) as error:
                 hops.append(Hop(name, "not measured", str(error)))
             except (ConversionError, ExportError, InferenceError, DataError) as error:
@@ -196,26 +118,31 @@ def parity(source: Source, inputs: np.ndarray, names: tuple[str, ...], margin: f
     if all(hop.max_difference is None for hop in hops):
         raise AccuracyError("no hop could be compared with the checkpoint: "
                             + "; ".join(f"{hop.name}: {hop.reason}" for hop in hops))
-    return Parity(source.name, source.weights_sha256, names, margin, tuple(hops),
+    return Parity(source.name, source.weights_sha256, inputs.names, margin, tuple(hops),
                   {"glorext": version(), "mindspore": ms.__version__})
 
 
-def load_inputs(source: Source, data: Path | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Inputs (N, 3, H, W) and their names: at most `count` pictures below `data`, evenly chosen, or seeded noise.
+def read_parity(path: Path, source: Source) -> Parity:
+    """What `glorext parity --out` wrote for this model.
 
     Raises:
-        DataError: no pictures below `data`, or a broken one.
+        DataError: another file, or of another model.
     """
-    spec = source.input_spec
-    if data is None:
-        noise = np.random.default_rng(0).standard_normal((NOISE, 3, spec.size, spec.size)).astype(np.float32)
-        return noise, tuple(f"noise {number}" for number in range(NOISE))
-    paths = sorted(path for path in Path(data).rglob("*") if path.name.lower().endswith(PICTURES) and path.is_file())
-    if not paths:
-        raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="none", where=data)
-    chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
-    return (np.stack([preprocess(path, spec) for path in chosen]),
-            tuple(str(path.relative_to(data)) for path in chosen))
+    values = read_json(path)
+    try:
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"schema {values['schema']!r}")
+        hops = tuple(Hop(**{**hop, "flips": tuple(hop["flips"]), "clear_flips": tuple(hop["clear_flips"])})
+                     for hop in values["hops"])
+        found = Parity(values["name"], values["weights_sha256"], tuple(values["inputs"]), values["margin"], hops,
+                       values["versions"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(expected=f"a parity of schema {SCHEMA}", found=f"{type(error).__name__}: {error}", where=path,
+                        do="Write it with `glorext parity --out`.") from error
+    if found.weights_sha256 != source.weights_sha256:
+        raise DataError(expected=f"hops of the weights {source.weights_sha256[:16]}...",
+                        found=f"{found.weights_sha256[:16]}...", where=path)
+    return found
 
 
 def main(argv: list[str]) -> int:
@@ -225,11 +152,12 @@ def main(argv: list[str]) -> int:
                        "glorext parity resnext50-digits --data val/ --out parity.json")
     add_source_arguments(arguments)
     arguments.add_argument("--data", type=Path, help="pictures to compare on, in any depth; noise without it")
-    arguments.add_argument("--count", type=int, default=100, help="how many of the pictures (default 100)")
-    arguments.add_argument("--margin", type=float, default=0.1,
+    arguments.add_argument("--count", type=int, default=COUNT, help=f"how many of the pictures (default {COUNT})")
+    arguments.add_argument("--margin", type=float, default=MARGIN,
                            help="a changed answer counts as clear when its two best logits lay further apart")
-    arguments.add_argument("--bisect", action="store_true",
-                           help="name the layers that float16 harms, and which ones to keep in float32")
+    arguments.add_argument("--onnx", type=Path, help="an exported ONNX file to look at, instead of exporting one now")
+    arguments.add_argument("--bisect", action="store_true", help="name the first layer of the ONNX file that departs, "
+                           "the layers that float16 harms, and which ones to keep in float32")
     arguments.add_argument("--out", type=Path, help="write the result as JSON to this file")
     arguments.add_argument("--json", action="store_true", help="print the result as JSON")
     options = arguments.parse_args(argv)
@@ -237,22 +165,39 @@ def main(argv: list[str]) -> int:
         raise UsageError(expected="a positive number", found=str(options.count), where="--count")
     set_device("CPU")
     source = chosen_source(options)
-    inputs, names = load_inputs(source, options.data, options.count)
-    found = parity(source, inputs, names, options.margin)
+    inputs = load_inputs(source, options.data, options.count)
+    found = parity(source, inputs, options.margin, options.onnx)
     values = {"schema": SCHEMA, **asdict(found)}
+    if not options.json:
+        _show(found)
     if options.bisect:
-        from .bisect import bisect, show
-        layers = bisect(source, inputs)
-        values["float16_layers"] = asdict(layers)
+        values |= _bisect(source, inputs, options)
     if options.out:
         write_json(options.out, values)
     if options.json:
         print(json.dumps(values))
-    else:
-        _show(found)
-        if options.bisect:
-            show(layers)
     return 0 if found.passed else 1
+
+
+def _bisect(source: Source, inputs: Inputs, options) -> dict:
+    """The layers of the ONNX file and those of float16 as JSON values, printed unless the result is."""
+    from . import bisect, bisect_onnx
+    values = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="glorext-bisect-") as scratch:
+            path = onnx_file(source, Path(scratch), options.onnx)
+            converted = bisect_onnx.bisect(source, path, inputs.images)
+        values["onnx_layers"] = asdict(converted)
+        said = bisect_onnx.said(converted)
+    except SetupError as error:
+        values["onnx_layers"] = {"not_measured": str(error)}
+        said = f"the layers of the ONNX file: not measured: {error}"
+    layers = bisect.bisect(source, inputs.images)
+    values["float16_layers"] = asdict(layers)
+    if not options.json:
+        print(f"\n{said}")
+        bisect.show(layers)
+    return values
 
 
 def _show(found: Parity) -> None:

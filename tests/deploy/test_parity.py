@@ -1,13 +1,15 @@
 """Each hop is held against the checkpoint, a hop that could not run says why, and float16's culprit is named."""
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from glorext.deploy import parity as module
+from glorext.deploy import bisect_onnx, hops as stops, parity as module
 from glorext.deploy.bisect import Departure, bisect, share, show, worth_keeping
-from glorext.deploy.parity import EXACT, FUSED, Hop, load_inputs, main, measure, parity
+from glorext.deploy.hops import EXACT, FUSED, load_inputs, run_network
+from glorext.deploy.parity import Hop, main, measure, parity, read_parity
 from glorext.deploy.source import Source
 from glorext.runtime import AccuracyError, ConversionError, DataError, InferenceError, SetupError
 
@@ -61,18 +63,19 @@ def test_a_float16_hop_may_depart_but_not_overflow():
 
 def hops_of(monkeypatch, source, *runs):
     def raising(error):
-        def run(inputs):
+        def run():
             raise error
         return run
-    monkeypatch.setattr(module, "stations", lambda source, folder: [
-        (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else run) for number, run in enumerate(runs)])
-    inputs, names = load_inputs(source, None, 1)
-    return parity(source, inputs, names, 0.1)
+    inputs = load_inputs(source, None, 1)
+    monkeypatch.setattr(module, "stations", lambda source, folder, inputs, onnx: [
+        (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else lambda: run(inputs.images))
+        for number, run in enumerate(runs)])
+    return parity(source, inputs)
 
 
 def test_what_is_missing_is_not_measured_and_what_breaks_fails(source, monkeypatch):
     found = hops_of(monkeypatch, source, SetupError("no compiler"), InferenceError("it crashed"),
-                    lambda inputs: module.run_network(source.create(), inputs))
+                    lambda inputs: run_network(source.create(), inputs))
     assert [(hop.state, hop.reason) for hop in found.hops] == [("not measured", "no compiler."), ("FAIL", "it crashed."),
                                                                ("pass", "")]
     assert not found.passed
@@ -85,9 +88,9 @@ def test_nothing_compared_is_an_error(source, monkeypatch):
 
 def test_pictures_are_chosen_evenly_and_preprocessed_as_for_evaluation(source, pictures):
     from glorext.models.preprocess import preprocess
-    inputs, names = load_inputs(source, pictures, 4)
-    assert names == ("0/00.jpg", "3/13.png", "6/26.png", "9/39.jpg") and inputs.shape == (4, 3, 32, 32)
-    np.testing.assert_array_equal(inputs[1], preprocess(pictures / names[1], source.input_spec))
+    found = load_inputs(source, pictures, 4)
+    assert found.names == ("0/00.jpg", "3/13.png", "6/26.png", "9/39.jpg") and found.images.shape == (4, 3, 32, 32)
+    np.testing.assert_array_equal(found.images[1], preprocess(found.files[1], source.input_spec))
     with pytest.raises(DataError, match="pictures"):
         load_inputs(source, pictures / "nowhere", 4)
 
@@ -100,11 +103,120 @@ def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, 
     values = json.loads((tmp_path / "p.json").read_text())
     hops = {hop["name"]: hop for hop in values["hops"]}
     assert list(hops) == ["float16 weights", "MINDIR in MindSpore", "ONNX in onnxruntime",
-                          "MindSpore Lite .mindir in C++", "MindSpore Lite .ms in C++", "Ascend 310"]
+                          "MindSpore Lite .mindir", "MindSpore Lite .ms", "C++ from the picture files", "Ascend 310"]
     assert hops["float16 weights"]["max_difference"] > hops["MINDIR in MindSpore"]["max_difference"]
-    assert hops["MindSpore Lite .ms in C++"]["state"] == "pass" and len(values["inputs"]) == 12
+    assert hops["MindSpore Lite .ms"]["state"] == "pass" and len(values["inputs"]) == 12
     assert hops["Ascend 310"]["state"] == "not measured" and "libascendcl" in out
     assert "with every cell in float16" in out and len(values["float16_layers"]["departures"]) > 40
+    assert hops["C++ from the picture files"]["state"] == "pass"
+    assert values["onnx_layers"]["first"] is None and len(values["onnx_layers"]["layers"]) > 20
+    assert [hop.state for hop in read_parity(tmp_path / "p.json", source).hops].count("pass") == 6
+    with pytest.raises(DataError, match="of the weights"):
+        read_parity(tmp_path / "p.json", dataclasses.replace(source, weights_sha256="0" * 64))
+
+
+@pytest.mark.native
+def test_a_fault_in_preprocessing_shows_in_the_cpp_hop_alone(source, native, pictures, monkeypatch, tmp_path):
+    # The C++ program reads its preprocessing from the contract; another mean there is a fault before the model.
+    monkeypatch.setattr(stops, "convert", with_another_mean(stops.convert))
+    inputs = load_inputs(source, pictures, 4)
+    folder = tmp_path / "w"
+    folder.mkdir()
+    hops = {name: (tolerance, run) for name, tolerance, run in stops.stations(source, folder, inputs)}
+    reference = run_network(source.create(), inputs.images)
+
+    def state(name):
+        return measure(name, reference, hops[name][1](), inputs.names, 0.1, hops[name][0]).state
+    assert state("MindSpore Lite .mindir") == "pass" and state("C++ from the picture files") == "FAIL"
+
+
+def with_another_mean(convert):
+    def changed(*arguments):
+        artifacts = convert(*arguments)
+        path = arguments[1] / f"{artifacts[0].file}.json"
+        values = json.loads(path.read_text())
+        values["input_spec"]["mean"][0] += 0.2
+        path.write_text(json.dumps(values))
+        return artifacts
+    return changed
+
+
+def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
+    run = dict((name, run) for name, _, run in stops.stations(source, tmp_path, load_inputs(source, None)))
+    with pytest.raises(SetupError, match="--data"):
+        run["C++ from the picture files"]()
+
+
+def damaged(exported, folder, name):
+    """The exported ONNX file with one filter of `name` moved, as a faulty writer would leave it; its contract anew."""
+    import onnx
+    from onnx import numpy_helper
+    from glorext.deploy.artifact import read_artifact, write_artifact
+    model = onnx.load(str(exported / "tiny.onnx"))
+    weight = next(weight for weight in model.graph.initializer if weight.name == name)
+    values = numpy_helper.to_array(weight).copy()
+    values[0] += 3 * np.abs(values).max()
+    weight.CopyFrom(numpy_helper.from_array(values, name))
+    onnx.save(model, str(folder / "tiny.onnx"))
+    contract = read_artifact(exported / "tiny.onnx")
+    kept = {key: getattr(contract, key) for key in ("format", "name", "weights_sha256", "source", "input", "output",
+                                                    "input_spec", "labels", "versions")}
+    write_artifact(folder / "tiny.onnx", **kept)
+    return folder / "tiny.onnx"
+
+
+@pytest.mark.parametrize("weight, cell", [("backbone.layer2.0.conv2.weight", "backbone.layer2.0.conv2"),
+                                          ("backbone.layer3.0.bn1.gamma", "backbone.layer3.0.bn1"),
+                                          ("head.fc.bias", "head.fc")])
+def test_a_fault_in_one_layer_of_the_onnx_file_is_named(source, exported, tmp_path, weight, cell):
+    pytest.importorskip("onnx")
+    path = damaged(exported, tmp_path, weight)
+    found = bisect_onnx.bisect(source, path, load_inputs(source, None).images)
+    assert (found.first, found.before) == (cell, None) and cell in found.culprits
+    order = [layer.cell for layer in found.layers]
+    assert all(layer.output < 1e-4 for layer in found.layers[:order.index(cell)])
+    assert f"departs is {cell}" in bisect_onnx.said(found)
+
+
+def test_a_fault_between_two_layers_is_placed_between_them(source, exported, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(exported / "tiny.onnx"))
+    relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    relu.op_type = "Neg"
+    onnx.save(model, str(tmp_path / "neg.onnx"))
+    found = bisect_onnx.bisect(source, tmp_path / "neg.onnx", load_inputs(source, None).images)
+    assert found.before == "backbone.bn" and found.first == "backbone.layer1.0.conv1"
+    assert "between backbone.bn and it" in bisect_onnx.said(found)
+
+
+def test_the_layers_of_glore_are_followed_too(tmp_path):
+    pytest.importorskip("onnx")
+    from glorext.deploy.export import export
+    glore = glore_source(tmp_path)
+    export(glore, tmp_path, ["onnx"])
+    inputs = load_inputs(glore, None).images
+    found = bisect_onnx.bisect(glore, tmp_path / f"{glore.name}.onnx", inputs)
+    assert found.first is None and any("glore" in layer.cell or "gcn" in layer.cell for layer in found.layers)
+    assert bisect(glore, inputs).logits < 0.1
+
+
+def glore_source(folder):
+    import mindspore as ms
+    from glorext.models import InputSpec, create, save_checkpoint, weights_digest
+    arguments = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 8, "num_classes": 10}
+    net = create("glore_res50", **arguments)
+    generator = np.random.default_rng(3)
+    for parameter in net.get_parameters():
+        value = parameter.asnumpy() + generator.normal(0, 0.1, parameter.shape)
+        parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
+    save_checkpoint(net, folder / "glore.ckpt")
+    return Source("glore", "glore_res50", arguments, folder / "glore.ckpt", InputSpec(size=32, resize=32), (),
+                  weights_digest(folder / "glore.ckpt"))
+
+
+def test_a_file_of_other_weights_is_not_looked_at(source, exported):
+    with pytest.raises(AccuracyError, match="of the weights"):
+        stops.onnx_file(dataclasses.replace(source, weights_sha256="0" * 64), exported, exported / "tiny.onnx")
 
 
 def test_a_weight_beyond_float16_fails_that_hop(source):
@@ -114,7 +226,7 @@ def test_a_weight_beyond_float16_fails_that_hop(source):
     weight.set_data(weight * ms.Tensor(1e6, ms.float32))
     broken = SimpleNamespace(create=lambda: net)
     with pytest.raises(ConversionError, match=f"{weight.name} holds .* beyond float16"):
-        module.with_float16_weights(broken)
+        stops.with_float16_weights(broken)
 
 
 def test_share_is_of_the_largest_value_and_none_beyond_the_range():
@@ -139,9 +251,11 @@ def test_the_layer_that_overflows_float16_is_named_and_keeping_it_heals_the_netw
     variance.set_data(variance * ms.Tensor(1e14, ms.float32))
     save_checkpoint(net, tmp_path / "big.ckpt")
     big = Source("big", source.network, source.arguments, tmp_path / "big.ckpt", source.input_spec, (), "0" * 64)
-    found = bisect(big, load_inputs(source, None, 1)[0])
+    found = bisect(big, load_inputs(source, None).images)
     assert (found.first.cell, found.first.kind, found.first.own) == ("backbone.layer2.0.conv2", "Conv2d", None)
     assert found.keep == ("backbone.layer2.0.conv2", "backbone.layer2.0.bn2")
     assert found.logits_kept < 0.005 < found.logits
     show(found)
-    assert "backbone.layer2.0.conv2 (Conv2d), by itself beyond float16's range" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "backbone.layer2.0.conv2 (Conv2d), by itself beyond float16's range" in out
+    assert "--precision_mode preferred_fp32 --keep_fp32 backbone.layer2.0.conv2,backbone.layer2.0.bn2\n" in out
