@@ -18,7 +18,8 @@ from .artifact import read_artifact
 DEVICES = ("cpu", "ascend310", "ascend310p", "ascend310b", "ascend910")
 
 
-def _run(command: list[str], show: bool) -> None:
+def run_program(command: list[str], show: bool = False) -> None:
+    """Run glorext_infer; `show` lets its progress through. Raises UsageError or InferenceError with its own message."""
     # The program draws its own progress on stderr, so stderr goes straight through when it is to be shown.
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE)
     if done.returncode == 0:
@@ -61,7 +62,7 @@ def infer(model: Path, images: Path, out: Path, device: str = "cpu", device_id: 
     command += ["--workers", str(workers)] if workers else []
     command += ["--threads", str(threads)] if threads else []
     command += ["--allow_broken"] if allow_broken else []
-    _run(command, show=True)
+    run_program(command, show=True)
     return read_results(out)
 
 
@@ -75,8 +76,8 @@ def run_tensor(model: Path, inputs: np.ndarray, programs: native.Programs | None
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:
         kind = np.uint8 if inputs.dtype == np.uint8 else np.float32
         np.save(Path(scratch) / "input.npy", np.ascontiguousarray(inputs, kind))
-        _run([str(programs.infer), "--model", str(model), "--device", device, "--batch", str(len(inputs)),
-              "--tensor", str(Path(scratch) / "input.npy"), "--out", str(Path(scratch) / "out")], show=False)
+        run_program([str(programs.infer), "--model", str(model), "--device", device, "--batch", str(len(inputs)),
+                     "--tensor", str(Path(scratch) / "input.npy"), "--out", str(Path(scratch) / "out")])
         return np.load(Path(scratch) / "out" / "logits.npy", allow_pickle=False)
 
 
@@ -101,7 +102,7 @@ def main(argv: list[str]) -> int:
     as_json, wants_accuracy = options.pop("json"), options.pop("accuracy")
     results = infer(**options)
     if wants_accuracy:
-        from .validate import accuracy_line
+        from .accuracy import accuracy_line
         print(accuracy_line(results, read_artifact(options["model"]).labels), file=sys.stderr if as_json else sys.stdout)
     if as_json:
         print(json.dumps({key: getattr(results, key) for key in

@@ -1,93 +1,28 @@
-"""One static HTML page for a validation: verdict, accuracy, agreement, latency, training curves, mistakes."""
+"""One static HTML page for a validation, and the same numbers as report.json beside it."""
 from __future__ import annotations
 
 import base64
 import io
-import json
+import os
+import platform
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime import DataError, atomic_path
+from glorext.runtime import DataError, UsageError, atomic_path, write_json
 from glorext.train.results import Results
 
+from . import plots
+from .accuracy import paths_of, truths
+from .parity import Parity
 from .source import Source
-from .validate import Validation, paths_of, truths
+from .verdict import Validation
 
-MISTAKES_SHOWN = 24
-LARGEST_MATRIX = 50
-INK, BLUE, ORANGE, GREY = "#1f2933", "#1d6fb8", "#d9730d", "#9aa5b1"
-
-
-def _svg(figure) -> str:
-    import matplotlib.pyplot as plt
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    return buffer.getvalue()[buffer.getvalue().index("<svg"):]
-
-
-def _axes(title: str, x: str, y: str, size=(5.2, 3.0)):
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    # A fixed salt keeps the ids inside the SVG, and so the page, the same from run to run.
-    plt.rcParams.update({"svg.hashsalt": "glorext", "svg.fonttype": "none", "font.size": 9, "text.color": INK,
-                         "font.family": "sans-serif", "axes.edgecolor": GREY, "axes.labelcolor": INK,
-                         "xtick.color": INK, "ytick.color": INK})
-    figure, axes = plt.subplots(figsize=size)
-    axes.set(xlabel=x, ylabel=y)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def latency_plot(results: Results) -> str:
-    """Histogram of what one picture costs, file to logits without waiting in queues, with p50, p90 and p99, as SVG."""
-    times = np.array([picture["ms"] for picture in results.pictures])[results.latency_ms["warmup"]:]
-    figure, axes = _axes("Latency of one picture", "milliseconds", "pictures")
-    # A few outliers would squeeze everything else into one bar.
-    limit = np.percentile(times, 99.5)
-    axes.hist(np.minimum(times, limit), bins=40, color=BLUE)
-    for name, style in (("p50", "-"), ("p90", "--"), ("p99", ":")):
-        value = results.latency_ms[name]
-        axes.axvline(min(value, limit), color=ORANGE, linestyle=style, linewidth=1.4, label=f"{name} {value:.1f} ms")
-    axes.legend(edgecolor="none", framealpha=0.9)
-    return _svg(figure)
-
-
-def step_series(lines: list[dict]) -> tuple[list[int], list[float], list[float]]:
-    """Steps counted from the start of the run, losses and learning rates; metrics.jsonl counts within each epoch."""
-    steps = [line for line in lines if line["event"] == "step"]
-    return list(range(1, len(steps) + 1)), [line["loss"] for line in steps], [line["lr"] for line in steps]
-
-
-def training_plots(metrics: Path) -> list[str]:
-    """Loss and learning rate by step, accuracy by epoch, from a run's metrics.jsonl, as SVG; empty when there is none."""
-    if not metrics.is_file():
-        return []
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    steps, losses, rates = step_series(lines)
-    epochs = [line for line in lines if line["event"] == "epoch" and line.get("top1") is not None]
-    plots = []
-    if steps:
-        figure, axes = _axes("Training loss and learning rate", "step", "loss")
-        axes.plot(steps, losses, color=BLUE, linewidth=1)
-        rate = axes.twinx()
-        rate.plot(steps, rates, color=ORANGE, linewidth=1)
-        rate.set_ylabel("learning rate", color=ORANGE)
-        rate.spines[["top", "left"]].set_visible(False)
-        plots.append(_svg(figure))
-    if epochs:
-        figure, axes = _axes("Validation accuracy", "epoch", "top-1")
-        axes.plot([line["epoch"] for line in epochs], [line["top1"] for line in epochs], color=BLUE, marker="o")
-        axes.set_xticks([line["epoch"] for line in epochs])
-        axes.set_ylim(max(0, min(line["top1"] for line in epochs) - 0.1), 1.01)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.annotate(f"{epochs[-1]['top1']:.2%}", (epochs[-1]["epoch"], epochs[-1]["top1"]), (0, -14),
-                      textcoords="offset points", ha="right")
-        plots.append(_svg(figure))
-    return plots
+SCHEMA = "glorext.report/1"
+MISTAKES_SHOWN, CLASSES_SHOWN, FLIPS_LISTED = 24, 10, 1000
+# Smaller files are shown as they are, larger ones as a thumbnail: 24 photographs would make the page many megabytes.
+THUMBNAIL, SMALL_FILE = 240, 16_000
 
 
 def confusion(results: Results, labels: tuple[str, ...]) -> np.ndarray:
@@ -97,68 +32,112 @@ def confusion(results: Results, labels: tuple[str, ...]) -> np.ndarray:
     return matrix
 
 
-def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
-    """The confusion matrix as SVG, mistakes coloured against the largest of them."""
-    side = max(3.2, 0.36 * len(labels))
-    figure, axes = _axes("Confusion matrix of the offline results", "answer", "true class", (side + 0.6, side))
+def worst_classes(matrix: np.ndarray, labels: tuple[str, ...]) -> list[dict]:
+    """Classes with the lowest accuracy, those with mistakes only, and what they are most often taken for."""
+    counts, right = matrix.sum(1), matrix.diagonal()
     mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
-    # A single mistake is no dark spot.
-    darkest = max(5, mistakes.max())
-    axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=darkest)
-    for row, column in zip(*np.nonzero(matrix)):
-        dark = mistakes[row, column] > darkest / 2
-        axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7.5,
-                  color=BLUE if row == column else "white" if dark else INK)
-    axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
-    axes.set_yticks(range(len(labels)), labels)
-    return _svg(figure)
+    share = right / np.maximum(counts, 1)
+    order = [int(index) for index in np.lexsort((-counts, share)) if counts[index] > right[index]]
+    return [{"label": labels[index], "count": int(counts[index]), "top1": float(share[index]),
+             "taken_for": labels[int(mistakes[index].argmax())], "times": int(mistakes[index].max())}
+            for index in order[:CLASSES_SHOWN]]
 
 
-def _picture(path: Path) -> str:
-    # Browsers show PNG and JPEG as they are; the page must not depend on files beside it.
-    kind = "png" if path.read_bytes()[:4] == b"\x89PNG" else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def mistakes(source: Source, results: Results, reference: Results | None) -> list[dict]:
+    """Pictures to look at: first those on which MindSpore differs, then the wrong ones, the most confident first.
 
-
-def mistakes(source: Source, results: Results, reference: Results, data: Path) -> list[dict]:
-    """Pictures to look at: first those on which the two disagree, then the wrong ones, the most confident first."""
+    Each kind gets half of the places, and those that the other leaves. `margin` is the lead of the best logit over that
+    of the true class.
+    """
     paths = paths_of(results)
-    classes = truths(paths, source.labels)
-    answers, others = results.logits.argmax(1), reference.logits.argmax(1)
+    classes, answers = truths(paths, source.labels), results.logits.argmax(1)
+    others = answers if reference is None else reference.logits.argmax(1)
     margin = results.logits.max(1) - results.logits[np.arange(len(classes)), classes]
-    chosen = [index for index in np.lexsort((-margin, answers == others))
-              if answers[index] != others[index] or answers[index] != classes[index]][:MISTAKES_SHOWN]
-    return [{"path": paths[index], "source": _picture(Path(data) / paths[index]),
-             "truth": source.labels[classes[index]], "offline": source.labels[answers[index]],
-             "mindspore": source.labels[others[index]], "flip": bool(answers[index] != others[index])}
-            for index in chosen]
+    order = np.argsort(-margin, kind="stable")
+    flips = [int(index) for index in order if answers[index] != others[index]]
+    wrong = [int(index) for index in order if answers[index] == others[index] != classes[index]]
+    half = MISTAKES_SHOWN // 2
+    flips = flips[:max(half, MISTAKES_SHOWN - len(wrong))]
+    chosen = flips + wrong[:MISTAKES_SHOWN - len(flips)]
+    return [{"path": paths[index], "truth": source.labels[classes[index]], "offline": source.labels[answers[index]],
+             "mindspore": None if reference is None else source.labels[others[index]],
+             "flip": bool(answers[index] != others[index]), "margin": float(margin[index])} for index in chosen]
 
 
-def write_report(path: Path, validation: Validation, source: Source, results: Results, reference: Results,
-                 data: Path) -> None:
-    """Write the page; it needs no other file and no network.
+def picture(path: Path) -> str:
+    """A picture file as a data URL; one that is large is made smaller."""
+    from PIL import Image
+    data = path.read_bytes()
+    kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
+    if len(data) > SMALL_FILE:
+        with Image.open(io.BytesIO(data)) as image:
+            image = image.convert("RGB")
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=82)
+        kind, data = "jpeg", buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def machine() -> dict:
+    """What this report was written on: system, processor, cores, Python."""
+    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").is_file() else []
+    return {"system": f"{platform.system()} {platform.release()}", "processor": names[0] if names else platform.machine(),
+            "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def contents(validation: Validation, source: Source, results: Results, reference: Results | None,
+             hops: Parity | None) -> dict:
+    """Everything that the page says, as JSON values."""
+    matrix = confusion(results, source.labels)
+    counts, edges = plots.latency_counts(results)
+    told = validation.to_dict()
+    if told["mindspore"]:
+        told["mindspore"]["flips_listed"] = min(FLIPS_LISTED, len(validation.mindspore.flips))
+        told["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
+        told["mindspore"]["flip_count"] = len(validation.mindspore.flips)
+    return {
+        "schema": SCHEMA, "validation": told, "hops": None if hops is None else asdict(hops),
+        "model": {"network": source.network, "size": source.input_spec.size, "classes": len(source.labels)},
+        "speed": {"throughput": results.throughput, "seconds": results.seconds, "latency_ms": results.latency_ms,
+                  "stages_ms": results.stages_ms, "batch": results.batch, "workers": results.workers,
+                  "threads": results.threads, "histogram": {"counts": counts, "edges_ms": edges}},
+        "wrong": int(matrix.sum() - matrix.trace()), "worst_classes": worst_classes(matrix, source.labels),
+        "mistakes": mistakes(source, results, reference), "machine": machine(),
+        "classes_seen": int((matrix.sum(1) > 0).sum())}
+
+
+def write_report(path: Path, validation: Validation, source: Source, results: Results, reference: Results | None = None,
+                 data: Path | None = None, hops: Parity | None = None) -> None:
+    """Write the page, which needs no other file and no network, and report.json: the same name, ending .json.
 
     Args:
         path: the HTML file.
         validation: what `compare` found for `results` and `reference`.
         source: the model, with its labels and training metrics.
-        results: offline results.
-        reference: MindSpore's results.
-        data: the pictures' folder, from which mistakes are shown.
+        results: the backend's results.
+        reference: MindSpore's results, if they were compared.
+        data: the pictures' folder, from which mistakes are shown; without it they are named only.
+        hops: what `parity` found, to be shown hop by hop.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    if not Path(data).is_dir():
+    path = Path(path)
+    if path.suffix == ".json":
+        raise UsageError(expected="the name of an HTML file", found=path.name, where="--report")
+    if data is not None and not Path(data).is_dir():
         raise DataError(expected="the pictures' folder", found="no such folder", where=data)
     environment = Environment(loader=PackageLoader("glorext.deploy"), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda value: f"{value:.2%}"
-    small = len(source.labels) <= LARGEST_MATRIX
+    environment.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
+    environment.filters["number"] = lambda value: f"{value:,}"
+    told = contents(validation, source, results, reference, hops)
     page = environment.get_template("report.html.j2").render(
-        v=validation, source=source, results=results, reference=reference,
-        latency=latency_plot(results),
-        curves=training_plots(source.folder / "metrics.jsonl") if source.folder else [],
-        confusion=confusion_plot(confusion(results, source.labels), source.labels) if small else None,
-        wrong=round((1 - validation.measured.top1) * validation.measured.count),
-        mistakes=mistakes(source, results, reference, data))
+        v=validation, r=told, source=source, results=results, hops=hops, accuracy=plots.accuracy_plot(validation),
+        latency=plots.latency_plot(results), confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
+        curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
+        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in told["mistakes"]])
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+    write_json(path.with_suffix(".json"), told)

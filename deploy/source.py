@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.models import InputSpec, read_checkpoint, weights_digest
-from glorext.runtime import DataError, UsageError
+from glorext.runtime import DataError, UsageError, get_logger
+from glorext.train.evaluate import EvalResult
+
+logger = get_logger("deploy")
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Source:
         input_spec: how a picture becomes the input.
         labels: class names in the order of the logits; empty when unknown.
         weights_sha256: digest of the weights.
-        top1: accuracy that the package claims, as its evidence says, or None.
+        evidence: the accuracy that the package or run claims, with its confusion matrix and digests, or None.
         folder: the run or package it comes from, with metrics.jsonl; None for a bare checkpoint.
     """
 
@@ -31,7 +34,7 @@ class Source:
     input_spec: InputSpec
     labels: tuple[str, ...]
     weights_sha256: str
-    top1: float | None = None
+    evidence: EvalResult | None = None
     folder: Path | None = None
 
     def create(self):
@@ -84,7 +87,7 @@ def resolve(name_or_path: str, network: str | None = None, registry=None) -> Sou
     return Source(
         package.name, package.network, {**package.network_args, "num_classes": package.num_classes}, package.checkpoint,
         package.input_spec, package.labels or (), package.weights_sha256 or weights_digest(package.checkpoint),
-        evidence.top1 if evidence else None, package.folder)
+        evidence, package.folder)
 
 
 def _from_run(path: Path, network: str | None) -> Source:
@@ -92,6 +95,18 @@ def _from_run(path: Path, network: str | None) -> Source:
     beside = path if path.is_dir() else path.parent
     checkpoint, recipe, labels = find_run(path, network=network)
     content = read_checkpoint(checkpoint)
+    weights = weights_digest(content)
     return Source(beside.resolve().name if checkpoint.stem == "best" else checkpoint.stem, recipe.network,
                   {**recipe.network_args, "num_classes": content.num_classes}, checkpoint, recipe.input_spec(),
-                  labels or (), weights_digest(content), folder=beside)
+                  labels or (), weights, _evidence(beside / "eval.json", weights), beside)
+
+
+def _evidence(path: Path, weights_sha256: str) -> EvalResult | None:
+    from glorext.hub.evidence import parse_evidence
+    if not path.is_file():
+        return None
+    evidence = parse_evidence(path.read_bytes(), path)
+    if evidence.weights_sha256 != weights_sha256:
+        logger.warning("%s was measured with other weights, so it says nothing of this checkpoint", path)
+        return None
+    return evidence

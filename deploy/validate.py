@@ -1,255 +1,232 @@
-"""Checks the accuracy of offline inference: against the labels, and picture by picture against MindSpore."""
+"""`glorext validate`: a backend's accuracy on a folder of pictures, whole, in shards, or until the answer is clear."""
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import tempfile
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from glorext.runtime import AccuracyError, DataError, get_logger, version, write_json
-from glorext.train.data import list_pictures
-from glorext.train.evaluate import evaluate
-from glorext.train.labels import labels_digest
+from glorext.runtime import AccuracyError, DataError, UsageError, write_json
+from glorext.train.data import Pictures, list_pictures
 from glorext.train.results import Results, read_results
 
+from . import sequential
+from .accuracy import FAIL, MAX_DROP, PASS, accuracy_line, claim_for, paths_of, truths
+from .backends import BACKENDS, DEVICES, Request, Run, check_request, join, prepare, take
+from .shards import merge, parse_shard, write_shard
 from .source import Source, add_source_arguments, chosen_source
+from .verdict import Sure, Validation, compare, right_ones
 
-logger = get_logger("deploy")
-# Two float32 implementations of one network move logits of order 1 to 10 by less than this.
-MAX_DIFFERENCE = 1e-3
-# One picture in 360 may sit so close to the border of two classes that rounding decides.
-MIN_AGREEMENT = 359 / 360
-# Accuracy may not fall further than this below what the package claims.
-MAX_DROP = 0.005
+# A backend starts once for each batch of --until_sure, which is dear, and pictures after the verdict are wasted.
+BATCH = 250
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Accuracy over `count` pictures, with the 95 % Wilson interval of top-1 (Wilson 1927, as fractions)."""
+def until_sure(run: Run, reference: Run | None, source: Source, pictures: Pictures, seed: int = 0,
+               max_drop: float = MAX_DROP, batch: int = BATCH) -> tuple[Results, Results | None, Sure]:
+    """Score pictures in a seeded random order until it is clear whether top-1 is kept; all of them if it takes that.
 
-    count: int
-    top1: float
-    top5: float
-    low: float
-    high: float
+    With `reference` each picture is held against MindSpore's answer to it, which takes far fewer pictures than holding
+    the accuracy against the package's evidence.
 
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the verdict: what was demanded, what was found, whether it holds."""
-
-    name: str
-    demanded: str
-    found: str
-    passed: bool
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a validation found.
-
-    Attributes:
-        name: the model's name.
-        reference: accuracy of MindSpore on the same pictures.
-        measured: accuracy of the offline results.
-        agreement: pictures with the same top-1 in both.
-        max_difference: largest absolute difference of two logits.
-        mean_difference: mean absolute difference.
-        cosine: smallest cosine between the two logit vectors of a picture.
-        flips: paths whose top-1 differs.
-        checks: the verdict, line by line.
-        environment: versions, device and digests.
-    """
-
-    name: str
-    reference: Accuracy
-    measured: Accuracy
-    agreement: int
-    max_difference: float
-    mean_difference: float
-    cosine: float
-    flips: tuple[str, ...]
-    checks: tuple[Check, ...]
-    environment: dict
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check holds."""
-        return all(check.passed for check in self.checks)
-
-
-def wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of `hits` out of `count` (Wilson 1927), as two fractions."""
-    share, spread = hits / count, z * z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def paths_of(results: Results) -> list[str]:
-    """The pictures' paths in the order of the logits."""
-    return [picture["path"] for picture in results.pictures]
-
-
-def truths(paths: list[str], labels: tuple[str, ...]) -> np.ndarray:
-    """Class indices (N,) of pictures named <class>/<file>, by the model's own label list.
+    Returns:
+        results and reference's results for the pictures that were scored, and how the answer was found.
 
     Raises:
-        DataError: a picture outside a class folder, or a class that the model does not know.
+        DataError: nothing to compare with, or only evidence for other classes.
     """
-    if not labels:
-        raise DataError("the model's label list is unknown, so accuracy cannot be measured",
-                        do="Validate a package or a training run instead of a bare checkpoint.")
-    index = {label: number for number, label in enumerate(labels)}
-    unknown = sorted({path for path in paths if path.split("/")[0] not in index or "/" not in path})
-    if unknown:
-        raise DataError(expected=f"pictures in class folders out of {', '.join(labels[:5])}, ...",
-                        found=f"{len(unknown)} others, the first {unknown[0]!r}",
-                        do="Give the folder that holds one folder for each class.")
-    return np.array([index[path.split("/")[0]] for path in paths])
+    total = len(pictures)
+    if reference is not None:
+        test = sequential.against_mindspore(max_drop, total)
+    else:
+        claim = claim_for(source.evidence, pictures.paths, pictures.targets, len(source.labels))
+        if claim is None or claim.basis == "other classes":
+            raise DataError(expected="evidence for the classes of these pictures", where="--until_sure", do="Add --reference.",
+                            found="no evidence in the package" if claim is None else "evidence for all classes together")
+        test = sequential.against_claim(claim.top1, max_drop, total)
+    order, parts, others = np.random.default_rng(seed).permutation(total), [], []
+    for start in range(0, total, batch):
+        indices = order[start:start + batch]
+        part = take(pictures, indices)
+        parts.append(run(part))
+        values = _right_by_path(parts[-1], source)
+        if reference is not None:
+            others.append(reference(part))
+            theirs = _right_by_path(others[-1], source)
+            values = {path: value - theirs[path] for path, value in values.items()}
+        if test.add([values[pictures.paths[index]] for index in indices]):
+            break
+    sure = Sure(test.verdict, test.seen, total, test.limit, reference is not None, seed, sequential.ERROR)
+    return join(parts), join(others) if others else None, sure
 
 
-def accuracy(logits: np.ndarray, classes: np.ndarray) -> Accuracy:
-    """Top-1 and top-5 of logits (N, K) against class indices (N,); ties count for the lower index, as argmax does."""
-    own = logits[np.arange(len(classes)), classes][:, None]
-    lower = np.arange(logits.shape[1])[None] < classes[:, None]
-    rank = ((logits > own) | ((logits == own) & lower)).sum(1)
-    hits = int((rank == 0).sum())
-    return Accuracy(len(classes), hits / len(classes), float((rank < 5).mean()), *wilson(hits, len(classes)))
-
-
-def accuracy_line(results: Results, labels: tuple[str, ...]) -> str:
-    """Accuracy of results against the class folders, as the published postprocessing prints it."""
-    found = accuracy(results.logits, truths(paths_of(results), labels))
-    return f"Total data: {found.count}, top1 accuracy: {found.top1:.6g}, top5 accuracy: {found.top5:.6g}."
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (N, K) of logits (N, K)."""
-    raised = np.exp(logits - logits.max(1, keepdims=True))
-    return raised / raised.sum(1, keepdims=True)
-
-
-def compare(source: Source, results: Results, reference: Results, min_top1: float | None = None) -> Validation:
-    """Hold offline `results` against the labels, against MindSpore's `reference`, and against the package's claim.
-
-    Raises:
-        DataError: the two do not cover the same pictures, or pictures are missing.
-        AccuracyError: they come from other weights than `source`.
-    """
+def _right_by_path(results: Results, source: Source) -> dict[str, int]:
     if results.failed:
-        first = results.failed[0]
-        raise DataError(f"{len(results.failed)} pictures were not scored, the first {first['path']}: "
-                        f"{first['error']}", do="Mend or remove them; accuracy counts every picture exactly once.")
+        raise DataError(f"{results.failed[0]['path']}: {results.failed[0]['error']}", do="Mend or remove the picture.")
     paths = paths_of(results)
-    if paths != paths_of(reference):
-        odd = sorted(set(paths) ^ set(paths_of(reference)))
-        raise DataError(expected="the same pictures in both results",
-                        found=f"{len(odd)} in only one of them" + (f", the first {odd[0]}" if odd else ""),
-                        do="Run both over the same folder.")
-    for which in (results, reference):
-        weights = which.model.get("weights_sha256")
-        if weights != source.weights_sha256:
-            raise AccuracyError(expected=f"results of the weights {source.weights_sha256[:16]}...",
-                                found=f"{str(weights)[:16]}... in the {which.backend} results",
-                                do="Run the inference again with this package's model.")
-    if results.model.get("output") == "probabilities":
-        reference = replace(reference, logits=softmax(reference.logits))
-    classes = truths(paths, source.labels)
-    difference = np.abs(results.logits - reference.logits)
-    same = results.logits.argmax(1) == reference.logits.argmax(1)
-    norms = np.linalg.norm(results.logits, axis=1) * np.linalg.norm(reference.logits, axis=1)
-    cosine = (results.logits * reference.logits).sum(1) / np.maximum(norms, 1e-30)
-    measured, expected = accuracy(results.logits, classes), accuracy(reference.logits, classes)
-    numbers = dict(agreement=int(same.sum()), max_difference=float(difference.max()),
-                   mean_difference=float(difference.mean()), cosine=float(cosine.min()))
-    environment = {"glorext": version(), "weights_sha256": source.weights_sha256,
-                   "labels_sha256": labels_digest(source.labels),
-                   **{f"{which.backend}_versions": which.versions for which in (reference, results)},
-                   "device": results.device, "model": results.model}
-    return Validation(
-        source.name, expected, measured, **numbers,
-        flips=tuple(path for path, kept in zip(paths, same) if not kept),
-        checks=tuple(_checks(source, measured, numbers, min_top1)), environment=environment)
+    return dict(zip(paths, right_ones(results, truths(paths, source.labels)).astype(int).tolist()))
 
 
-def _checks(source: Source, measured: Accuracy, numbers: dict, min_top1: float | None):
-    least = math.floor(measured.count * MIN_AGREEMENT)
-    yield Check("same top-1 as MindSpore", f"at least {least} of {measured.count}",
-                f"{numbers['agreement']} of {measured.count}", numbers["agreement"] >= least)
-    yield Check("logits against MindSpore", f"at most {MAX_DIFFERENCE:g} apart", f"{numbers['max_difference']:.2e}",
-                numbers["max_difference"] <= MAX_DIFFERENCE)
-    if source.top1 is not None:
-        yield Check("top-1 against the package's evidence", f"at least {source.top1 - MAX_DROP:.2%}",
-                    f"{measured.top1:.2%}", measured.top1 >= source.top1 - MAX_DROP)
-    if min_top1 is not None:
-        yield Check("top-1 against the wanted value", f"at least {min_top1:.2%}", f"{measured.top1:.2%}",
-                    measured.top1 >= min_top1)
+def picked(results: Results, pictures: Pictures) -> Results:
+    """The rows of `results` that are for `pictures`.
+
+    Raises:
+        DataError: some of them are not there.
+    """
+    wanted = set(pictures.paths)
+    rows = [row for row, picture in enumerate(results.pictures) if picture["path"] in wanted]
+    if len(rows) != len(wanted):
+        missing = sorted(wanted - set(paths_of(results)))
+        raise DataError(expected=f"answers for all {len(wanted)} pictures of {pictures.folder}",
+                        found=f"none for {len(missing)} of them, the first {missing[0]}", where=f"{results.backend} results")
+    return dataclasses.replace(results, logits=results.logits[rows], pictures=[results.pictures[row] for row in rows])
 
 
-def reference_results(source: Source, data: Path) -> Results:
-    """MindSpore's own logits for every picture below `data`, by the evaluation that writes eval.json."""
-    pictures = list_pictures(data, source.labels)
-    return evaluate(source.create(), pictures, source.input_spec, source.checkpoint, source.network, "CPU")[1]
+def make_parser():
+    """The flags of `glorext validate`."""
+    from glorext.runtime.cli import parser
+    flags = parser("validate", "Measure top-1 and top-5 of a model in a backend, and judge them against the package's "
+                   "evidence and, picture by picture, against MindSpore.",
+                   "glorext validate resnext50-digits --data val/ --backend lite-cpp --reference --report report.html")
+    add_source_arguments(flags)
+    flags.add_argument("--data", type=Path, help="folder with one folder of pictures for each class")
+    what = flags.add_argument_group("what answers")
+    what.add_argument("--backend", choices=BACKENDS, default="lite-cpp", help="mindspore; lite: MindSpore Lite after "
+                      "the NumPy preprocessing; lite-cpp (default): the C++ program alone; onnx: onnxruntime")
+    what.add_argument("--device", choices=DEVICES, default="cpu", help="never replaced by another (default cpu)")
+    what.add_argument("--device_id", type=int, default=0, help="which card")
+    what.add_argument("--model", type=Path, help="a model that `glorext convert` wrote; without it, it is made now")
+    what.add_argument("--results", type=Path, help="what `glorext infer` wrote, instead of running a backend")
+    what.add_argument("--merge", type=Path, nargs="+", metavar="SHARD", help="all shards of one validation, instead")
+    against = flags.add_argument_group("what it is held against")
+    against.add_argument("--reference", nargs="?", const="", metavar="FOLDER", help="MindSpore's answers: what "
+                         "`glorext eval --results` wrote; without FOLDER, MindSpore runs now")
+    against.add_argument("--max_drop", type=float, default=MAX_DROP, help="how far top-1 may fall, a fraction "
+                         f"(default {MAX_DROP})")
+    against.add_argument("--min_top1", type=float, help="demand this top-1 (a fraction) as well")
+    less = flags.add_argument_group("fewer pictures, or several hosts")
+    less.add_argument("--until_sure", action="store_true", help="random pictures, until the answer is clear")
+    less.add_argument("--seed", type=int, default=0, help="of the pictures' order for --until_sure (default 0)")
+    less.add_argument("--shard", metavar="i/n", help="score only part i of n and write it to the folder --out")
+    flags.add_argument("--out", type=Path, help="write the validation as JSON to this file; with --shard a folder")
+    flags.add_argument("--report", type=Path, help="write an HTML page to this file, and the same numbers beside it")
+    flags.add_argument("--parity", nargs="?", const="", metavar="FILE", help="show every hop in the report: what "
+                       "`glorext parity --out` wrote; without FILE, it is measured now")
+    flags.add_argument("--json", action="store_true", help="print the validation as JSON")
+    return flags
 
 
-def offline_results(source: Source, data: Path, out: Path) -> Results:
-    """Export, convert and run `source` over `data` with the C++ program, in one go; for when no results are at hand."""
-    from .convert import convert
-    from .export import export
-    from .infer import infer
-    with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
-        model, = export(source, Path(scratch), ["mindir"])
-        converted, = convert(Path(scratch) / model.file, Path(scratch), ["mindir"])
-        return infer(Path(scratch) / converted.file, data, out)
+def _check_flags(options) -> None:
+    given = [name for name in ("results", "merge") if getattr(options, name)]
+    impossible = (
+        (not options.data and not given, "--data FOLDER, the pictures", "nothing"),
+        (len(given) > 1, "either --results or --merge", "both"),
+        (given and (options.until_sure or options.shard or options.model), "a backend that runs now, for --until_sure, "
+         "--shard and --model", f"--{given[0] if given else ''}"),
+        (options.until_sure and (options.shard or options.min_top1), "--until_sure alone: it stops on its own",
+         "--shard or --min_top1"),
+        (options.shard and (options.reference is not None or options.report or options.min_top1),
+         "--reference, --report and --min_top1 with --merge: a shard judges nothing", "--shard"),
+        (options.shard and not options.out, "--out FOLDER for the shard", "nothing"),
+        (options.reference == "" and not options.data, "--data FOLDER, for MindSpore to run on", "nothing"),
+        (options.parity is not None and not options.report, "--report FILE, which shows the hops", "nothing"),
+        (not 0 < options.max_drop < 1, "a fraction such as 0.005 for --max_drop", options.max_drop),
+    )
+    for wrong, expected, found in impossible:
+        if wrong:
+            raise UsageError(expected=expected, found=found)
+    if options.shard:
+        parse_shard(options.shard)
+    check_request(_request(options))
+
+
+def _request(options) -> Request:
+    return Request(options.backend, options.device, options.device_id, options.model)
 
 
 def main(argv: list[str]) -> int:
-    """`glorext validate`."""
-    from glorext.runtime import set_device
-    from glorext.runtime.cli import parser
-    arguments = parser("validate", "Check offline inference against the labels and, picture by picture, MindSpore.",
-                       "glorext validate resnext50-digits --data val/ --results results/ --report report.html")
-    add_source_arguments(arguments)
-    arguments.add_argument("--data", required=True, type=Path, help="folder with one folder of pictures for each class")
-    arguments.add_argument("--results", type=Path, help="what `glorext infer` wrote; without it, it is run now")
-    arguments.add_argument("--reference", type=Path, help="what `glorext eval --results` wrote; without it, it is run now")
-    arguments.add_argument("--min_top1", type=float, help="demand this top-1 (a fraction) as well")
-    arguments.add_argument("--out", type=Path, help="write the validation as JSON to this file")
-    arguments.add_argument("--report", type=Path, help="write an HTML report to this file")
-    arguments.add_argument("--json", action="store_true", help="print the validation as JSON")
-    options = arguments.parse_args(argv)
+    """`glorext validate`: exit status 1 when the accuracy is not kept, and when the pictures cannot tell."""
+    options = make_parser().parse_args(argv)
+    _check_flags(options)
     source = chosen_source(options)
-    if options.reference is None or options.results is None:
-        set_device("CPU")
-    reference = read_results(options.reference) if options.reference else reference_results(source, options.data)
-    with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
-        results = read_results(options.results) if options.results else \
-            offline_results(source, options.data, Path(scratch) / "results")
-    validation = compare(source, results, reference, options.min_top1)
+    if not source.labels:
+        truths([], source.labels)
+    pictures = list_pictures(options.data, source.labels) if options.data else None
+    if options.shard:
+        return _shard(options, source, pictures)
+    results, reference, sure = _measured(options, source, pictures)
+    validation = compare(source, results, reference, options.min_top1, options.max_drop, sure)
     if options.out:
-        write_json(options.out, asdict(validation))
+        write_json(options.out, validation.to_dict())
     if options.report:
         from .report import write_report
-        write_report(options.report, validation, source, results, reference, options.data)
+        write_report(options.report, validation, source, results, reference, options.data, _hops(options, source))
     _show(validation, results, source.labels, options.json)
-    if not validation.passed:
-        raise AccuracyError("; ".join(f"{check.name}: expected {check.demanded}, found {check.found}"
-                                      for check in validation.checks if not check.passed),
-                            do="Look at the report; do not deploy this model.")
+    if validation.verdict == PASS:
+        return 0
+    raise AccuracyError(
+        "; ".join(f"{check.name}: expected {check.demanded}, found {check.found}" for check in validation.checks
+                  if check.state != PASS) or "the package carries no evidence, so there is nothing to judge by",
+        do="Do not deploy this model; look where it departs with `glorext parity --bisect`."
+        if validation.verdict == FAIL else "These pictures cannot tell: give more, or hold them against MindSpore with "
+        "--reference.")
+
+
+def _shard(options, source: Source, pictures: Pictures) -> int:
+    shard = parse_shard(options.shard)
+    with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
+        results = prepare(source, _request(options), Path(scratch))(shard.of_pictures(pictures))
+    write_shard(options.out, shard, results, source, pictures)
+    print(f"shard {options.shard}: {results.count} of {len(pictures)} pictures, in {options.out}; "
+          f"join all {shard.of} with --merge")
     return 0
+
+
+def _measured(options, source: Source, pictures) -> tuple[Results, Results | None, Sure | None]:
+    with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
+        reference = None
+        if options.reference:
+            whole = read_results(Path(options.reference))
+            reference = (lambda part: picked(whole, part)) if pictures else (lambda part: whole)
+        elif options.reference == "":
+            reference = prepare(source, Request("mindspore"), Path(scratch))
+        if options.merge or options.results:
+            results = merge(options.merge, source) if options.merge else read_results(options.results)
+            if pictures:
+                extra = set(paths_of(results)) - set(pictures.paths)
+                if extra:
+                    raise DataError(expected=f"answers for the pictures of {options.data} alone",
+                                    found=f"{len(extra)} others, the first {min(extra)}")
+                results = results if results.failed else picked(results, pictures)
+        else:
+            run = prepare(source, _request(options), Path(scratch))
+            if options.until_sure:
+                return until_sure(run, reference, source, pictures, options.seed, options.max_drop)
+            results = run(pictures)
+        return results, reference(pictures) if reference else None, None
+
+
+def _hops(options, source: Source):
+    if options.parity is None:
+        return None
+    from .hops import load_inputs
+    from .parity import parity, read_parity
+    if options.parity:
+        return read_parity(Path(options.parity), source)
+    from glorext.runtime import set_device
+    set_device("CPU")
+    return parity(source, load_inputs(source, options.data))
 
 
 def _show(validation: Validation, results: Results, labels: tuple[str, ...], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(validation)))
+        print(json.dumps(validation.to_dict()))
         return
     measured = validation.measured
     print(accuracy_line(results, labels))
-    print(f"MindSpore {validation.reference.top1:.2%}, offline {measured.top1:.2%} "
-          f"(95 % interval {measured.low:.2%} to {measured.high:.2%})")
+    interval = "" if measured.low is None else f" (95 % interval {measured.low:.2%} to {measured.high:.2%})"
+    print(f"{validation.name} in {validation.backend} on {validation.device}: top-1 {measured.top1:.2%}{interval}")
     for check in validation.checks:
-        print(f"  {'pass' if check.passed else 'FAIL'}  {check.name}: {check.found} (demanded: {check.demanded})")
+        print(f"  {check.state:<9}  {check.name}: {check.found} (demanded: {check.demanded})")
+    print(f"verdict: {validation.verdict}")

@@ -68,3 +68,12 @@ def pictures(tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def by_mindspore(source, pictures, tmp_path_factory):
+    """What MindSpore answers to `pictures`, as `glorext validate --reference` has it."""
+    from glorext.deploy.backends import Request, prepare
+    from glorext.train.data import list_pictures
+    return prepare(source, Request("mindspore"), tmp_path_factory.mktemp("reference"))(
+        list_pictures(pictures, source.labels))

@@ -65,12 +65,12 @@ def test_a_format_that_lite_does_not_write_is_refused(exported, tmp_path):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, tmp_path, model):
-    from glorext.deploy.validate import compare, reference_results
+def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, by_mindspore, tmp_path, model):
+    from glorext.deploy.verdict import compare
     results = infer(converted / model, pictures, tmp_path / "results", programs=native.programs)
-    validation = compare(source, results, reference_results(source, pictures))
-    assert validation.passed, validation.checks
-    assert validation.agreement == 40 and results.count == 40 and results.throughput > 0
+    validation = compare(source, results, by_mindspore)
+    assert validation.verdict == "pass", validation.checks
+    assert validation.mindspore.same == 40 and results.count == 40 and results.throughput > 0
 
 
 def test_a_flipped_bit_in_the_model_is_found_before_it_runs(converted, native, pictures, tmp_path):
@@ -111,11 +111,11 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
         infer(tmp_path / "tiny.ms", pictures, tmp_path / "results", programs=native.programs)
 
 
-def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, tmp_path):
+def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, by_mindspore, tmp_path):
     from glorext.deploy.export import export
-    from glorext.deploy.validate import compare, reference_results
+    from glorext.deploy.verdict import compare
     export(source, tmp_path, ["mindir"], batch=16)
     artifact, = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
     results = infer(tmp_path / artifact.file, pictures, tmp_path / "results", programs=native.programs)
     assert results.batch == 16 and results.count == 40, "40 pictures are two and a half batches"
-    assert compare(source, results, reference_results(source, pictures)).passed
+    assert compare(source, results, by_mindspore).verdict == "pass"

@@ -85,12 +85,12 @@ def test_pictures_are_normalised_exactly_once(folder, source, native, pictures, 
 
 
 @pytest.mark.native
-def test_probabilities_are_validated_against_probabilities(folder, source, native, pictures, tmp_path):
-    from glorext.deploy.validate import compare, reference_results
+def test_probabilities_are_validated_against_probabilities(folder, source, native, pictures, by_mindspore, tmp_path):
+    from glorext.deploy.verdict import compare
     results = infer(folder / "tiny_uint8_softmax.ms", pictures, tmp_path / "results", programs=native.programs)
     assert results.model["output"] == "probabilities"
-    validation = compare(source, results, reference_results(source, pictures))
-    assert validation.passed and validation.max_difference < 1e-5, validation.checks
+    validation = compare(source, results, by_mindspore)
+    assert validation.verdict == "pass" and validation.mindspore.max_difference < 1e-5, validation.checks
 
 
 def test_the_contract_says_what_the_model_takes_and_gives(folder):
