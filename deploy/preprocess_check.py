@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glorext.hub.listing import add_registry_argument
 from glorext.models import InputSpec, spec as model_spec
 from glorext.models.preprocess import crop, normalise, read_picture, resize, resized_shape
 from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
@@ -113,7 +114,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("image", type=Path)
     arguments.add_argument("--network", default="resnext50", help="whose input contract to use (default resnext50)")
     arguments.add_argument("--source", help="a published name, package or run, whose input contract to use instead")
-    arguments.add_argument("--registry", action="append", help="where to look for a published name; repeatable")
+    add_registry_argument(arguments)
     arguments.add_argument("--out", type=Path, help="write every stage of every way into this folder")
     arguments.add_argument("--aipp", action="store_true", help="print the AIPP text for Ascend as well")
     arguments.add_argument("--json", action="store_true", help="print the differences as JSON")

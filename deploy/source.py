@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from glorext.hub.listing import add_registry_argument
 from glorext.models import InputSpec, read_checkpoint, weights_digest
 from glorext.runtime import DataError, UsageError, get_logger
 from glorext.train.evaluate import EvalResult
@@ -52,8 +53,7 @@ def add_source_arguments(parser, optional: bool = False) -> None:
     parser.add_argument("source", nargs="?" if optional else None,
                         help="a published name, a package folder, a training run or a checkpoint file")
     parser.add_argument("--network", help="the network of a checkpoint; by default as recipe.yaml or its shapes say")
-    parser.add_argument("--registry", action="append", metavar="FOLDER_OR_URL",
-                        help="where to look for a published name, instead of GLOREXT_REGISTRIES; repeatable")
+    add_registry_argument(parser)
 
 
 def chosen_source(options) -> Source:
