@@ -17,7 +17,7 @@ setup(
     # A module, not a package: an installed official `mindspore_hub` (a folder) wins over it.
     py_modules=["mindspore_hub"],
     package_data={
-        "glorext.train": ["recipes/*.yaml", "scripts/*.sh", "scripts/*/*.sh"],
+        "glorext.train": ["imagenet_synsets.txt", "recipes/*.yaml", "scripts/*.sh", "scripts/*/*.sh"],
         "glorext.hub": ["templates/*", "builtin/*"],
         "glorext.deploy": ["cpp/CMakeLists.txt", "cpp/cmake/*", "cpp/src/*", "cpp/tests/*",
                            "templates/*", "scripts/*.sh"],

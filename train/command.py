@@ -110,15 +110,22 @@ def main(argv: list[str]) -> int:
         outcome = train(recipe, run["data_dir"], run["val_dir"], labels=run["labels"], device=run["device_target"],
                         device_id=run["device_id"], resume=run["resume"], stop_after=run["stop_after"], quiet=run["json"])
     except Interrupted as stop:
-        print(stop)
+        if not run["json"]:
+            print(stop)
+        elif stop.checkpoint:
+            _print_json(folder=recipe.ckpt_path, stopped=str(stop.checkpoint))
         return 0 if run["stop_after"] else STOPPED
     if not outcome.is_writer:
         return 0
     if run["json"]:
-        from glorext.runtime import json_bytes
-        print(json_bytes({"folder": str(outcome.folder), "top1": outcome.top1, "epoch": outcome.epoch}).decode(), end="")
+        _print_json(folder=str(outcome.folder), top1=outcome.top1 if outcome.top1 >= 0 else None, epoch=outcome.epoch)
     elif outcome.top1 >= 0:
         print(f"best top-1 {outcome.top1:.2%} after epoch {outcome.epoch}: {outcome.folder / 'best.ckpt'}")
     else:
         print(f"not evaluated; the last weights: {outcome.folder / 'best.ckpt'}")
     return 0
+
+
+def _print_json(**values) -> None:
+    from glorext.runtime import json_bytes
+    print(json_bytes(values).decode(), end="")

@@ -13,7 +13,7 @@ import numpy as np
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
-from .labels import check_labels
+from .labels import check_labels, imagenet_labels
 
 PICTURES = (".jpg", ".jpeg", ".png")
 CULPRIT = re.compile(r"corresponding data file is: (.+?\.(?:jpe?g|png))\. (.*?)(?: Dump the abnormal|\n|$)", re.I)
@@ -78,13 +78,14 @@ def class_folders(folder) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
-def list_pictures(folder, labels=None) -> Pictures:
+def list_pictures(folder, labels=None, num_classes: int | None = None) -> Pictures:
     """Look through FOLDER/<class>/<file>; hidden files are left out. A folder of MindRecord files is taken as well.
 
     Args:
         folder: root of the tree.
-        labels: the class names in the order of their indices; the sorted folder names when None. A class without a
-            folder is fine.
+        labels: the class names in the order of their indices. A class without a folder is fine. When None: ImageNet's
+            synsets, if `num_classes` is 1000 and the folders are among them, else the sorted folder names.
+        num_classes: how many the network has, where that is known.
 
     Raises:
         DataError: a missing folder, a class that is not in `labels`, an empty class folder, a file that is no JPEG or
@@ -95,7 +96,7 @@ def list_pictures(folder, labels=None) -> Pictures:
     if is_record(folder):
         return read_records(folder, labels)
     classes = class_folders(folder)
-    labels = tuple(labels or classes)
+    labels = tuple(labels or imagenet_labels(classes, num_classes) or classes)
     check_labels(labels, folder)
     if len(labels) < 2:
         raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)

@@ -12,7 +12,7 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import sha256_file, write_json
 
-from .data import Pictures, class_folders, default_workers, list_pictures
+from .data import Pictures, default_workers, list_pictures
 from .distributed import Group, join_group
 from .labels import LABELS, labels_digest, read_labels
 from .recipe import Recipe, load_recipe
@@ -179,12 +179,13 @@ def make_parser():
     return parser
 
 
-def _labels_for(data_dir, labels, num_classes: int) -> tuple[str, ...]:
-    labels = labels or tuple(class_folders(data_dir))
-    if len(labels) != num_classes:
-        raise DataError(expected=f"{num_classes} class names, as many as the checkpoint has", found=len(labels),
-                        where=data_dir, do="Give the label list of the training run with --labels FILE.")
-    return labels
+def _pictures_for(data_dir, labels, num_classes: int) -> Pictures:
+    pictures = list_pictures(data_dir, labels, num_classes)
+    if len(pictures.labels) != num_classes:
+        raise DataError(expected=f"{num_classes} class names, as many as the checkpoint has",
+                        found=len(pictures.labels), where=data_dir,
+                        do="Give the label list of the training run with --labels FILE.")
+    return pictures
 
 
 def parse(argv: list[str]):
@@ -208,7 +209,7 @@ def main(argv: list[str]) -> int:
                                           arguments.recipe, arguments.network)
     from glorext.models import create, read_checkpoint
     content = read_checkpoint(checkpoint)
-    pictures = list_pictures(arguments.data_dir, _labels_for(arguments.data_dir, labels, content.num_classes))
+    pictures = _pictures_for(arguments.data_dir, labels, content.num_classes)
     device, group = join_group(arguments.device_target, arguments.device_id)
     net = create(recipe.network, checkpoint=content, num_classes=content.num_classes, **recipe.network_args)
     result, results = evaluate(net, pictures, recipe.input_spec(), checkpoint, recipe.network, device,

@@ -7,6 +7,7 @@ from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_path, sha256_bytes
 
 LABELS = "labels.txt"  # its name beside a checkpoint and beside records
+SYNSETS = Path(__file__).with_name("imagenet_synsets.txt")  # the 1000 classes of ImageNet-2012
 
 
 def labels_bytes(labels) -> bytes:
@@ -25,6 +26,15 @@ def check_labels(labels, where) -> None:
 def labels_digest(labels) -> str:
     """SHA-256 of the label list, which says what an accuracy or a model is for."""
     return sha256_bytes(labels_bytes(labels))
+
+
+def imagenet_labels(folders, num_classes: int | None) -> tuple[str, ...] | None:
+    """ImageNet's label list, where there are 1000 classes and all class folders are among them, however few; else None.
+
+    A part of the pictures then keeps the indices of the whole.
+    """
+    synsets = read_labels(SYNSETS)
+    return synsets if num_classes == len(synsets) and set(folders) <= set(synsets) else None
 
 
 def write_labels(path, labels) -> None:

@@ -35,6 +35,7 @@ class Interrupted(KeyboardInterrupt):
     """A run was stopped before its end, with its state saved: by SIGTERM, by Ctrl-C or by `stop_after`."""
 
     def __init__(self, checkpoint: Path | None):
+        self.checkpoint = checkpoint
         super().__init__(f"stopped; the state is in {checkpoint or 'the checkpoint of rank 0'}; go on with --resume auto")
 
 
@@ -55,7 +56,7 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
     Args:
         data_dir: training pictures, FOLDER/<class>/<file>.
         val_dir: validation pictures; without them nothing is evaluated and the last weights count as the best.
-        labels: file with the class names in the order of their indices; by default the training folder's, sorted.
+        labels: file with the class names in the order of their indices; see `list_pictures` for what is taken else.
         device: "auto", "CPU", "GPU" or "Ascend".
         resume: "auto" to go on from the newest whole checkpoint of the folder, or the path of a checkpoint.
         stop_after: save the state and stop when that many steps of the whole run are done.
@@ -66,7 +67,7 @@ def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = 
         NonFiniteError: the loss is inf or nan.
         Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
     """
-    pictures = list_pictures(data_dir, read_labels(labels) if labels else None)
+    pictures = list_pictures(data_dir, read_labels(labels) if labels else None, recipe.num_classes)
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     folder = RunFolder(recipe.ckpt_path, resume is not None)
     recipe.input_spec()
@@ -194,7 +195,7 @@ class _Run:
         self.position = dataclasses.replace(self.position, epoch=epoch + 1, step=0)
         if epoch + 1 == self.recipe.freeze_epochs < self.recipe.epochs:
             self._build_step()
-        self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {loss:.6g}")
+        self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {np.float32(loss)}")
         self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed,
                             **self._scaling()})
 

@@ -28,6 +28,16 @@ def test_class_index_comes_from_the_label_list_not_from_the_folders(draw):
     assert targets.tolist() == [1, 1, 3, 3] and targets.dtype == np.int32
 
 
+def test_a_part_of_imagenet_keeps_the_indices_of_the_whole(draw):
+    root = draw(classes=("n01440764", "n01530575", "n15075141"), each=1)
+    pictures = list_pictures(root, num_classes=1000)
+    assert pictures.targets.tolist() == [0, 10, 999] and len(pictures.labels) == 1000
+    assert list_pictures(root).targets.tolist() == list_pictures(root, num_classes=3).targets.tolist() == [0, 1, 2]
+    (root / "tench").mkdir()
+    (root / "tench" / "1.png").write_bytes((root / "n01440764" / "000.png").read_bytes())
+    assert list_pictures(root, num_classes=1000).labels == ("n01440764", "n01530575", "n15075141", "tench")
+
+
 def test_pipeline_reads_the_pictures_in_the_order_of_the_list(draw):
     root = draw(classes=("B", "a", "a-b", "é"), each=3)
     (root / "a" / ".hidden").write_text("x")
