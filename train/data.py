@@ -181,8 +181,8 @@ def default_workers(group_size: int = 1) -> int:
     return max(1, min(8, (os.cpu_count() or 1) // group_size))
 
 
-def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0):
-    """`source` through `steps` in full batches: an iterator over (images float32 NCHW, targets int32) Tensors.
+def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, drop_remainder: bool = True):
+    """`source` through `steps` in batches, full ones alone unless `drop_remainder` is false: an iterator over (images float32 NCHW, targets int32) Tensors.
 
     The same source, steps, workers and seed give the same bits.
     """
@@ -192,7 +192,7 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0):
     ds.config.set_seed(seed)
     source = source.map(steps, "image", num_parallel_workers=workers)
     source = source.map([transforms.TypeCast(ms.int32)], "label", num_parallel_workers=1)
-    return source.batch(batch_size, drop_remainder=True)
+    return source.batch(batch_size, drop_remainder=drop_remainder)
 
 
 def fed(pipeline, from_device_queue: bool):

@@ -217,16 +217,16 @@ def main(argv: list[str]) -> int:
                                group)
     if not group.is_writer:
         return 0
+    if arguments.json:
+        from glorext.runtime import json_bytes
+        print(json_bytes(asdict(result)).decode(), end="", flush=True)
+    else:
+        print(f"{recipe.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
+        print(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)\n{{'Accuracy': {result.top1}}}", flush=True)
     if arguments.out:
         result.write(arguments.out)
     if arguments.results:
         write_results(arguments.results, results)
-    if arguments.json:
-        from glorext.runtime import json_bytes
-        print(json_bytes(asdict(result)).decode(), end="")
-        return 0
-    print(f"{recipe.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
-    print(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)\n{{'Accuracy': {result.top1}}}")
     return 0
 
 

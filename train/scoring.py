@@ -39,18 +39,21 @@ def forward_of(net, jit_level: str = "O0"):
 def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int, group: Group = Group()):
     """Answers for every picture of this process, batch by batch.
 
-    The last batch is filled up so that the graph sees one shape; the filling is cut off again.
+    The last batch is filled up with zeros so that the graph sees one shape; the filling is cut off again.
 
     Yields:
         indices into `pictures`, float32 logits (N, K), seconds for the batch.
     """
+    import mindspore as ms
     mine = np.array(group.share(len(pictures)), int)
     if not len(mine):  # fewer pictures than devices
         return
-    filled = np.concatenate([mine, np.zeros(-len(mine) % batch_size, int)])
-    pipeline = batches(pictures.source(filled), evaluation_steps(spec), batch_size, workers)
+    pipeline = batches(pictures.source(mine), evaluation_steps(spec), batch_size, workers, drop_remainder=False)
     with culprit_named():
         for i, (images, _) in enumerate(pipeline.create_tuple_iterator(num_epochs=1)):
+            if len(images) < batch_size:
+                filling = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
+                images = ms.Tensor(np.pad(images.asnumpy(), filling))
             start = time.perf_counter()
             logits = forward(images).asnumpy()
             seconds = time.perf_counter() - start

@@ -12,6 +12,7 @@ from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_
                                 training_steps)
 from glorext.train.labels import read_labels, write_labels
 from glorext.train.mindrecord import write_records
+from glorext.train.scoring import predictions
 
 
 def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):
@@ -260,6 +261,24 @@ def test_records_hold_the_pictures_of_the_tree(draw, tmp_path, shard_bytes, file
         assert (one == other).all()
     with pytest.raises(DataError, match="label list"):
         list_pictures(tmp_path / "records", ("a", "b"))
+
+
+def test_records_are_scored_as_their_pictures_are(draw, tmp_path):
+    tree = list_pictures(draw(each=4))
+    write_records(tree.folder, tmp_path / "records")
+    records, found = list_pictures(tmp_path / "records"), []
+    for pictures in (tree, records):
+        shapes = set()
+
+        def forward(images):
+            shapes.add(images.shape)
+            return images.mean((2, 3))
+        answers = list(predictions(forward, pictures, InputSpec(size=16, resize=16), 3, 1))
+        assert [indices.tolist() for indices, _, _ in answers] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+        assert shapes == {(3, 3, 16, 16)}
+        logits = np.concatenate([part for _, part, _ in answers])
+        found.append(dict(zip(pictures.paths, logits.tolist())))
+    assert found[0] == found[1] and len(found[0]) == 8
 
 
 def test_damaged_records_are_named_and_damaged_pictures_are_not_written(draw, tmp_path):
