@@ -34,6 +34,33 @@ def test_three_ways_agree_to_the_bit_up_to_the_crop(photo, native, spec, size, n
     assert {row.way for row in rows} == {"numpy", "cpp", "aipp"}
 
 
+def odd(path):
+    """A picture of the kind that its name says, with smooth and sharp parts, 61 x 47."""
+    y, x = np.mgrid[:47, :61]
+    picture = np.stack([x * 4, y * 5, (x // 8 + y // 8) % 2 * 255], -1).astype(np.uint8)
+    image, kind, more = Image.fromarray(picture), path.stem, {}
+    if kind == "exif":
+        more["exif"] = Image.Exif()
+        more["exif"][274] = 6
+    elif kind == "grey16":
+        image = Image.fromarray(picture[..., 0].astype(np.uint16) * 257 - 3)
+    elif kind == "palette":
+        image = image.convert("P", palette=Image.Palette.ADAPTIVE)
+        more["transparency"] = 3
+    elif kind != "rgb":
+        image = image.convert(kind)
+    image.save(path, **more)
+    return path
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("spec", RULES[:2], ids=["squash", "short_side"])
+@pytest.mark.parametrize("name", ["L.jpg", "CMYK.jpg", "exif.jpg", "grey16.png", "palette.png", "RGBA.png", "LA.png", "1.png"])
+def test_pictures_of_every_kind_agree_to_the_bit(tmp_path, native, spec, name):
+    rows = differences(ways(odd(tmp_path / name), spec, native.programs))
+    assert all(row.passed for row in rows) and max(row.max for row in rows if row.stage != "normalize") == 0
+
+
 def test_another_resize_rule_is_seen_at_the_stage_where_it_acts(photo):
     path = photo(500, 375, "a.jpg")
     found = {"mindspore": by_mindspore(path, RULES[0]), "cpp": by_mindspore(path, RULES[1])}

@@ -1,0 +1,113 @@
+"""Claim: at 224x224 no hop from MindSpore to MindSpore Lite moves a logit of order 1 by more than a thousandth, or an answer.
+
+    python benchmarks/bench_parity.py [--networks resnext50,glore_res50] [--data FOLDER]
+
+Both networks get weights in which nothing is zero or one and logits of order 1; ONNX in onnxruntime (at most 1e-4 from
+MindSpore) and MindSpore Lite's .mindir and .ms by the C++ program (at most 1e-3) answer the same pictures. The C++
+program decodes and preprocesses them itself. Float16 weights round on purpose: their rows show what that costs, without a
+limit. Exit status 1 when a row misses its limit.
+"""
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet_sample" / "val"
+BATCH = 10
+# Running statistics move by a tenth with each pass.
+PASSES = 25
+
+
+def in_batches(run, inputs):
+    """Outputs of `run` over all `inputs`, BATCH of them at a time."""
+    return np.concatenate([run(inputs[start:start + BATCH]) for start in range(0, len(inputs), BATCH)])
+
+
+def make(name: str, folder: Path, sample: np.ndarray):
+    """A Source of the network `name` that tells pictures apart: norms of real statistics, logits centred, the largest 1."""
+    import mindspore as ms
+    from glorext.deploy.source import Source
+    from glorext.models import create, save_checkpoint, spec, weights_digest
+    ms.set_seed(1)
+    generator = np.random.default_rng(1)
+    net = create(name)
+    for parameter in net.get_parameters():
+        value = parameter.asnumpy()
+        if value.ndim > 1 and not value.any():  # GloRe's last convolution starts at zero
+            value = generator.normal(0, 0.02, value.shape)
+        if value.ndim == 1:
+            value = value * generator.uniform(0.7, 1.3, value.shape) + generator.normal(0, 0.05, value.shape)
+        parameter.set_data(ms.Tensor(value.astype(np.float32)))
+    net.set_train(True)
+    for _ in range(PASSES):
+        net(ms.Tensor(sample[:BATCH]))
+    net.set_train(False)
+    logits = in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy(), sample)
+    middle = logits.mean(0)
+    weight, bias = [parameter for parameter in net.get_parameters() if parameter.shape[0] == len(middle)][-2:]
+    scale = 1 / np.abs(logits - middle).max()
+    weight.set_data(ms.Tensor((weight.asnumpy() * scale).astype(np.float32)))
+    bias.set_data(ms.Tensor(((bias.asnumpy() - middle) * scale).astype(np.float32)))
+    save_checkpoint(net, folder / f"{name}.ckpt")
+    return Source(name, name, {}, folder / f"{name}.ckpt", spec(name).input, (), weights_digest(folder / f"{name}.ckpt"))
+
+
+def measure(name: str, data: Path, folder: Path):
+    """Rows of (what, logits, limit) for every hop, the first MindSpore itself, over the pictures of `data`."""
+    import mindspore as ms
+    from glorext.deploy import native
+    from glorext.deploy.convert import convert
+    from glorext.deploy.export import Variant, export, run_exported
+    from glorext.deploy.infer import infer
+    from glorext.models import spec
+    from glorext.models.preprocess import preprocess
+    programs = native.build()
+    paths = sorted((path for path in data.rglob("*") if path.is_file()), key=lambda path: str(path.relative_to(data)).encode())
+    inputs = np.stack([preprocess(path, spec(name).input) for path in paths])
+    source = make(name, folder, inputs[::3])
+    net = source.create()
+    yield "MindSpore", in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy(), inputs), None
+    export(source, folder)
+    yield "ONNX in onnxruntime", in_batches(lambda batch: run_exported("onnx", folder / f"{name}.onnx", batch), inputs), 1e-4
+    for artifact in convert(folder / f"{name}.mindir", folder, programs=programs):
+        results = infer(folder / artifact.file, data, folder / f"results_{artifact.format}", programs=programs)
+        assert [picture["path"] for picture in results.pictures] == [str(path.relative_to(data)) for path in paths]
+        yield f"{artifact.file} in C++, from JPEG", results.logits, 1e-3
+    half, = export(source, folder, ["mindir"], variant=Variant("fp16"))
+    for artifact in convert(folder / half.file, folder, programs=programs):
+        results = infer(folder / artifact.file, data, folder / f"results_half_{artifact.format}", programs=programs)
+        yield f"{artifact.file}, {artifact.size / 1e6:.0f} MB, in C++, from JPEG", results.logits, np.inf
+
+
+def main() -> int:
+    """Measure and print one table."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--networks", default="resnext50,glore_res50")
+    arguments.add_argument("--data", type=Path, default=SAMPLE)
+    options = arguments.parse_args()
+    if not options.data.is_dir():
+        print(f"skipped: no pictures in {options.data}; name a folder of pictures with --data")
+        return 0
+    from glorext.runtime import set_device
+    set_device("CPU")
+    missed = 0
+    print("| network | hop | max abs | mean abs | limit | same top-1 |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    for name in options.networks.split(","):
+        with tempfile.TemporaryDirectory() as scratch:
+            for what, logits, limit in measure(name, options.data, Path(scratch)):
+                if limit is None:
+                    reference, best = logits, logits.argmax(1)
+                    print(f"| {name} | {what} | largest logit {np.abs(logits).max():.2f} | {len(set(best))} different answers "
+                          f"| | {len(best)} pictures |", flush=True)
+                    continue
+                apart, same = np.abs(logits - reference), int((logits.argmax(1) == best).sum())
+                missed += np.isfinite(limit) and not (apart.max() <= limit and same == len(best))
+                print(f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit:g} | {same} of {len(best)} |",
+                      flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
