@@ -21,8 +21,8 @@ GOLDEN_COUNT = 4
 TOLERANCE = 1e-4
 DEVICES = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 WIDTHS = {"fp32": "float32", "fp16": "float16"}
-INT8 = ("int8 is not offered: MindSpore Lite 2.0.0 does not build these networks with int8 weights, and runs them fully "
-        "quantised far slower than in float32 on x86 (docs/deploying.md, \"int8\")")
+INT8 = ("int8 is not offered: MindSpore Lite 2.0.0 converts these networks to int8, but its runtime cannot build the result "
+        "(docs/deploying.md, \"int8\")")
 
 
 @dataclass(frozen=True)
