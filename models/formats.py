@@ -87,6 +87,9 @@ def _read_ckpt(path) -> dict[str, np.ndarray]:
         raise _damaged(path, f"bytes that are not MindSpore's checkpoint format ({error})") from error
     pieces: dict[str, list] = {}
     for value in message.value:
+        # protobuf's implementation in C hands such a name out as bytes.
+        if not isinstance(value.tag, str):
+            raise _damaged(path, "a name that is not UTF-8")
         if value.tensor.type not in ("str", ""):
             # A tensor above 512 MB is written in pieces under one name.
             pieces.setdefault(value.tag, []).append(_ckpt_tensor(value, path))

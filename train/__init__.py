@@ -1,3 +1,3 @@
-"""How the networks are trained: recipes, data, schedules, the loop, evaluation. Importing this does not import MindSpore."""
+"""How the networks are trained: recipes, data, schedules, the loop, evaluation. Importing it leaves MindSpore out."""
 from .recipe import Recipe, load_recipe, recipe_names
 from .schedules import learning_rates

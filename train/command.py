@@ -21,8 +21,8 @@ def make_parser():
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the example on a line of its own."""
 
-    parser = ArgumentParser(prog="glorext train", exit_on_error=False, allow_abbrev=False, epilog=f"example:\n  {EXAMPLE}",
-                            formatter_class=Formatter,
+    parser = ArgumentParser(prog="glorext train", exit_on_error=False, allow_abbrev=False, formatter_class=Formatter,
+                            epilog=f"example:\n  {EXAMPLE}",
                             description="Train a network from a recipe; every key of the recipe is a flag.")
     parser.add_argument("--recipe", type=str, default="resnext50_imagenet",
                         help=f"YAML file, or one of {', '.join(recipe_names())}")
@@ -33,7 +33,7 @@ def make_parser():
     parser.add_argument("--device_id", type=Optional[NonNegativeInt], help="which card")
     parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
     parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
-    parser.add_argument("--stop_after", type=Optional[PositiveInt], help="save the state and stop after that many steps")
+    parser.add_argument("--stop_after", type=Optional[PositiveInt], help="save the state and stop at that step")
     parser.add_argument("--verify_resume", type=Optional[PositiveInt], metavar="K",
                         help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing")
     parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
@@ -107,8 +107,8 @@ def main(argv: list[str]) -> int:
                          found="one process" if run["is_distributed"] else "msrun", where="--is_distributed",
                          do="See train/scripts.")
     try:
-        outcome = train(recipe, run["data_dir"], run["val_dir"], labels=run["labels"], device=run["device_target"],
-                        device_id=run["device_id"], resume=run["resume"], stop_after=run["stop_after"], quiet=run["json"])
+        outcome = train(recipe, run["data_dir"], run["val_dir"], quiet=run["json"], device=run["device_target"],
+                        **{key: run[key] for key in ("labels", "device_id", "resume", "stop_after")})
     except Interrupted as stop:
         if not run["json"]:
             print(stop)

@@ -182,7 +182,8 @@ def default_workers(group_size: int = 1) -> int:
 
 
 def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, drop_remainder: bool = True):
-    """`source` through `steps` in batches, full ones alone unless `drop_remainder` is false: an iterator over (images float32 NCHW, targets int32) Tensors.
+    """`source` through `steps` in batches, full ones alone unless `drop_remainder` is false: an iterator over (images
+    float32 NCHW, targets int32) Tensors.
 
     The same source, steps, workers and seed give the same bits.
     """

@@ -1,4 +1,4 @@
-"""Many devices: starts training or evaluation once per device through MindSpore's msrun and leaves no process behind."""
+"""Many devices: starts training or evaluation once per device through MindSpore's msrun, leaves no process behind."""
 from __future__ import annotations
 
 import argparse
@@ -71,8 +71,7 @@ def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master:
                                    start_new_session=True)
         status = _watch(process, mark, log_dir / f"worker_{devices * host}.log", asked)
     finally:
-        for member in _members(mark):
-            _signal(member, signal.SIGKILL)
+        _end(_members(mark))
         if process:
             process.wait()
         for number, handler in before.items():
@@ -121,6 +120,23 @@ def _members(mark: str) -> list:
     """Every living process of a launch, also those that msrun, which may be gone, put into sessions of their own."""
     import psutil
     return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
+
+
+def _end(members: list) -> None:
+    """Kill processes and wait until they are gone; what the kernel holds back gets ten seconds."""
+    for member in members:
+        _signal(member, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(map(_lives, members)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _lives(member) -> bool:
+    import psutil
+    try:
+        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _environment(process) -> dict:

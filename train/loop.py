@@ -36,7 +36,8 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, checkpoint: Path | None):
         self.checkpoint = checkpoint
-        super().__init__(f"stopped; the state is in {checkpoint or 'the checkpoint of rank 0'}; go on with --resume auto")
+        place = checkpoint or "the checkpoint of rank 0"
+        super().__init__(f"stopped; the state is in {place}; go on with --resume auto")
 
 
 @dataclass
@@ -156,7 +157,7 @@ class _Run:
             if old == new or item.name in MAY_CHANGE:
                 continue
             if item.name == "workers":  # another machine may have fewer cores
-                logger.warning("workers %d instead of %d: augmentation draws other random numbers from here on", new, old)
+                logger.warning("workers %d instead of %d: augmentation draws other numbers from here on", new, old)
             else:
                 raise RecipeError(expected=f"{item.name} {old}, as the run began", found=new,
                                   where=self.folder.folder / "recipe.yaml", do="Resume with the same values.")

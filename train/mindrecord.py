@@ -85,8 +85,9 @@ def read_records(folder, labels=None):
         raise DataError(expected="the label list that the records were written with", found="another one", where=folder,
                         do=f"Write them again with --labels, or use {folder / LABELS}.")
     try:
-        rows = [(str(path), int(label)) for path, label in ds.MindDataset(
-            _files(folder), columns_list=["path", "label"], shuffle=False).create_tuple_iterator(num_epochs=1, output_numpy=True)]
+        source = ds.MindDataset(_files(folder), columns_list=["path", "label"], shuffle=False)
+        rows = [(str(path), int(label))
+                for path, label in source.create_tuple_iterator(num_epochs=1, output_numpy=True)]
     except RuntimeError as error:
         raise DataError(expected="MindRecord files", found=_reason(error), where=folder,
                         do="Write them again.") from error

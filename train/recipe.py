@@ -102,7 +102,7 @@ class Recipe:
             ("freeze_epochs", self.freeze_epochs > self.epochs, f"at most the {self.epochs} epochs of the run"),
             ("lr_end", self.lr_end > self.lr, f"at most lr, {self.lr:g}"),
             ("eta_min", self.eta_min > self.lr, f"at most lr, {self.lr:g}"),
-            ("lr_epochs", self.lr_epochs != sorted(set(self.lr_epochs)) or min(self.lr_epochs, default=0) < 0, "rising epochs"),
+            ("lr_epochs", self.lr_epochs != sorted({max(epoch, 0) for epoch in self.lr_epochs}), "rising epochs"),
             ("is_save_on_master", not self.is_save_on_master, "true: only rank 0 writes"),
             ("rank", self.rank >= self.group_size, f"less than group_size, {self.group_size}"),
             ("pretrained", self.pretrained is True, "the path of a checkpoint or a published name"),

@@ -77,7 +77,7 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
     seen = np.zeros(len(pictures), np.int64)
     for indices, logits, _ in answers:
         if logits.shape[1] != classes:
-            raise CheckpointError(expected=f"{classes} classes, as in the label list", found=f"{logits.shape[1]} logits")
+            raise CheckpointError(expected=f"{classes} logits, as the label list has names", found=logits.shape[1])
         best, truth = best_classes(logits), pictures.targets[indices]
         hits1 += int((best[:, 0] == truth).sum())
         hits5 += int((best == truth[:, None]).sum())

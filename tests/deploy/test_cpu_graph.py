@@ -7,6 +7,7 @@ import pytest
 
 from glorext.deploy import cpu_graph, mindir
 from glorext.deploy.artifact import read_artifact, write_artifact
+from glorext.deploy.export import golden_paths
 from glorext.deploy.infer import run_tensor
 
 pytestmark = pytest.mark.native
@@ -63,7 +64,7 @@ def test_the_logits_stay_the_same(graphs, exported, native, tmp_path, save):
     if native.convert is None:
         pytest.skip("this MindSpore Lite brings its converter as a program")
     origin = read_artifact(exported / "tiny.mindir")
-    inputs = np.load(exported / "golden_input.npy")
+    inputs = np.load(golden_paths(exported, "tiny")[0])
     logits = []
     for path in graphs:
         subprocess.run([str(native.convert), "--fmk", "mindir", "--model", str(path), "--save", save, "--out",

@@ -74,6 +74,13 @@ def test_a_cut_off_file_is_an_error_or_lacks_whole_tensors(files, tmp_path, suff
     assert refused > 0.9 * len(range(0, len(contents[suffix]), 7))
 
 
+def test_a_name_that_is_not_utf8_is_damage(files, tmp_path):
+    damaged = files[0][".ckpt"].replace(b"backbone.layer0", b"\x80ackbone.layer0")
+    (tmp_path / "x.ckpt").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match="whole checkpoint"):
+        read_tensors(tmp_path / "x.ckpt")
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), suffix=st.sampled_from([".ckpt", ".safetensors"]))
 def test_damaged_bytes_give_a_named_error_or_arrays(files, tmp_path_factory, data, suffix):

@@ -257,7 +257,8 @@ def test_records_hold_the_pictures_of_the_tree(draw, tmp_path, shard_bytes, file
     order = [5, 0, 3, 3, 7]
     places = [tree.paths.index(records.paths[i]) for i in order]
     spec = InputSpec(size=16, resize=16)
-    for one, other in zip(images_of(records, evaluation_steps(spec), order), images_of(tree, evaluation_steps(spec), places)):
+    for one, other in zip(images_of(records, evaluation_steps(spec), order),
+                          images_of(tree, evaluation_steps(spec), places)):
         assert (one == other).all()
     with pytest.raises(DataError, match="label list"):
         list_pictures(tmp_path / "records", ("a", "b"))

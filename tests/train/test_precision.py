@@ -88,7 +88,8 @@ def test_one_element_decides_whether_gradients_are_finite(value, finite):
 
 def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys):
     train(recipe(amp_level="O3", loss_scale=2.0 ** 20, dynamic_loss_scale=True, epochs=1), draw(each=16), device="CPU")
-    steps = [event for event in map(json.loads, (tmp_path / "run" / "metrics.jsonl").open()) if event["event"] == "step"]
+    events = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
+    steps = [event for event in events if event["event"] == "step"]
     skipped = [event["grad_norm"] is None for event in steps]
     assert 0 < sum(skipped) < len(steps) == 8
     assert [event["overflows"] for event in steps] == np.cumsum(skipped).tolist()

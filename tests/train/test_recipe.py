@@ -73,7 +73,8 @@ def test_input_changes_add_up():
     ({"warmup_epochs": 999}, "warmup_epochs"), ({"amp_level": {"CPU": "O9"}}, "amp_level"),
     ({"lr_max": 1, "lr": 2}, "again as lr"), ({"image_size": "224,200"}, "image_size"),
     ({"is_save_on_master": 0}, "is_save_on_master"), ({"lr_scheduler": "square"}, "lr_scheduler"),
-    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "lr_epochs"), ({"lr_epochs": [-3, 5]}, "lr_epochs"), ({"pretrained": True}, "pretrained"),
+    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "lr_epochs"), ({"lr_epochs": [-3, 5]}, "lr_epochs"),
+    ({"pretrained": True}, "pretrained"),
     ({"new_head": True}, "new_head"), ({"group_size": 2, "rank": 2}, "rank")])
 def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, named):
     with pytest.raises(RecipeError) as failure:
@@ -86,7 +87,8 @@ def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, name
     assert named in str(failure.value) and "mine.yaml" in str(failure.value)
 
 
-@pytest.mark.parametrize("text, named", [("- 1", "list"), ("a: [", "YAML"), ("lr: 1\nlr: 2", "lr twice"), ("", "NoneType")])
+@pytest.mark.parametrize("text, named", [("- 1", "list"), ("a: [", "YAML"), ("lr: 1\nlr: 2", "lr twice"),
+                                         ("", "NoneType")])
 def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
     path = tmp_path / "odd.yaml"
     path.write_text(text)
@@ -96,7 +98,8 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
 
 
 def test_impossible_input_is_an_error_of_the_recipe():
-    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"), ({"input": {"size": 999}}, "size"),
+    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"),
+                           ({"input": {"size": 999}}, "size"),
                            ({"network": "glore_res50", "input": {"size": 48}}, "multiple of 32")):
         with pytest.raises(RecipeError, match=named):
             load_recipe("resnext50_imagenet", **changes).input_spec()
@@ -105,7 +108,8 @@ def test_impossible_input_is_an_error_of_the_recipe():
 def test_flags_override_the_recipe_under_published_names():
     run, recipe = parse(["--recipe", "digits", "--data_dir", "D", "--platform", "CPU", "--max_epoch", "7",
                          "--label_smooth", "0", "--network_args.layers", "[1,1,1,1]", "--is_distributed", "0",
-                         "--lr_decay_mode=Linear", "--image_size", "64", "--input.resize", "64", "--use_autoaugment", "1", "--from", "x.ckpt"])
+                         "--lr_decay_mode=Linear", "--image_size", "64", "--input.resize", "64", "--use_autoaugment", "1",
+                         "--from", "x.ckpt"])
     assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
     assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 16)
     assert recipe.network_args == {"layers": [1, 1, 1, 1]}
@@ -124,7 +128,8 @@ def test_other_published_spellings_are_taken(argv, found):
 
 
 @pytest.mark.parametrize("argv, named", [
-    (["--rec", "digits"], "--rec"), (["--use_autoaugment", "maybe"], "use_autoaugment"), (["--stop_after", "0"], "stop_after"),
+    (["--rec", "digits"], "--rec"), (["--use_autoaugment", "maybe"], "use_autoaugment"),
+    (["--stop_after", "0"], "stop_after"),
     (["--device_id", "-1"], "device_id"), (["--from", "a", "--pretrained", "b"], "both"), (["--network", "vgg"], "vgg"),
     (["--lr_epochs", "a"], "lr_epochs"), (["--input.sise", "3"], "sise"), (["--image_size", "400"], "resize"),
     (["--image_size", "32,33"], "image_size"), (["more"], "more")])
