@@ -71,7 +71,7 @@ def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master:
                                    start_new_session=True)
         status = _watch(process, mark, log_dir / f"worker_{devices * host}.log", asked)
     finally:
-        _end(_members(mark))
+        _end(mark)
         if process:
             process.wait()
         for number, handler in before.items():
@@ -122,21 +122,13 @@ def _members(mark: str) -> list:
     return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
 
 
-def _end(members: list) -> None:
-    """Kill processes and wait until they are gone; what the kernel holds back gets ten seconds."""
-    for member in members:
-        _signal(member, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while any(map(_lives, members)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _lives(member) -> bool:
+def _end(mark: str) -> None:
     import psutil
-    try:
-        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    deadline = time.monotonic() + GRACE
+    while (members := _members(mark)) and time.monotonic() < deadline:
+        for member in members:
+            _signal(member, signal.SIGKILL)
+        psutil.wait_procs(members, timeout=1)
 
 
 def _environment(process) -> dict:

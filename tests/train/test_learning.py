@@ -13,7 +13,7 @@ from glorext.train.digits import write_digits
 from glorext.train.loop import train
 from glorext.train.start import fresh_network
 
-RESNEXT = {"network": "resnext50", "epochs": 4, "input": {"size": 16, "resize": 16},
+RESNEXT = {"network": "resnext50", "epochs": 3, "input": {"size": 16, "resize": 16},
            "network_args": {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 4, "stem_width": 16}}
 GLORE = {"network": "glore_res50", "epochs": 3,
          "network_args": {"layers": [1, 1, 1, 1], "units": [[], [], [1], []], "stem_width": 16}}
