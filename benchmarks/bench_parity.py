@@ -104,7 +104,7 @@ def main() -> int:
                     continue
                 apart, same = np.abs(logits - reference), int((logits.argmax(1) == best).sum())
                 missed += np.isfinite(limit) and not (apart.max() <= limit and same == len(best))
-                print(f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit:g} | {same} of {len(best)} |",
+                print(f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit if np.isfinite(limit) else "none"} | {same} of {len(best)} |",
                       flush=True)
     return int(missed > 0)
 
