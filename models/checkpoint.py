@@ -97,12 +97,14 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     checkpoint = read_checkpoint(source)
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
     prefix = checkpoint.layout.head
-    own_head = {name for name in parameters if name.startswith(prefix)}
+    # In the order of the network: each initialisation below takes the next random numbers, and a set's order is
+    # another one in every process.
+    own_head = [name for name in parameters if name.startswith(prefix)]
     # A network without a classifier takes the features of a whole one.
     left_out = prefix if head == "new" or not own_head else None
     weights = {name: array for name, array in checkpoint.weights.items()
                if not (left_out and name.startswith(left_out))}
-    kept = own_head if head == "new" else set()
+    kept = own_head if head == "new" else []
     wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items() if name not in kept}
     _require_match(wanted, weights, checkpoint)
     for name in kept:

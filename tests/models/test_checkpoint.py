@@ -1,4 +1,8 @@
 """A checkpoint of any published layout fills a network completely, or the error says why not."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from glorext.models import create, load_checkpoint_into, names, read_checkpoint, save_checkpoint, spec, weights_digest
@@ -243,3 +247,27 @@ def test_the_same_tensor_twice_is_refused(weights):
 def test_every_registered_network_has_a_layout():
     from glorext.models.layouts import LAYOUTS as known
     assert {spec(name).family for name in names()} == {layout.family for layout in known.values()}
+
+
+NEW_HEAD = """
+import sys
+import mindspore as ms
+from glorext.models import create, weights_digest
+ms.set_seed(1)
+print(weights_digest(create("resnext50", checkpoint=sys.argv[1], head="new", num_classes=3, layers=(1, 1, 1, 1),
+                            groups=2, width_per_group=4, stem_width=8)))
+"""
+
+
+def python(hash_seed, *arguments):
+    return subprocess.run([sys.executable, "-c", *map(str, arguments)], capture_output=True, text=True, check=True,
+                          env=os.environ | {"PYTHONHASHSEED": str(hash_seed)}).stdout.strip()
+
+
+def test_a_new_classifier_is_the_same_in_every_process(tmp_path):
+    """Python orders a set of strings by a seed of the process: two ranks trained two classifiers."""
+    create_small = dict(num_classes=5, layers=(1, 1, 1, 1), groups=2, width_per_group=4, stem_width=8)
+    save_checkpoint(create(RESNEXT, **create_small), tmp_path / "net.ckpt")
+    order = "print(list({'head.fc.weight', 'head.fc.bias'}))"
+    other = next(seed for seed in range(1, 100) if python(seed, order) != python(0, order))
+    assert python(0, NEW_HEAD, tmp_path / "net.ckpt") == python(other, NEW_HEAD, tmp_path / "net.ckpt")
