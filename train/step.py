@@ -90,7 +90,7 @@ def norm_and_check():
 
     The norm tells both: on the CPU MindSpore's own check takes six times as long, since a reduction to a truth value
     does not use the processor's vectors. Ascend 910 needs that check as well: its arithmetic saturates, and only the
-    status register tells.
+    status register tells. That register is of one chip: see how `_compiled` asks all of them.
     """
     import mindspore as ms
     from mindspore import amp, ops
@@ -128,11 +128,14 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
         (_, loss), gradients = gradient(images, targets)
         if reducer is not None:
             gradients = reducer(gradients)
-            both = all_reduce(ops.stack((loss, stop)))
-            loss, stop = both[0] / group_size, both[1]
         if scaler is not None:
             gradients = scaler.unscale(gradients)
         norm, finite = check(gradients)
+        if all_reduce is not None:
+            # The check goes along: where a chip saturates, summed gradients are finite on every rank, and only the
+            # register of the chip that overflowed tells. A rank that decided by itself would part from the others.
+            sums = all_reduce(ops.stack((loss, stop, 1 - ops.cast(finite, ms.float32))))
+            loss, stop, finite = sums[0] / group_size, sums[1], sums[2] == 0
         finite = ops.logical_and(finite, ops.isfinite(loss))
         if scaler is not None:
             scaler.adjust(finite)

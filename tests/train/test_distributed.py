@@ -50,6 +50,16 @@ def test_two_devices_give_the_weights_of_one_with_twice_the_batch(draw, tmp_path
 
 
 @pytest.mark.slow
+def test_an_overflow_on_one_device_is_skipped_by_all(tmp_path):
+    assert launch([str(WORKER.with_name("overflow_on_one.py")), str(tmp_path)], 2, log_dir=tmp_path / "logs") == 0
+    one, other = (read_json(tmp_path / f"{rank}.json") for rank in (0, 1))
+    assert one == other
+    assert one["finite"] == [True, False, True] and one["scales"] == [1024, 512, 512]
+    first, second, third = one["digests"]
+    assert first == second != third
+
+
+@pytest.mark.slow
 def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe):
     # 13 pictures: the devices score 7 and 6, and no batch is full.
     pictures = draw("data/val", classes=("ant", "bee"), each=6)
