@@ -91,10 +91,7 @@ def prepare(source: Source, request: Request, scratch: Path) -> Run:
     if artifact.format not in BACKENDS[request.backend][1]:
         raise UsageError(expected=f"a model of format {' or '.join(BACKENDS[request.backend][1])}",
                          found=artifact.format, where=path)
-    if artifact.weights_sha256 != source.weights_sha256:
-        raise AccuracyError(expected=f"a model of the weights {source.weights_sha256[:16]}...",
-                            found=f"{artifact.weights_sha256[:16]}...", where=path,
-                            do="Convert this package's model, or name the package that it was made from.")
+    _require_same(artifact, source, path)
     if request.backend == "onnx":
         run = _onnx(path, artifact)
     elif request.backend == "lite":
@@ -106,6 +103,27 @@ def prepare(source: Source, request: Request, scratch: Path) -> Run:
         results = run(pictures)
         return dataclasses.replace(results, model={**results.model, "weights_dtype": artifact.weights_dtype})
     return told
+
+
+def _require_same(artifact: Artifact, source: Source, path: Path) -> None:
+    """Whoever validates a model as a package's must have run that package's weights, preprocessing and labels."""
+    for what, wanted, found in (("weights", source.weights_sha256, artifact.weights_sha256),
+                                ("input spec", source.input_spec.to_dict(), artifact.input_spec.to_dict()),
+                                ("label list", list(source.labels), list(artifact.labels))):
+        if wanted != found:
+            raise AccuracyError(expected=f"a model with the {what} of {source.name}, {_apart(wanted, found)}",
+                                found=_apart(found, wanted), where=path,
+                                do="Convert this package's model, or name the package that it was made from.")
+
+
+def _apart(value, other) -> str:
+    """`value` as text; of two mappings or lists only what differs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {value[key]}" for key in value if value[key] != other.get(key))
+    if isinstance(value, list):
+        first = next((i for i, pair in enumerate(zip(value, other)) if pair[0] != pair[1]), min(len(value), len(other)))
+        return f"{len(value)} labels" + (f", number {first} is {value[first]!r}" if first < len(value) else "")
+    return f"{value[:16]}..."
 
 
 def _made(source: Source, request: Request, scratch: Path) -> Path:

@@ -6,12 +6,13 @@ import pytest
 
 from glorext.deploy.source import Source
 from glorext.deploy.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
-from glorext.deploy.backends import join, take
+from glorext.deploy.artifact import contract_path
+from glorext.deploy.backends import Request, join, prepare, take
 from glorext.deploy.shards import merge, parse_shard, write_shard
 from glorext.deploy.validate import picked, until_sure
 from glorext.deploy.verdict import MAX_DIFFERENCE, Sure, compare, verdict
 from glorext.models import InputSpec
-from glorext.runtime import AccuracyError, DataError, UsageError
+from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
 from glorext.train.data import Pictures
 from glorext.train.evaluate import EvalResult
 from glorext.train.results import Results
@@ -272,3 +273,36 @@ def test_answers_for_missing_pictures_are_named(whole, pictures):
     short = dataclasses.replace(whole, logits=whole.logits[1:], pictures=whole.pictures[1:])
     with pytest.raises(DataError, match="a/000.png"):
         picked(short, pictures)
+
+
+def _other_mean(contract):
+    contract["input_spec"]["mean"][1] += 0.01
+
+
+def _other_size(contract):
+    contract["input_spec"]["resize"] += 8
+
+
+def _other_labels(contract):
+    contract["labels"][3], contract["labels"][4] = contract["labels"][4], contract["labels"][3]
+
+
+def _other_weights(contract):
+    contract["weights_sha256"] = "0" * 64
+
+
+@pytest.mark.parametrize("change, words", [
+    (_other_mean, r"the input spec of tiny, mean \[0.485, 0.456, 0.406\], found mean \[0.485, 0.466, 0.406\]"),
+    (_other_size, "resize 32, found resize 40"),
+    (_other_labels, "10 labels, number 3 is '3', found 10 labels, number 3 is '4'"),
+    (_other_weights, "the weights of tiny, .*found 0000000000000000")])
+def test_a_model_that_is_not_the_packages_is_not_validated_as_such(source, exported, tmp_path, change, words):
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes((exported / "tiny.onnx").read_bytes())
+    contract = read_json(contract_path(exported / "tiny.onnx"))
+    write_json(contract_path(model), contract)
+    prepare(source, Request("onnx", model=model), tmp_path)
+    change(contract)
+    write_json(contract_path(model), contract)
+    with pytest.raises(AccuracyError, match=words):
+        prepare(source, Request("onnx", model=model), tmp_path)
