@@ -18,7 +18,8 @@ from .registry import find_release, inside, open_registry
 logger = get_logger("hub")
 SOURCES = ("gitee", "github", "local")
 UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
-SMALL = 4 << 20
+ASK_OTHERS = ("No other registry was asked, since it may have another model by this name: take this one out of "
+              "GLOREXT_REGISTRIES, or name another with --registry, to load from elsewhere.")
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,17 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
         except NotFoundError as error:
             lacking.append(f"{opened.location}: {error.found}")
         except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
-            # A mirror may have it: the very same package, once an index has said which. The failure is not forgotten
-            # when none has.
+            if promised is None:
+                # Which model it has by this name nobody knows; one of a later registry may be another.
+                raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
+            # Its index has said which package is meant, and a mirror may have the very same. The failure is not
+            # forgotten when none has.
             logger.warning("%s: %s", opened.location, error)
             failures.append(error)
     if len(failures) == 1:
         raise failures[0]
     if failures:
         raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
-    # Only now: while a registry cannot be asked, nobody knows whether it means another model by this name.
     built_in = registry is None or is_uid
     published = _published(name, wanted_name, version) if built_in else None
     if published:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
 from glorext.runtime.cli import parser
 
-from .published import LOCATION, published_checkpoints
 from .client import locations, official_uid, parse_name
 from .manifest import version_key
+from .published import LOCATION, published_checkpoints
 from .registry import latest, open_registry
 
 logger = get_logger("hub")
@@ -24,29 +25,31 @@ def offers(registry=None, force_reload: bool = False) -> list[dict]:
         RegistryError, DownloadError: none of the named registries can be read.
     """
     rows, failures = [], []
-    for location in locations(registry):
-        opened = open_registry(location)
+    for opened in map(open_registry, locations(registry)):
         try:
-            index = opened.index(force_reload)
+            rows += _rows(opened, force_reload)
         except (DownloadError, RegistryError) as error:
             logger.warning("%s: %s", opened.location, error)
             failures.append(error)
-            continue
-        for name, versions in sorted(index.items()):
-            for version in sorted(versions, key=version_key, reverse=True):
-                release = versions[version]
-                rows.append({"name": name, "version": version, "network": release.network, "top1": release.top1,
-                             "count": release.count, "evidence": "measured" if release.top1 is not None else None,
-                             "size": release.size, "licence": release.licence, "summary": release.summary,
-                             "registry": opened.location, "uids": []})
     if failures and len(failures) == len(locations(registry)):
         raise failures[0]
-    if registry is None:
-        rows += [{"name": entry.name, "version": entry.version, "network": entry.network, "top1": entry.top1,
-                  "count": None, "evidence": f"published by {entry.published_by}, not measured here", "size": None,
-                  "licence": entry.licence, "summary": "", "registry": LOCATION, "uids": list(entry.uids)}
-                 for entry in published_checkpoints()]
-    return rows
+    return rows + (_built_in() if registry is None else [])
+
+
+def _rows(opened, force_reload: bool) -> list[dict]:
+    return [{"name": name, "version": version, "network": release.network, "top1": release.top1,
+             "count": release.count, "evidence": "measured" if release.top1 is not None else None,
+             "size": release.size, "licence": release.licence, "summary": release.summary,
+             "registry": opened.location, "uids": []}
+            for name, versions in sorted(opened.index(force_reload).items())
+            for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]), reverse=True)]
+
+
+def _built_in() -> list[dict]:
+    return [{"name": entry.name, "version": entry.version, "network": entry.network, "top1": entry.top1,
+             "count": None, "evidence": f"published by {entry.published_by}, not measured here", "size": None,
+             "licence": entry.licence, "summary": "", "registry": LOCATION, "uids": list(entry.uids)}
+            for entry in published_checkpoints()]
 
 
 def hub_list(version: str | None = None, force_reload: bool = False) -> list[str]:
@@ -64,17 +67,19 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
 
     Raises:
         NotFoundError: no registry has it.
+        RegistryError, DownloadError: one that comes first cannot be read: it may have another model by this name.
     """
     name = official_uid(name)
     wanted, version = parse_name(name)
-    fitting = [row for row in offers(None if "/" in wanted else registry, force_reload)
-               if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])]
-    if not fitting:
-        raise NotFoundError(expected=f"a registry that has {name!r}", found="none",
-                            do="`glorext list` shows what there is.")
-    first = [row for row in fitting if row["registry"] == fitting[0]["registry"]]
-    newest = latest([row["version"] for row in first])
-    return next(row for row in first if row["version"] == newest)
+    is_uid = "/" in wanted
+    sources = [] if is_uid else [partial(_rows, opened, force_reload) for opened in map(open_registry, locations(registry))]
+    for rows in [*sources, *([_built_in] if is_uid or registry is None else [])]:
+        fitting = {row["version"]: row for row in rows()
+                   if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])}
+        if fitting:
+            return fitting[latest(fitting)]
+    raise NotFoundError(expected=f"a registry that has {name!r}", found="none",
+                        do="`glorext list` shows what there is.")
 
 
 def add_registry_argument(arguments) -> None:

@@ -106,16 +106,34 @@ def test_a_half_copied_mirror_is_passed_over(server, registry, mirror, lost, ser
         hub.resolve("tiny-digits", registry=first)
 
 
-@pytest.mark.parametrize("damage", ["no index", "cut index", "other bytes"])
-def test_a_damaged_mirror_is_passed_over(registry, mirror, damage, caplog):
-    if damage == "no index":
-        (mirror / "index.json").unlink()
-    elif damage == "cut index":
-        (mirror / "index.json").write_bytes((mirror / "index.json").read_bytes()[:-20])
-    else:
-        (mirror / "packages/tiny-digits/1.0.0" / CKPT).write_bytes(b"?" * 1000)
+def test_a_damaged_mirror_is_passed_over(registry, mirror, caplog):
+    (mirror / "packages/tiny-digits/1.0.0" / CKPT).write_bytes(b"?" * 1000)
     assert hub.resolve("tiny-digits", registry=[mirror, registry]).source == str(registry)
     assert str(mirror) in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["no index", "cut index", "not mounted", "forbidden", "refused"])
+def test_a_registry_that_cannot_be_asked_ends_the_search(server, run, registry, mirror, tmp_path, fault):
+    """The registry after it has a model of the same name by somebody else: that one must not be loaded instead."""
+    pack(run, tmp_path / "theirs", replace(DETAILS, summary="by somebody else"))
+    publish(tmp_path / "theirs", tmp_path / "public")
+    first = mirror
+    if fault == "no index":
+        (mirror / "index.json").unlink()
+    elif fault == "cut index":
+        (mirror / "index.json").write_bytes((mirror / "index.json").read_bytes()[:-20])
+    elif fault == "not mounted":
+        first = tmp_path / "mnt"
+    elif fault == "forbidden":
+        server.always["index.json"] = status(403)
+        first = server.url
+    else:
+        first = "http://127.0.0.1:9"
+    for ask in (hub.resolve, hub.info):
+        with pytest.raises((RegistryError, DownloadError)) as caught:
+            ask("tiny-digits", registry=[first, tmp_path / "public"])
+        assert str(first) in str(caught.value)
+    assert hub.resolve("tiny-digits", registry=[tmp_path / "public", first]).manifest.summary == "by somebody else"
 
 
 def test_a_stale_mirror_gives_what_it_has_or_the_next_is_asked(mirror, newer):
@@ -159,7 +177,7 @@ def test_listing_passes_over_a_registry_that_cannot_be_read(registry, tmp_path, 
 
 def test_info_looks_where_it_is_told(registry, newer, tmp_path):
     assert hub.info("tiny-digits", registry=registry)["version"] == "1.10.0"
-    assert hub.info("tiny-digits@1.0.0", registry=[tmp_path / "gone", registry])["registry"] == str(registry)
+    assert hub.info("tiny-digits@1.0.0", registry=[registry, tmp_path / "gone"])["registry"] == str(registry)
     with pytest.raises(NotFoundError):
         hub.info("resnext50", registry=registry)
     uid = "mindspore/1.10/resnext50_imagenet2012"
