@@ -1,4 +1,5 @@
 """Installs the rooms of this repository as the package `glorext` and the single-file module `mindspore_hub`."""
+
 from setuptools import setup
 
 ROOMS = ("runtime", "models", "train", "hub", "deploy")
@@ -19,8 +20,14 @@ setup(
     package_data={
         "glorext.train": ["imagenet_synsets.txt", "recipes/*.yaml", "scripts/*.sh", "scripts/*/*.sh"],
         "glorext.hub": ["templates/*", "builtin/*"],
-        "glorext.deploy": ["cpp/CMakeLists.txt", "cpp/cmake/*", "cpp/src/*", "cpp/tests/*",
-                           "templates/*", "scripts/*.sh"],
+        "glorext.deploy": [
+            "cpp/CMakeLists.txt",
+            "cpp/cmake/*",
+            "cpp/src/*",
+            "cpp/tests/*",
+            "templates/*",
+            "scripts/*.sh",
+        ],
     },
     install_requires=[
         "mindspore>=2.10,<2.11",
@@ -42,8 +49,14 @@ setup(
         # The handwritten digits that the demo trains on are shipped inside scikit-learn.
         "demo": ["scikit-learn>=1.4"],
         "onnx": ["onnxruntime>=1.17"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "aiohttp>=3.9", "onnx>=1.16", "onnxruntime>=1.17",
-                 "scikit-learn>=1.4"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "aiohttp>=3.9",
+            "onnx>=1.16",
+            "onnxruntime>=1.17",
+            "scikit-learn>=1.4",
+        ],
     },
     entry_points={"console_scripts": ["glorext = glorext.runtime.cli:main"]},
 )

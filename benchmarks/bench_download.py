@@ -7,6 +7,7 @@ calls: glorext.hub.resolve of a package, huggingface_hub.hf_hub_download of a re
 while it streams; huggingface_hub does not. `--peer_python` names a Python that has it, if
 this one has not.
 """
+
 import argparse
 import contextlib
 import os
@@ -58,6 +59,7 @@ def make_registry(folder: Path) -> None:
     from glorext import models
     from glorext.hub.pack import Details, pack
     from glorext.hub.publish import publish
+
     run = folder / "run"
     run.mkdir()
     net = models.create("resnext50")
@@ -94,15 +96,24 @@ def timed(python: str, script: str, cache: Path, **env) -> float:
     """Seconds that `script` prints, run in a fresh process with an empty cache."""
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir()
-    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True,
-                          env={**os.environ, **{key: str(value) for key, value in env.items()}})
+    done = subprocess.run(
+        [python, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **{key: str(value) for key, value in env.items()}},
+    )
     return float(done.stdout.split()[-1])
 
 
 def find_peer(python: str) -> str | None:
     """Name and version of the huggingface_hub that `python` has, or None."""
-    done = subprocess.run([python, "-c", "import huggingface_hub as peer; print(peer.__version__)"],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", "import huggingface_hub as peer; print(peer.__version__)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return None if done.returncode else f"huggingface_hub {done.stdout.strip()}"
 
 
@@ -123,15 +134,26 @@ def main() -> None:
                 cache = folder / "cache"
                 ours.append(timed(sys.executable, OURS, cache, GLOREXT_CACHE=cache, GLOREXT_REGISTRIES=url))
                 if peer:
-                    theirs.append(timed(options.peer_python, THEIRS, cache, HF_HOME=cache, HF_ENDPOINT=url,
-                                        HF_HUB_DISABLE_XET=1, HF_HUB_DISABLE_TELEMETRY=1))
+                    theirs.append(
+                        timed(
+                            options.peer_python,
+                            THEIRS,
+                            cache,
+                            HF_HOME=cache,
+                            HF_ENDPOINT=url,
+                            HF_HUB_DISABLE_XET=1,
+                            HF_HUB_DISABLE_TELEMETRY=1,
+                        )
+                    )
     show(size, ours, theirs, peer)
 
 
 def show(size: int, ours: list, theirs: list, peer: str | None) -> None:
     """Print the table: median and range of the seconds, and the speed at the median."""
-    print(f"{size / 1e6:.1f} MB from a server on the loopback into an empty cache, {len(ours)} rounds in turns, "
-          f"{os.cpu_count()} cores")
+    print(
+        f"{size / 1e6:.1f} MB from a server on the loopback into an empty cache, {len(ours)} rounds in turns, "
+        f"{os.cpu_count()} cores"
+    )
     print("| client | median s | fastest s | slowest s | MB/s |\n| --- | --- | --- | --- | --- |")
     for name, seconds in (("glorext (every byte hashed)", ours), (peer, theirs)):
         if seconds:

@@ -7,6 +7,7 @@ one-thread models alone could do. The rounds alternate between the ways, so a ma
 Both ways have their pictures in batches of one and of two, the C++ program's default, and the better Python one is the
 peer. Every picture is read three times, because the first call of a model costs a tenth of a second on either side.
 """
+
 import argparse
 import os
 import statistics
@@ -25,17 +26,19 @@ def python_way(model: Path, pictures: list[Path], spec, threads: int, batch: int
     """One onnxruntime session per thread of one thread each, Pillow decoding: the same work on the same threads."""
     import onnxruntime
     from glorext.models.preprocess import preprocess
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    sessions = [onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-                for _ in range(threads)]
+    sessions = [
+        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]) for _ in range(threads)
+    ]
 
     def share(number):
         top5, mine = [], pictures[number::threads]
         for at in range(0, len(mine), batch):
-            inputs = np.stack([preprocess(path, spec) for path in mine[at:at + batch]])
-            logits, = sessions[number].run(["logits"], {"image": inputs})
+            inputs = np.stack([preprocess(path, spec) for path in mine[at : at + batch]])
+            (logits,) = sessions[number].run(["logits"], {"image": inputs})
             top5.extend(np.argsort(-logits, axis=1, kind="stable")[:, :5])
         return top5
 
@@ -67,6 +70,7 @@ def main() -> int:
     from glorext.models import create, save_checkpoint, spec, weights_digest
     from glorext.models.preprocess import preprocess
     from glorext.runtime import set_device
+
     set_device("CPU")
     threads, input_spec = os.cpu_count(), spec(options.network).input
     with tempfile.TemporaryDirectory() as scratch:
@@ -77,33 +81,68 @@ def main() -> int:
         once = sorted(path for path in options.data.rglob("*") if path.is_file())
         pictures = 3 * once
         save_checkpoint(create(options.network), folder / "x.ckpt")
-        source = Source(options.network, options.network, {}, folder / "x.ckpt", input_spec,
-                        tuple(map(str, range(1000))), weights_digest(folder / "x.ckpt"))
+        source = Source(
+            options.network,
+            options.network,
+            {},
+            folder / "x.ckpt",
+            input_spec,
+            tuple(map(str, range(1000))),
+            weights_digest(folder / "x.ckpt"),
+        )
         mindir, onnx = export(source, folder, ["mindir", "onnx"])
-        model, = convert(folder / mindir.file, folder, ["mindir"])
+        (model,) = convert(folder / mindir.file, folder, ["mindir"])
         programs = native.build()
         tensors = np.stack([preprocess(path, input_spec) for path in once])
         np.save(folder / "tensors.npy", np.tile(tensors, (3, 1, 1, 1)))
 
         def cpp(batch):
-            return infer(folder / model.file, folder / "pictures", folder / f"r{time.time_ns()}", workers=threads,
-                         threads=1, batch=batch, programs=programs).throughput
+            return infer(
+                folder / model.file,
+                folder / "pictures",
+                folder / f"r{time.time_ns()}",
+                workers=threads,
+                threads=1,
+                batch=batch,
+                programs=programs,
+            ).throughput
 
         def model_only():
             import json
             import subprocess
+
             out = folder / f"m{time.time_ns()}"
-            subprocess.run([programs.infer, "--model", folder / model.file, "--tensor", folder / "tensors.npy", "--workers",
-                            str(threads), "--threads", "1", "--out", out], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    programs.infer,
+                    "--model",
+                    folder / model.file,
+                    "--tensor",
+                    folder / "tensors.npy",
+                    "--workers",
+                    str(threads),
+                    "--threads",
+                    "1",
+                    "--out",
+                    out,
+                ],
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
             return json.loads((out / "results.json").read_text())["throughput"]
 
-        ways = {"glorext_infer": lambda: cpp(0), "glorext_infer, batch 1": lambda: cpp(1),
-                "onnxruntime + Pillow, batch 2": python_way(folder / onnx.file, pictures, input_spec, threads, 2),
-                "onnxruntime + Pillow, batch 1": python_way(folder / onnx.file, pictures, input_spec, threads, 1),
-                "glorext_infer, model only": model_only}
+        ways = {
+            "glorext_infer": lambda: cpp(0),
+            "glorext_infer, batch 1": lambda: cpp(1),
+            "onnxruntime + Pillow, batch 2": python_way(folder / onnx.file, pictures, input_spec, threads, 2),
+            "onnxruntime + Pillow, batch 1": python_way(folder / onnx.file, pictures, input_spec, threads, 1),
+            "glorext_infer, model only": model_only,
+        }
         rounds = [{name: way() for name, way in ways.items()} for _ in range(options.rounds)]
-    print(f"{options.network}, JPEG to top-5, {len(pictures)} pictures, {threads} one-thread models, "
-          f"median of {options.rounds} rounds")
+    print(
+        f"{options.network}, JPEG to top-5, {len(pictures)} pictures, {threads} one-thread models, "
+        f"median of {options.rounds} rounds"
+    )
     for name in ways:
         print(f"  {name:<38} {statistics.median(one[name] for one in rounds):6.1f} pictures/s")
     first, _, *peers, limit = ways

@@ -6,6 +6,7 @@ PICTURES/<class>/<file> are real photographs; without the option, imagenet_sampl
 Pictures per second of processor time, all threads counted, so that a busy machine does not distort the comparison.
 torchvision's transforms take part where it is installed.
 """
+
 import argparse
 import statistics
 import time
@@ -19,18 +20,23 @@ PICTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet_s
 def mindspore_pipeline(pictures, steps, batch=8):
     """A function that reads every picture once through MindSpore."""
     from glorext.train.data import batches
+
     places = np.arange(len(pictures) // batch * batch)
 
     def run():
-        for _ in batches(pictures.source(places), steps(), batch, 1).create_tuple_iterator(num_epochs=1, output_numpy=True):
+        for _ in batches(pictures.source(places), steps(), batch, 1).create_tuple_iterator(
+            num_epochs=1, output_numpy=True
+        ):
             pass
         return len(places)
+
     return run
 
 
 def pillow_evaluation(pictures, spec):
     """A function that does the evaluation pipeline with Pillow and NumPy."""
     from PIL import Image
+
     mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
 
     def run():
@@ -40,12 +46,14 @@ def pillow_evaluation(pictures, spec):
             pixels = np.asarray(picture.crop((edge, edge, edge + spec.size, edge + spec.size)), np.float32)
             np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(2, 0, 1))
         return len(pictures)
+
     return run
 
 
 def pillow_training(pictures, spec):
     """A function that does crop, flip and colour jitter with Pillow and NumPy."""
     from PIL import Image, ImageEnhance
+
     mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))
     generator = np.random.default_rng(0)
 
@@ -53,7 +61,10 @@ def pillow_training(pictures, spec):
         for path in pictures.paths:
             picture = Image.open(pictures.folder / path).convert("RGB")
             width, height = picture.size
-            area, ratio = width * height * generator.uniform(0.08, 1), np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3)))
+            area, ratio = (
+                width * height * generator.uniform(0.08, 1),
+                np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3))),
+            )
             w, h = min(width, int((area * ratio) ** 0.5)), min(height, int((area / ratio) ** 0.5))
             x, y = generator.integers(0, width - w + 1), generator.integers(0, height - h + 1)
             picture = picture.resize((spec.size,) * 2, Image.BILINEAR, (x, y, x + w, y + h))
@@ -64,6 +75,7 @@ def pillow_training(pictures, spec):
             pixels = np.asarray(picture, np.float32)
             np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(2, 0, 1))
         return len(pictures)
+
     return run
 
 
@@ -74,16 +86,21 @@ def torchvision_pipelines(pictures, spec):
     except ImportError:
         return {}
     from PIL import Image
+
     finish = [t.ToTensor(), t.Normalize(spec.mean, spec.std)]
-    chains = {"eval": [t.Resize((spec.resize,) * 2), t.CenterCrop(spec.size), *finish],
-              "train": [t.RandomResizedCrop(spec.size), t.RandomHorizontalFlip(), t.ColorJitter(0.4, 0.4, 0.4), *finish]}
+    chains = {
+        "eval": [t.Resize((spec.resize,) * 2), t.CenterCrop(spec.size), *finish],
+        "train": [t.RandomResizedCrop(spec.size), t.RandomHorizontalFlip(), t.ColorJitter(0.4, 0.4, 0.4), *finish],
+    }
 
     def runner(chain):
         def run():
             for path in pictures.paths:
                 chain(Image.open(pictures.folder / path).convert("RGB"))
             return len(pictures)
+
         return run
+
     return {(name, "torchvision"): runner(t.Compose(chain)) for name, chain in chains.items()}
 
 
@@ -98,12 +115,15 @@ def main() -> None:
         return
     from glorext.models import InputSpec
     from glorext.train.data import evaluation_steps, list_pictures, training_steps
+
     pictures, spec = list_pictures(arguments.data_dir), InputSpec()
-    runs = {("eval", "MindSpore"): mindspore_pipeline(pictures, lambda: evaluation_steps(spec)),
-            ("eval", "Pillow + NumPy"): pillow_evaluation(pictures, spec),
-            ("train", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "color_jitter")),
-            ("train", "Pillow + NumPy"): pillow_training(pictures, spec),
-            ("train, AutoAugment", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "autoaugment"))}
+    runs = {
+        ("eval", "MindSpore"): mindspore_pipeline(pictures, lambda: evaluation_steps(spec)),
+        ("eval", "Pillow + NumPy"): pillow_evaluation(pictures, spec),
+        ("train", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "color_jitter")),
+        ("train", "Pillow + NumPy"): pillow_training(pictures, spec),
+        ("train, AutoAugment", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "autoaugment")),
+    }
     runs |= torchvision_pipelines(pictures, spec)
     found = {key: [] for key in runs}
     for _ in range(arguments.rounds + 1):

@@ -5,6 +5,7 @@
 Each round is a fresh process. The peer in the same run is torchvision, which makes its resnext50_32x4d and loads the
 same weights, from a file with its own names; `--peer_python` names a Python that has it, if this one has not.
 """
+
 import argparse
 import os
 import statistics
@@ -55,14 +56,19 @@ save_checkpoint(net, sys.argv[1] + "/torchvision.safetensors", layout="torchvisi
 
 def run(python: str, script: str, *arguments) -> str:
     """What `script` prints in a fresh process."""
-    return subprocess.run([python, "-c", script, *map(str, arguments)], capture_output=True, text=True,
-                          check=True).stdout
+    return subprocess.run(
+        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def has_peer(python: str) -> bool:
     """Whether that Python has torchvision and safetensors."""
-    return subprocess.run([python, "-c", "import torchvision, safetensors.torch"], capture_output=True,
-                          check=False).returncode == 0
+    return (
+        subprocess.run(
+            [python, "-c", "import torchvision, safetensors.torch"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def main() -> None:
@@ -74,19 +80,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         run(sys.executable, WRITE, folder)
-        cases = {"glorext, .ckpt": (sys.executable, OURS, "own.ckpt"),
-                 "glorext, .safetensors": (sys.executable, OURS, "own.safetensors"),
-                 "glorext, split .ckpt (512 tensors merged)": (sys.executable, OURS, "split.ckpt"),
-                 "glorext, torchvision's names": (sys.executable, OURS, "torchvision.safetensors"),
-                 "MindSpore alone: initialise, then load": (sys.executable, EAGER, "own.ckpt")}
+        cases = {
+            "glorext, .ckpt": (sys.executable, OURS, "own.ckpt"),
+            "glorext, .safetensors": (sys.executable, OURS, "own.safetensors"),
+            "glorext, split .ckpt (512 tensors merged)": (sys.executable, OURS, "split.ckpt"),
+            "glorext, torchvision's names": (sys.executable, OURS, "torchvision.safetensors"),
+            "MindSpore alone: initialise, then load": (sys.executable, EAGER, "own.ckpt"),
+        }
         if has_peer(options.peer_python):
             cases["torchvision, the same weights"] = (options.peer_python, PEER, "torchvision.safetensors")
         rows = {title: [] for title in cases}
         for _ in range(options.rounds):
             for title, (python, script, file) in cases.items():
                 rows[title].append(float(run(python, script, folder / file).split()[-1]))
-    print(f"resnext50 made and filled, beyond importing the framework; {options.rounds} fresh processes each, "
-          f"in turns, {os.cpu_count()} cores")
+    print(
+        f"resnext50 made and filled, beyond importing the framework; {options.rounds} fresh processes each, "
+        f"in turns, {os.cpu_count()} cores"
+    )
     print("| what | median s | fastest s | slowest s |\n| --- | --- | --- | --- |")
     for title, seconds in rows.items():
         print(f"| {title} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")

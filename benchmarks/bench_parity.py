@@ -7,6 +7,7 @@ MindSpore) and MindSpore Lite's .mindir and .ms by the C++ program (at most 1e-3
 program decodes and preprocesses them itself. Float16 weights round on purpose: their rows show what that costs, without a
 limit. Exit status 1 when a row misses its limit.
 """
+
 import argparse
 import sys
 import tempfile
@@ -22,7 +23,7 @@ PASSES = 25
 
 def in_batches(run, inputs):
     """Outputs of `run` over all `inputs`, BATCH of them at a time."""
-    return np.concatenate([run(inputs[start:start + BATCH]) for start in range(0, len(inputs), BATCH)])
+    return np.concatenate([run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
 
 
 def make(name: str, folder: Path, sample: np.ndarray):
@@ -30,6 +31,7 @@ def make(name: str, folder: Path, sample: np.ndarray):
     import mindspore as ms
     from glorext.deploy.source import Source
     from glorext.models import create, save_checkpoint, spec, weights_digest
+
     ms.set_seed(1)
     generator = np.random.default_rng(1)
     net = create(name)
@@ -51,7 +53,9 @@ def make(name: str, folder: Path, sample: np.ndarray):
     weight.set_data(ms.Tensor((weight.asnumpy() * scale).astype(np.float32)))
     bias.set_data(ms.Tensor(((bias.asnumpy() - middle) * scale).astype(np.float32)))
     save_checkpoint(net, folder / f"{name}.ckpt")
-    return Source(name, name, {}, folder / f"{name}.ckpt", spec(name).input, (), weights_digest(folder / f"{name}.ckpt"))
+    return Source(
+        name, name, {}, folder / f"{name}.ckpt", spec(name).input, (), weights_digest(folder / f"{name}.ckpt")
+    )
 
 
 def measure(name: str, data: Path, folder: Path):
@@ -63,19 +67,26 @@ def measure(name: str, data: Path, folder: Path):
     from glorext.deploy.infer import infer
     from glorext.models import spec
     from glorext.models.preprocess import preprocess
+
     programs = native.build()
-    paths = sorted((path for path in data.rglob("*") if path.is_file()), key=lambda path: str(path.relative_to(data)).encode())
+    paths = sorted(
+        (path for path in data.rglob("*") if path.is_file()), key=lambda path: str(path.relative_to(data)).encode()
+    )
     inputs = np.stack([preprocess(path, spec(name).input) for path in paths])
     source = make(name, folder, inputs[::3])
     net = source.create()
     yield "MindSpore", in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy(), inputs), None
     export(source, folder)
-    yield "ONNX in onnxruntime", in_batches(lambda batch: run_exported("onnx", folder / f"{name}.onnx", batch), inputs), 1e-4
+    yield (
+        "ONNX in onnxruntime",
+        in_batches(lambda batch: run_exported("onnx", folder / f"{name}.onnx", batch), inputs),
+        1e-4,
+    )
     for artifact in convert(folder / f"{name}.mindir", folder, programs=programs):
         results = infer(folder / artifact.file, data, folder / f"results_{artifact.format}", programs=programs)
         assert [picture["path"] for picture in results.pictures] == [str(path.relative_to(data)) for path in paths]
         yield f"{artifact.file} in C++, from JPEG", results.logits, 1e-3
-    half, = export(source, folder, ["mindir"], variant=Variant("fp16"))
+    (half,) = export(source, folder, ["mindir"], variant=Variant("fp16"))
     for artifact in convert(folder / half.file, folder, programs=programs):
         results = infer(folder / artifact.file, data, folder / f"results_half_{artifact.format}", programs=programs)
         yield f"{artifact.file}, {artifact.size / 1e6:.0f} MB, in C++, from JPEG", results.logits, np.inf
@@ -91,21 +102,29 @@ def main() -> int:
         print(f"skipped: no pictures in {options.data}; name a folder of pictures with --data")
         return 0
     from glorext.runtime import set_device
+
     set_device("CPU")
     missed = 0
-    print("| network | hop | max abs | mean abs | limit | same top-1 |\n| --- | --- | --- | --- | --- | --- |", flush=True)
+    print(
+        "| network | hop | max abs | mean abs | limit | same top-1 |\n| --- | --- | --- | --- | --- | --- |", flush=True
+    )
     for name in options.networks.split(","):
         with tempfile.TemporaryDirectory() as scratch:
             for what, logits, limit in measure(name, options.data, Path(scratch)):
                 if limit is None:
                     reference, best = logits, logits.argmax(1)
-                    print(f"| {name} | {what} | largest logit {np.abs(logits).max():.2f} | {len(set(best))} different answers "
-                          f"| | {len(best)} pictures |", flush=True)
+                    print(
+                        f"| {name} | {what} | largest logit {np.abs(logits).max():.2f} | {len(set(best))} different answers "
+                        f"| | {len(best)} pictures |",
+                        flush=True,
+                    )
                     continue
                 apart, same = np.abs(logits - reference), int((logits.argmax(1) == best).sum())
                 missed += np.isfinite(limit) and not (apart.max() <= limit and same == len(best))
-                print(f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit if np.isfinite(limit) else "none"} | {same} of {len(best)} |",
-                      flush=True)
+                print(
+                    f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit if np.isfinite(limit) else 'none'} | {same} of {len(best)} |",
+                    flush=True,
+                )
     return int(missed > 0)
 
 

@@ -13,6 +13,7 @@ round, which compiles, does not count. PyTorch takes part twice: as it is, and w
 what MindSpore's has to be held to on AVX-512 machines (docs/training_speed.md). `--peer_python` names a Python with
 torch and numpy, if this one has no torch. The pictures are those of cifar10_subset.tar.xz.
 """
+
 import argparse
 import json
 import os
@@ -44,9 +45,11 @@ class Table:
     compared: int
 
 
-TABLES = {"cifar10": Table("resnext50", 32, 32, 5, 10),
-          "resnext50": Table("resnext50", 8, 224, 3, 3),
-          "glore_res50": Table("glore_res50", 8, 224, 3, 3)}
+TABLES = {
+    "cifar10": Table("resnext50", 32, 32, 5, 10),
+    "resnext50": Table("resnext50", 8, 224, 3, 3),
+    "glore_res50": Table("glore_res50", 8, 224, 3, 3),
+}
 
 
 @dataclass
@@ -60,8 +63,13 @@ class Side:
     process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen([str(part) for part in self.command], stdin=subprocess.PIPE, text=True,
-                                        stdout=subprocess.PIPE, env=os.environ | self.environment)
+        self.process = subprocess.Popen(
+            [str(part) for part in self.command],
+            stdin=subprocess.PIPE,
+            text=True,
+            stdout=subprocess.PIPE,
+            env=os.environ | self.environment,
+        )
 
     def measure(self) -> None:
         """One round: append its [[loss, seconds], ...]."""
@@ -93,8 +101,10 @@ def sides(table: Table, folder: Path, arguments) -> list[Side]:
     """glorext first, then PyTorch where there is one."""
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     common = [folder, table.network, table.per_round, cores]
-    found = [Side(f"MindSpore, jit {level}", [sys.executable, SIDES / "mindspore_side.py", *common, level], {})
-             for level in arguments.jit_levels]
+    found = [
+        Side(f"MindSpore, jit {level}", [sys.executable, SIDES / "mindspore_side.py", *common, level], {})
+        for level in arguments.jit_levels
+    ]
     if arguments.peer_python:
         command = [arguments.peer_python, SIDES / "pytorch_side.py", *common]
         found.append(Side("PyTorch", command, {}))
@@ -111,9 +121,19 @@ def gap(side: Side, reference: Side, steps: int) -> float:
 def measure(table: Table, pictures: Path | None, arguments) -> bool:
     """Measure and print one table; whether the losses agree."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, SIDES / "prepare.py", folder, table.network,
-                        str(table.per_round * arguments.rounds), str(table.batch), str(table.size),
-                        *([pictures] if pictures else [])], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                SIDES / "prepare.py",
+                folder,
+                table.network,
+                str(table.per_round * arguments.rounds),
+                str(table.batch),
+                str(table.size),
+                *([pictures] if pictures else []),
+            ],
+            check=True,
+        )
         taking_part = sides(table, Path(folder), arguments)
         try:
             for side in taking_part:
@@ -125,16 +145,22 @@ def measure(table: Table, pictures: Path | None, arguments) -> bool:
         finally:
             for side in taking_part:
                 side.end()
-    print(f"\n{table.network}, {table.size}x{table.size}, batch {table.batch}, {len(os.sched_getaffinity(0))} cores, "
-          f"{arguments.rounds - 1} counted rounds of {table.per_round} steps\n")
-    print(f"| framework | s/step | pictures/s | throughput, MindSpore/this | first loss | loss {table.compared} "
-          "| largest relative gap |")
+    print(
+        f"\n{table.network}, {table.size}x{table.size}, batch {table.batch}, {len(os.sched_getaffinity(0))} cores, "
+        f"{arguments.rounds - 1} counted rounds of {table.per_round} steps\n"
+    )
+    print(
+        f"| framework | s/step | pictures/s | throughput, MindSpore/this | first loss | loss {table.compared} "
+        "| largest relative gap |"
+    )
     print("|---|---|---|---|---|---|---|")
     ours = taking_part[0]
     for side in taking_part:
-        print(f"| {side.name} | {side.seconds:.3f} | {table.batch / side.seconds:.1f} "
-              f"| {side.seconds / ours.seconds:.2f} | {side.losses[0]:.6f} | {side.losses[table.compared - 1]:.6f} "
-              f"| {gap(side, ours, table.compared):.1e} |")
+        print(
+            f"| {side.name} | {side.seconds:.3f} | {table.batch / side.seconds:.1f} "
+            f"| {side.seconds / ours.seconds:.2f} | {side.losses[0]:.6f} | {side.losses[table.compared - 1]:.6f} "
+            f"| {gap(side, ours, table.compared):.1e} |"
+        )
     if not arguments.peer_python:
         print("\nnot compared with PyTorch: no torch here; name a Python that has it with --peer_python")
     return all(gap(side, ours, table.compared) <= ALLOWED for side in taking_part)

@@ -5,6 +5,7 @@
 Each round is a fresh process without network. The package's 100 MB are hashed, the network is made and filled. The
 peer in the same run is the least that MindSpore alone needs: make the network, load_checkpoint, load_param_into_net.
 """
+
 import argparse
 import os
 import statistics
@@ -22,23 +23,34 @@ cap_onednn()
 import mindspore as ms
 start = time.perf_counter()
 """
-OURS = START + """
+OURS = (
+    START
+    + """
 import mindspore_hub
 net = mindspore_hub.load("bench")
 print(time.perf_counter() - start)
 """
-PEER = START + """
+)
+PEER = (
+    START
+    + """
 from glorext.models.resnext import ResNeXt
 net = ResNeXt()
 ms.load_param_into_net(net, ms.load_checkpoint(sys.argv[1]))
 print(time.perf_counter() - start)
 """
+)
 
 
 def timed(script: str, *arguments, **env) -> float:
     """Seconds that `script` prints, run in a fresh process."""
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True,
-                          check=True, env={**os.environ, **{key: str(value) for key, value in env.items()}})
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **{key: str(value) for key, value in env.items()}},
+    )
     return float(done.stdout.split()[-1])
 
 
@@ -59,8 +71,10 @@ def main() -> None:
         for _ in range(options.rounds):
             rows["mindspore_hub.load, hashed"].append(timed(OURS, **environment))
             rows["MindSpore alone, not hashed"].append(timed(PEER, folder / "package" / "bench.ckpt"))
-    print(f"{size / 1e6:.1f} MB, warm, beyond `import mindspore`; {options.rounds} fresh processes each, in turns, "
-          f"{os.cpu_count()} cores")
+    print(
+        f"{size / 1e6:.1f} MB, warm, beyond `import mindspore`; {options.rounds} fresh processes each, in turns, "
+        f"{os.cpu_count()} cores"
+    )
     print("| what | median s | fastest s | slowest s |\n| --- | --- | --- | --- |")
     for name, seconds in rows.items():
         print(f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")

@@ -1,11 +1,11 @@
 """Accuracy over pictures, its interval, and whether it may be called that of the reference; numbers in, verdicts out."""
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-
 from glorext.runtime import DataError
 from glorext.runtime.files import sha256_bytes
 from glorext.train.evaluate import EvalResult
@@ -83,7 +83,7 @@ def interval_beyond(right: np.ndarray, classes: np.ndarray, num_classes: int) ->
         return 0.0, 1.0
     sizes, hits = np.bincount(places), np.bincount(places, weights=right)
     chosen, there = len(names), len(names) / num_classes
-    between = (1 - there) * chosen / (chosen - 1) * float(((hits - sizes * share) ** 2).sum()) / count ** 2
+    between = (1 - there) * chosen / (chosen - 1) * float(((hits - sizes * share) ** 2).sum()) / count**2
     binomial = share * (1 - share) / count
     # Without a mistake, or without a right answer, there is no variance to compare: each class counts as one picture.
     effect = max(1.0, there + between / binomial) if binomial else count / chosen
@@ -98,6 +98,7 @@ def paths_of(results: Results) -> list[str]:
 def listing_digest(paths) -> str:
     """The digest that eval.json carries for a tree of these pictures (`train.data.Pictures.digest`)."""
     import os
+
     ordered = sorted(paths, key=lambda path: [os.fsencode(part) for part in path.split("/", 1)])
     return sha256_bytes("".join(f"{path}\n" for path in ordered).encode("utf-8", "surrogateescape"))
 
@@ -109,14 +110,18 @@ def truths(paths: list[str], labels: tuple[str, ...]) -> np.ndarray:
         DataError: a picture outside a class folder, or a class that the model does not know.
     """
     if not labels:
-        raise DataError("the model's label list is unknown, so accuracy cannot be measured",
-                        do="Validate a package or a training run instead of a bare checkpoint.")
+        raise DataError(
+            "the model's label list is unknown, so accuracy cannot be measured",
+            do="Validate a package or a training run instead of a bare checkpoint.",
+        )
     index = {label: number for number, label in enumerate(labels)}
     unknown = sorted({path for path in paths if path.split("/")[0] not in index or "/" not in path})
     if unknown:
-        raise DataError(expected=f"pictures in class folders out of {', '.join(labels[:5])}, ...",
-                        found=f"{len(unknown)} others, the first {unknown[0]!r}",
-                        do="Give the folder that holds one folder for each class.")
+        raise DataError(
+            expected=f"pictures in class folders out of {', '.join(labels[:5])}, ...",
+            found=f"{len(unknown)} others, the first {unknown[0]!r}",
+            do="Give the folder that holds one folder for each class.",
+        )
     return np.array([index[path.split("/")[0]] for path in paths])
 
 
@@ -158,7 +163,7 @@ def claim_for(evidence: EvalResult | None, paths, classes: np.ndarray, num_class
 
 def pictures_needed(share: float, drop: float) -> int:
     """About how many pictures make the 95 % interval of `share` reach no further than `drop` below it."""
-    return math.ceil(Z * Z * max(share * (1 - share), 1e-3) / drop ** 2)
+    return math.ceil(Z * Z * max(share * (1 - share), 1e-3) / drop**2)
 
 
 def judge(claim: Claim, right: np.ndarray, classes: np.ndarray, num_classes: int, drop: float = MAX_DROP) -> Check:
@@ -171,15 +176,26 @@ def judge(claim: Claim, right: np.ndarray, classes: np.ndarray, num_classes: int
     least, found = claim.top1 - drop, float(np.mean(right))
     name = "top-1 against the package's evidence"
     if claim.basis == "same pictures":
-        return Check(name, f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} on the same pictures", f"{found:.2%}",
-                     PASS if found >= least - 1e-12 else FAIL)
+        return Check(
+            name,
+            f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} on the same pictures",
+            f"{found:.2%}",
+            PASS if found >= least - 1e-12 else FAIL,
+        )
     if claim.basis == "other classes":
         low, high = interval_beyond(right, classes, num_classes)
     else:
         low, high = wilson(float(np.sum(right)), len(right))
     state = PASS if low >= least else FAIL if high < least else UNCLEAR
-    of = {"same classes": "for these classes", "all classes": "on other pictures", "other classes":
-          f"on all {num_classes} classes, of which {len(np.unique(classes))} have pictures here"}[claim.basis]
+    of = {
+        "same classes": "for these classes",
+        "all classes": "on other pictures",
+        "other classes": f"on all {num_classes} classes, of which {len(np.unique(classes))} have pictures here",
+    }[claim.basis]
     hint = f"; about {pictures_needed(claim.top1, drop):,} pictures would tell" if state == UNCLEAR else ""
-    return Check(name, f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} {of}",
-                 f"{found:.2%}, 95 % interval {low:.2%} to {high:.2%}{hint}", state)
+    return Check(
+        name,
+        f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} {of}",
+        f"{found:.2%}, 95 % interval {low:.2%} to {high:.2%}{hint}",
+        state,
+    )

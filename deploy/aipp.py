@@ -1,8 +1,8 @@
 """An InputSpec as AIPP text: what the Ascend converter takes to normalise uint8 pictures on the card."""
+
 from __future__ import annotations
 
 import numpy as np
-
 from glorext.models import InputSpec
 from glorext.runtime import DataError
 
@@ -19,8 +19,16 @@ def coefficients(spec: InputSpec) -> tuple[np.ndarray, np.ndarray]:
 def aipp_text(spec: InputSpec) -> str:
     """The text of the file that insert_op_config_file_path names: static AIPP, RGB, the cropped picture as input."""
     minimum, reciprocal = coefficients(spec)
-    lines = ["aipp_op {", "    aipp_mode: static", "    input_format: RGB888_U8", f"    src_image_size_w: {spec.size}",
-             f"    src_image_size_h: {spec.size}", "    crop: false", "    csc_switch: false", "    rbuv_swap_switch: false"]
+    lines = [
+        "aipp_op {",
+        "    aipp_mode: static",
+        "    input_format: RGB888_U8",
+        f"    src_image_size_w: {spec.size}",
+        f"    src_image_size_h: {spec.size}",
+        "    crop: false",
+        "    csc_switch: false",
+        "    rbuv_swap_switch: false",
+    ]
     lines += [f"    mean_chn_{channel}: 0" for channel in range(3)]
     lines += [f"    min_chn_{channel}: {value:.6f}" for channel, value in enumerate(minimum)]
     lines += [f"    var_reci_chn_{channel}: {value:.10f}" for channel, value in enumerate(reciprocal)]
@@ -44,6 +52,9 @@ def pixels_of(normalised: np.ndarray, spec: InputSpec) -> np.ndarray:
     exact = normalised / reciprocal + minimum
     pixels = np.rint(exact).clip(0, 255)
     if np.abs(pixels - exact).max() > 1e-3:
-        raise DataError(expected="inputs made of pixels 0 to 255", found=f"{np.abs(pixels - exact).max():.2g} between two",
-                        do="Export again: golden inputs are pictures, so that a card with AIPP can be checked as well.")
+        raise DataError(
+            expected="inputs made of pixels 0 to 255",
+            found=f"{np.abs(pixels - exact).max():.2g} between two",
+            do="Export again: golden inputs are pictures, so that a card with AIPP can be checked as well.",
+        )
     return pixels.astype(np.uint8)

@@ -1,4 +1,5 @@
 """The contract of an exported or converted model: one JSON beside the file, written here, read by every later step."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
@@ -109,33 +110,63 @@ def read_artifact(model) -> Artifact:
     """
     model = Path(model)
     if not model.is_file():
-        raise DataError(expected="a model file", found="no such file", where=model,
-                        do="Make it with `glorext export` and `glorext convert`.")
+        raise DataError(
+            expected="a model file",
+            found="no such file",
+            where=model,
+            do="Make it with `glorext export` and `glorext convert`.",
+        )
     path = contract_path(model)
     if not path.is_file():
-        raise DataError(expected=f"the contract {path.name} beside the model", found="no such file", where=model.parent,
-                        do="Keep the two files together, or make them again with `glorext export` or `glorext convert`.")
+        raise DataError(
+            expected=f"the contract {path.name} beside the model",
+            found="no such file",
+            where=model.parent,
+            do="Keep the two files together, or make them again with `glorext export` or `glorext convert`.",
+        )
     values = read_json(path)
     try:
         if values["schema"] != SCHEMA or values["format"] not in FORMATS:
             raise ValueError(f"schema {values['schema']!r}, format {values['format']!r}")
         artifact = Artifact(
-            file=values["file"], format=values["format"], name=values["name"], size=values["size"],
-            sha256=values["sha256"], weights_sha256=values["weights_sha256"], source=values["source"],
-            input=_port(values["input"]), output=_port(values["output"]),
-            input_spec=InputSpec.from_dict(values["input_spec"]), labels=tuple(values["labels"]),
-            versions=values["versions"], weights_dtype=values["weights_dtype"], deviation=values["deviation"])
+            file=values["file"],
+            format=values["format"],
+            name=values["name"],
+            size=values["size"],
+            sha256=values["sha256"],
+            weights_sha256=values["weights_sha256"],
+            source=values["source"],
+            input=_port(values["input"]),
+            output=_port(values["output"]),
+            input_spec=InputSpec.from_dict(values["input_spec"]),
+            labels=tuple(values["labels"]),
+            versions=values["versions"],
+            weights_dtype=values["weights_dtype"],
+            deviation=values["deviation"],
+        )
     except (KeyError, TypeError, ValueError, UsageError) as error:
-        raise DataError(expected=f"a contract of schema {SCHEMA}", found=f"{type(error).__name__}: {error}",
-                        where=path, do="Make the model again with `glorext export` or `glorext convert`.") from error
+        raise DataError(
+            expected=f"a contract of schema {SCHEMA}",
+            found=f"{type(error).__name__}: {error}",
+            where=path,
+            do="Make the model again with `glorext export` or `glorext convert`.",
+        ) from error
     found = sha256_file(model)
     if found != artifact.sha256:
-        raise IntegrityError(expected=f"sha256 {artifact.sha256[:16]}... ({artifact.size:,} bytes)",
-                             found=f"{found[:16]}... ({model.stat().st_size:,} bytes)", where=model,
-                             do="The file was changed or cut off after it was made: make or copy it again.")
+        raise IntegrityError(
+            expected=f"sha256 {artifact.sha256[:16]}... ({artifact.size:,} bytes)",
+            found=f"{found[:16]}... ({model.stat().st_size:,} bytes)",
+            where=model,
+            do="The file was changed or cut off after it was made: make or copy it again.",
+        )
     return artifact
 
 
 def _port(values: dict) -> Port:
-    return Port(values["name"], values["dtype"], tuple(int(size) for size in values["shape"]),
-                values.get("layout", ""), values.get("values", ""))
+    return Port(
+        values["name"],
+        values["dtype"],
+        tuple(int(size) for size in values["shape"]),
+        values.get("layout", ""),
+        values.get("values", ""),
+    )

@@ -3,6 +3,7 @@
 Everything here is decided from the model's contract and needs neither a card nor CANN. MindSpore Lite's converter does
 not check `[ascend_context]` on a host without CANN, unknown keys included, so the checks stand here.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -15,8 +16,13 @@ from .artifact import Artifact, Port
 
 CONFIG_FILE, AIPP_FILE = "ascend.cfg", "aipp.cfg"
 # MindSpore Lite's names of the precision modes -> atc's (converter_tool_ascend of MindSpore Lite 2.0; CANN, ATC manual).
-PRECISION = {"enforce_fp16": "force_fp16", "preferred_fp32": "allow_fp32_to_fp16", "enforce_fp32": "force_fp32",
-             "enforce_origin": "must_keep_origin_dtype", "preferred_optimal": "allow_mix_precision"}
+PRECISION = {
+    "enforce_fp16": "force_fp16",
+    "preferred_fp32": "allow_fp32_to_fp16",
+    "enforce_fp32": "force_fp32",
+    "enforce_origin": "must_keep_origin_dtype",
+    "preferred_optimal": "allow_mix_precision",
+}
 LOSSY = ("enforce_fp16", "preferred_optimal")
 MAX_SIZES, MAX_BATCH = 100, 2048
 FRAMEWORKS = {"mindir": 1, "onnx": 5}
@@ -30,8 +36,12 @@ class Target:
     init_option: str | None
 
 
-TARGETS = {"ascend310": Target("Ascend310", "Ascend310"), "ascend310p": Target("Ascend310P3", "Ascend710"),
-           "ascend310b": Target("Ascend310B1", None), "ascend910": Target("Ascend910A", "Ascend910")}
+TARGETS = {
+    "ascend310": Target("Ascend310", "Ascend310"),
+    "ascend310p": Target("Ascend310P3", "Ascend710"),
+    "ascend310b": Target("Ascend310B1", None),
+    "ascend910": Target("Ascend910A", "Ascend910"),
+}
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,11 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
     sections = {"ascend_context": context}
     if target.init_option:
         sections["acl_init_options"] = {"ge.socVersion": target.init_option}
-    files[CONFIG_FILE] = "\n".join(line for name, values in sections.items() for line in
-                                   (f"[{name}]", *(f"{key}={value}" for key, value in values.items()), ""))
+    files[CONFIG_FILE] = "\n".join(
+        line
+        for name, values in sections.items()
+        for line in (f"[{name}]", *(f"{key}={value}" for key, value in values.items()), "")
+    )
     # AIPP's own input is the picture as it lies in memory, whatever the model's layout (CANN, ATC manual).
     pixels = Port(artifact.input.name, "uint8", (batch, height, width, channels), "NHWC", "pixels")
     return Plan(files, _atc(artifact, options, target, output), pixels if options.aipp else artifact.input)
@@ -98,9 +111,16 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
 
 def _atc(artifact: Artifact, options: AscendOptions, target: Target, output: str) -> list[str]:
     shape = ",".join(map(str, artifact.input.shape))
-    command = ["atc", f"--framework={FRAMEWORKS[artifact.format]}", f"--model={artifact.file}", f"--output={output}",
-               f"--soc_version={target.soc_version}", f"--input_format={artifact.input.layout}",
-               f"--input_shape={artifact.input.name}:{shape}", f"--precision_mode={PRECISION[options.precision_mode]}"]
+    command = [
+        "atc",
+        f"--framework={FRAMEWORKS[artifact.format]}",
+        f"--model={artifact.file}",
+        f"--output={output}",
+        f"--soc_version={target.soc_version}",
+        f"--input_format={artifact.input.layout}",
+        f"--input_shape={artifact.input.name}:{shape}",
+        f"--precision_mode={PRECISION[options.precision_mode]}",
+    ]
     if options.dynamic_dims:
         command.append(f"--dynamic_batch_size={','.join(map(str, options.dynamic_dims))}")
     if options.aipp:
@@ -112,35 +132,61 @@ def _check(artifact: Artifact, options: AscendOptions) -> None:
     if options.target not in TARGETS:
         raise UsageError(expected=f"a target out of cpu, {', '.join(TARGETS)}", found=options.target, where="--target")
     if options.precision_mode not in PRECISION:
-        raise UsageError(expected=f"a precision mode out of {', '.join(PRECISION)}", found=options.precision_mode,
-                         where="--precision_mode")
+        raise UsageError(
+            expected=f"a precision mode out of {', '.join(PRECISION)}",
+            found=options.precision_mode,
+            where="--precision_mode",
+        )
     if artifact.format not in FRAMEWORKS:
-        raise UsageError(expected=f"an exported model out of {', '.join(FRAMEWORKS)}", found=artifact.format,
-                         where=artifact.file)
+        raise UsageError(
+            expected=f"an exported model out of {', '.join(FRAMEWORKS)}", found=artifact.format, where=artifact.file
+        )
     sizes = options.dynamic_dims
     if list(sizes) != sorted(set(sizes)) or len(sizes) > MAX_SIZES or any(not 1 <= size <= MAX_BATCH for size in sizes):
-        raise UsageError(expected=f"at most {MAX_SIZES} rising batch sizes from 1 to {MAX_BATCH}",
-                         found=",".join(map(str, sizes)), where="--dynamic_dims")
+        raise UsageError(
+            expected=f"at most {MAX_SIZES} rising batch sizes from 1 to {MAX_BATCH}",
+            found=",".join(map(str, sizes)),
+            where="--dynamic_dims",
+        )
     fixed = artifact.input.shape[0] > 0
     impossible = (
-        (options.aipp and sizes, "AIPP is built for one batch size, so it excludes --dynamic_dims",
-         "Leave out one of the two."),
-        (options.aipp and artifact.input.values == "pixels",
-         "the model takes pixels: its normalisation is in the graph, and AIPP would normalise again",
-         "Leave out --aipp, or export without --pixels."),
-        (artifact.input.dtype == "uint8", "the card's compiler takes uint8 only through AIPP (CANN, ATC manual)",
-         "Export without --pixels and convert with --aipp, or export with --pixels float32."),
-        (artifact.input.layout != "NCHW",
-         f"the card's compiler takes the input of a MINDIR or ONNX as NCHW only, and this model's is "
-         f"{artifact.input.layout} (CANN, ATC manual, --input_format)",
-         "Export with --layout NCHW; with --aipp the card itself takes NHWC."),
-        (fixed and sizes, f"the model was exported with the fixed batch {artifact.input.shape[0]}, so there is nothing "
-         "for --dynamic_dims to choose from", "Export with --batch dynamic, or leave out --dynamic_dims."),
-        (not fixed and not sizes, f"the model's batch is open, and {options.target} runs only the sizes it was built for",
-         "Name them, such as --dynamic_dims 1,4,8, or export with --batch 1."),
-        (options.keep_fp32 and options.precision_mode == "enforce_fp16",
-         f"enforce_fp16 turns every layer to float16, {len(options.keep_fp32)} of the keep list among them",
-         "Choose --precision_mode preferred_fp32 or enforce_origin."),
+        (
+            options.aipp and sizes,
+            "AIPP is built for one batch size, so it excludes --dynamic_dims",
+            "Leave out one of the two.",
+        ),
+        (
+            options.aipp and artifact.input.values == "pixels",
+            "the model takes pixels: its normalisation is in the graph, and AIPP would normalise again",
+            "Leave out --aipp, or export without --pixels.",
+        ),
+        (
+            artifact.input.dtype == "uint8",
+            "the card's compiler takes uint8 only through AIPP (CANN, ATC manual)",
+            "Export without --pixels and convert with --aipp, or export with --pixels float32.",
+        ),
+        (
+            artifact.input.layout != "NCHW",
+            f"the card's compiler takes the input of a MINDIR or ONNX as NCHW only, and this model's is "
+            f"{artifact.input.layout} (CANN, ATC manual, --input_format)",
+            "Export with --layout NCHW; with --aipp the card itself takes NHWC.",
+        ),
+        (
+            fixed and sizes,
+            f"the model was exported with the fixed batch {artifact.input.shape[0]}, so there is nothing "
+            "for --dynamic_dims to choose from",
+            "Export with --batch dynamic, or leave out --dynamic_dims.",
+        ),
+        (
+            not fixed and not sizes,
+            f"the model's batch is open, and {options.target} runs only the sizes it was built for",
+            "Name them, such as --dynamic_dims 1,4,8, or export with --batch 1.",
+        ),
+        (
+            options.keep_fp32 and options.precision_mode == "enforce_fp16",
+            f"enforce_fp16 turns every layer to float16, {len(options.keep_fp32)} of the keep list among them",
+            "Choose --precision_mode preferred_fp32 or enforce_origin.",
+        ),
     )
     for wrong, reason, do in impossible:
         if wrong:

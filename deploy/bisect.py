@@ -1,10 +1,10 @@
 """Finds the cell of a network at which float16 first departs from float32, and the cells to keep in float32."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from glorext.runtime import AccuracyError
 
 from .source import Source
@@ -75,8 +75,10 @@ def array(tensor) -> np.ndarray:
 
 def walk(net, images, visit) -> np.ndarray:
     """Run `net`; `visit(name, cell, inputs, output)` is called whenever a cell is done. The logits."""
+
     def hook(name):
         return lambda cell, inputs, output: visit(name, cell, inputs, output)
+
     handles = [cell.register_forward_hook(hook(name)) for name, cell in net.cells_and_names() if name]
     logits = array(net(images))
     for handle in handles:
@@ -104,6 +106,7 @@ def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> 
         AccuracyError: no cell could be watched, so nothing was compared.
     """
     import mindspore as ms
+
     images = ms.Tensor(inputs[:INPUTS])
     half, full = source.create(), source.create()
     twins = set_precision(half)
@@ -116,13 +119,15 @@ def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> 
         if same != name:
             raise AccuracyError(expected=f"both networks to compute {name}", found=same)
         exact = array(output)
-        departures.append(Departure(name, type(cell).__name__, share(exact, found),
-                                    share(exact, array(twins[name](*inputs)))))
+        departures.append(
+            Departure(name, type(cell).__name__, share(exact, found), share(exact, array(twins[name](*inputs))))
+        )
 
     logits = walk(full, images, compare)
     if not departures:
-        raise AccuracyError("no cell could be watched, so nothing was compared",
-                            do="Call it in MindSpore's PYNATIVE mode.")
+        raise AccuracyError(
+            "no cell could be watched, so nothing was compared", do="Call it in MindSpore's PYNATIVE mode."
+        )
     keep = worth_keeping(departures, tolerance)
     set_precision(half, keep)
     kept_logits = array(half(images))
@@ -148,8 +153,10 @@ def show(layers: Layers) -> None:
         print(f"no cell departs by {limit}")
     else:
         first = layers.first
-        print(f"the first cell that departs by {limit}: {first.cell} ({first.kind}), {_said(first.arrived)}, "
-              f"by itself {_said(first.own)}")
+        print(
+            f"the first cell that departs by {limit}: {first.cell} ({first.kind}), {_said(first.arrived)}, "
+            f"by itself {_said(first.own)}"
+        )
     if not layers.keep:
         print(f"no cell departs by {limit} by itself: none is worth keeping in float32")
         return

@@ -4,6 +4,7 @@ MindSpore's ONNX writer keeps the parameters' names, so a node that takes `backb
 `backbone.conv`. Each such node's input and output become outputs of the graph and are held against what the cell takes
 and gives in MindSpore.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime import AccuracyError, SetupError
 
 from . import onnx_file
@@ -70,25 +70,38 @@ def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = TO
     def visit(name, cell, given, output):
         if name in nodes:
             cells[name] = (type(cell).__name__, array(given[0]), array(output))
+
     import mindspore as ms
+
     walk(net, ms.Tensor(images), visit)
-    layers = tuple(Layer(name, cells[name][0], share(cells[name][1], values[taken]), share(cells[name][2], values[given]))
-                   for name, (taken, given) in nodes.items() if name in cells)
+    layers = tuple(
+        Layer(name, cells[name][0], share(cells[name][1], values[taken]), share(cells[name][2], values[given]))
+        for name, (taken, given) in nodes.items()
+        if name in cells
+    )
     if not layers:
-        raise AccuracyError("no node of the ONNX file belongs to a cell of the network, so nothing was compared",
-                            where=path)
+        raise AccuracyError(
+            "no node of the ONNX file belongs to a cell of the network, so nothing was compared", where=path
+        )
 
     def off(value):
         return value is None or value > tolerance
+
     index = next((number for number, layer in enumerate(layers) if off(layer.input) or off(layer.output)), None)
     before = layers[index - 1].cell if index and off(layers[index].input) else None
-    return OnnxLayers(tolerance, None if index is None else layers[index].cell, before,
-                      tuple(layer.cell for layer in layers if off(layer.output) and not off(layer.input)), layers)
+    return OnnxLayers(
+        tolerance,
+        None if index is None else layers[index].cell,
+        before,
+        tuple(layer.cell for layer in layers if off(layer.output) and not off(layer.input)),
+        layers,
+    )
 
 
 def _run(path: Path, images: np.ndarray, cells: set[str]):
     """The nodes that belong to cells, {cell: (input's name, output's name)}, and the values of those names."""
     import onnxruntime
+
     model = onnx_file.read(path)
     weights = {weight.name for weight in model.graph.initializer}
     nodes = {}
@@ -116,8 +129,10 @@ def said(found: OnnxLayers) -> str:
     count = len(found.layers)
     if found.first is None:
         worst = max(found.layers, key=lambda layer: layer.output)
-        return (f"ONNX: none of {count} layers departs from MindSpore by more than {found.tolerance:.1%}; the furthest, "
-                f"{worst.cell}, by {worst.output:.1e} of its largest value")
+        return (
+            f"ONNX: none of {count} layers departs from MindSpore by more than {found.tolerance:.1%}; the furthest, "
+            f"{worst.cell}, by {worst.output:.1e} of its largest value"
+        )
     layer = next(layer for layer in found.layers if layer.cell == found.first)
     by = "NaN or Inf" if layer.output is None else f"{layer.output:.2%} off"
     where = f"the fault lies between {found.before} and it" if found.before else "its input does not depart"

@@ -1,4 +1,5 @@
 """One archive for the machine with the card: model, contract, golden inputs, C++ sources and a self-test without Python."""
+
 from __future__ import annotations
 
 import gzip
@@ -11,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
 
 from . import native
@@ -55,8 +55,13 @@ def _script(name: str) -> bytes:
     return (files("glorext.deploy") / "scripts" / name).read_bytes()
 
 
-def bundle(source: Source, out: Path, programs: native.Programs | None = None, variant: Variant = Variant(),
-           card: AscendOptions | None = None) -> Path:
+def bundle(
+    source: Source,
+    out: Path,
+    programs: native.Programs | None = None,
+    variant: Variant = Variant(),
+    card: AscendOptions | None = None,
+) -> Path:
     """Export and convert `source` and pack it with all that the self-test needs into `out`, a .tar.gz.
 
     The archive holds one folder named after the model. It appears whole or not at all.
@@ -73,40 +78,61 @@ def bundle(source: Source, out: Path, programs: native.Programs | None = None, v
         folder = Path(scratch)
         # The card first: what it refuses is refused before the work.
         parts = _card_parts(source, folder / "card", variant, card) if card else {}
-        exported, = export(source, folder, ["mindir"], variant=variant)
-        model, = convert(folder / exported.file, folder, ["mindir"], programs)
+        (exported,) = export(source, folder, ["mindir"], variant=variant)
+        (model,) = convert(folder / exported.file, folder, ["mindir"], programs)
         parts |= {part.name: part.read_bytes() for part in (folder / model.file, contract_path(folder / model.file))}
         golden = golden_paths(folder, Path(exported.file).stem)
         parts |= {f"golden_{what}.npy": path.read_bytes() for what, path in zip(("input", "output"), golden)}
-    parts |= {f"cpp/{path.relative_to(native.sources())}": path.read_bytes()
-              for path in native.sources().rglob("*") if path.is_file()}
-    used = {"file": model.file, "model": f"card/{parts['card/MODEL'].decode().strip()}" if card else model.file,
-            "device": card.target if card else "ascend310", "card": CARD_README if card else ""}
-    parts |= {"selftest.sh": _script("selftest.sh"), "MODEL": f"{model.file}\n".encode(),
-              "OUTPUT": f"{model.output.name}\n".encode(), "README.txt": README.format(name=name, **used).encode()}
-    with atomic_path(out) as temporary:
-        with gzip.GzipFile(temporary, "wb", compresslevel=1, mtime=0) as packed, \
-                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path in sorted(parts):
-                _add(archive, f"{name}/{path}", parts[path], path.endswith(".sh"))
+    parts |= {
+        f"cpp/{path.relative_to(native.sources())}": path.read_bytes()
+        for path in native.sources().rglob("*")
+        if path.is_file()
+    }
+    used = {
+        "file": model.file,
+        "model": f"card/{parts['card/MODEL'].decode().strip()}" if card else model.file,
+        "device": card.target if card else "ascend310",
+        "card": CARD_README if card else "",
+    }
+    parts |= {
+        "selftest.sh": _script("selftest.sh"),
+        "MODEL": f"{model.file}\n".encode(),
+        "OUTPUT": f"{model.output.name}\n".encode(),
+        "README.txt": README.format(name=name, **used).encode(),
+    }
+    with (
+        atomic_path(out) as temporary,
+        gzip.GzipFile(temporary, "wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path in sorted(parts):
+            _add(archive, f"{name}/{path}", parts[path], path.endswith(".sh"))
     logger.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
     return out
 
 
 def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
     """What the machine with the card needs to convert the model itself: paths in the bundle to bytes."""
-    exported, = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
+    (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
     stem = Path(exported.file).stem
     model = f"{stem}_{card.target}.mindir"
     planned = plan(exported, card, Path(model).stem)
     golden = np.load(golden_paths(folder, stem)[0], allow_pickle=False)
     packed = io.BytesIO()
     np.save(packed, pixels_of(golden, source.input_spec) if card.aipp else golden)
-    return {f"card/{path}": data for path, data in {
-        exported.file: (folder / exported.file).read_bytes(), "golden_input.npy": packed.getvalue(),
-        "SOURCE": f"{exported.file}\n".encode(), "MODEL": f"{model}\n".encode(), "TARGET": f"{card.target}\n".encode(),
-        "contract.json.in": _contract_to_be(exported, model, planned), "atc.sh": f"{shlex.join(planned.atc)}\n".encode(),
-        **{name: text.encode() for name, text in planned.files.items()}}.items()} | {"convert.sh": _script("convert.sh")}
+    return {
+        f"card/{path}": data
+        for path, data in {
+            exported.file: (folder / exported.file).read_bytes(),
+            "golden_input.npy": packed.getvalue(),
+            "SOURCE": f"{exported.file}\n".encode(),
+            "MODEL": f"{model}\n".encode(),
+            "TARGET": f"{card.target}\n".encode(),
+            "contract.json.in": _contract_to_be(exported, model, planned),
+            "atc.sh": f"{shlex.join(planned.atc)}\n".encode(),
+            **{name: text.encode() for name, text in planned.files.items()},
+        }.items()
+    } | {"convert.sh": _script("convert.sh")}
 
 
 def _contract_to_be(exported: Artifact, model: str, planned) -> bytes:
@@ -119,8 +145,12 @@ def _contract_to_be(exported: Artifact, model: str, planned) -> bytes:
 def main(argv: list[str]) -> int:
     """`glorext bundle`."""
     from glorext.runtime.cli import parser
-    arguments = parser("bundle", "Pack a model with its C++ program and a self-test for the machine with the card.",
-                       "glorext bundle resnext50-digits resnext50-digits.tar.gz --target ascend310")
+
+    arguments = parser(
+        "bundle",
+        "Pack a model with its C++ program and a self-test for the machine with the card.",
+        "glorext bundle resnext50-digits resnext50-digits.tar.gz --target ascend310",
+    )
     add_source_arguments(arguments)
     arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
     add_variant_arguments(arguments)

@@ -1,4 +1,5 @@
 """What of Ascend is on this machine: driver, firmware, CANN and the chip, read from their own files, tools and library."""
+
 from __future__ import annotations
 
 import ctypes
@@ -65,8 +66,13 @@ def _cann(root: Path) -> tuple[Path | None, str | None, bool]:
     if not home.is_dir():
         return (Path(named) if named else None), None, bool(named)
     machine = platform.machine()
-    for file in (home / f"{machine}-linux" / "ascend_toolkit_install.info", home / "ascend_toolkit_install.info",
-                 home / "version.info", home / "compiler" / "version.info", home / "runtime" / "version.info"):
+    for file in (
+        home / f"{machine}-linux" / "ascend_toolkit_install.info",
+        home / "ascend_toolkit_install.info",
+        home / "version.info",
+        home / "compiler" / "version.info",
+        home / "runtime" / "version.info",
+    ):
         found = version_in(file)
         if found:
             return home, found, bool(named)
@@ -116,5 +122,14 @@ def look(root: Path | None = None, devices: Path | None = None) -> Cards:
     if soc is None:
         soc = _by_npu_smi()
         said_by = "npu-smi" if soc else None
-    return Cards(len(nodes), version_in(root / "driver" / "version.info"),
-                 version_in(root / "firmware" / "version.info"), home, cann, set_up, soc, said_by, acl)
+    return Cards(
+        len(nodes),
+        version_in(root / "driver" / "version.info"),
+        version_in(root / "firmware" / "version.info"),
+        home,
+        cann,
+        set_up,
+        soc,
+        said_by,
+        acl,
+    )

@@ -8,6 +8,7 @@ Two forms in which these networks write convolutions fall on slow kernels there 
 - A 1x1 convolution with a stride runs on AVX2 instead of AVX-512. Picking its pixels first, as a 1x1 max pooling with
   that stride, leaves one without: 4.1 -> 1.75, 2.9 -> 1.4 and 2.7 -> 1.45 for the three shortcuts that halve a picture.
 """
+
 from __future__ import annotations
 
 import math
@@ -80,14 +81,19 @@ def _pair_groups(primitive, weight, bearers) -> None:
 
 
 def _skips_pixels(primitive) -> bool:
-    return _integers(primitive, "kernel_size") == [1, 1] and math.prod(_integers(primitive, "stride")) > 1 \
-        and not any(_integers(primitive, "pad_list")) and _attribute(primitive, "group").i == 1
+    return (
+        _integers(primitive, "kernel_size") == [1, 1]
+        and math.prod(_integers(primitive, "stride")) > 1
+        and not any(_integers(primitive, "pad_list"))
+        and _attribute(primitive, "group").i == 1
+    )
 
 
 def _pick_pixels(model, convolution, node, channels: int):
     """A max pooling of single pixels that takes over the stride of the convolution at `node`."""
-    pool = model.primitives.add(name=f"MaxPool:{convolution.name}", op_type="MaxPool", instance_name="max_pool",
-                                prim_type=convolution.prim_type)
+    pool = model.primitives.add(
+        name=f"MaxPool:{convolution.name}", op_type="MaxPool", instance_name="max_pool", prim_type=convolution.prim_type
+    )
     for name in ("format", "input_names", "output_names"):
         pool.attribute.add().CopyFrom(_attribute(convolution, name))
     del _attribute(pool, "input_names").values[1:]

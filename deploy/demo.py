@@ -1,4 +1,5 @@
 """The whole way once, on real pictures: every step is a command or a line that a user would type."""
+
 from __future__ import annotations
 
 import json
@@ -43,23 +44,53 @@ def steps(out: Path) -> list[Step]:
         return [sys.executable, "-m", "glorext.runtime.cli", *map(str, words)]
 
     return [
-        Step("data: scikit-learn's handwritten digits as picture files",
-             [sys.executable, "-m", "glorext.train.digits", str(data)]),
-        Step("train resnext50 on them", glorext(
-            "train", "--recipe", "digits", "--data_dir", data / "train", "--val_dir", data / "val", "--out", run)),
-        Step("evaluate the best checkpoint in MindSpore", glorext(
-            "eval", run, "--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore")),
-        Step("pack it, with the evidence", glorext(
-            "pack", run, "--name", NAME, "--version", VERSION, "--out", package)),
+        Step(
+            "data: scikit-learn's handwritten digits as picture files",
+            [sys.executable, "-m", "glorext.train.digits", str(data)],
+        ),
+        Step(
+            "train resnext50 on them",
+            glorext(
+                "train", "--recipe", "digits", "--data_dir", data / "train", "--val_dir", data / "val", "--out", run
+            ),
+        ),
+        Step(
+            "evaluate the best checkpoint in MindSpore",
+            glorext(
+                "eval", run, "--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore"
+            ),
+        ),
+        Step(
+            "pack it, with the evidence", glorext("pack", run, "--name", NAME, "--version", VERSION, "--out", package)
+        ),
         Step("publish it to a registry folder", glorext("publish", package, "--to", registry)),
         Step("load it by name in a fresh process", [sys.executable, "-c", LOAD, str(sample)]),
         Step("export it as MINDIR and ONNX", glorext("export", NAME, "--format", "mindir,onnx", "--out", exported)),
         Step("convert it with MindSpore Lite", glorext("convert", exported / f"{NAME}.mindir", "--out", converted)),
-        Step("infer offline in C++", glorext(
-            "infer", converted / f"{NAME}_lite.mindir", "--images", data / "val", "--out", out / "lite")),
-        Step("check the accuracy and write the report", glorext(
-            "validate", NAME, "--data", data / "val", "--results", out / "lite", "--reference", out / "mindspore",
-            "--min_top1", MIN_TOP1, "--out", out / "validation.json", "--report", out / "report.html", "--parity")),
+        Step(
+            "infer offline in C++",
+            glorext("infer", converted / f"{NAME}_lite.mindir", "--images", data / "val", "--out", out / "lite"),
+        ),
+        Step(
+            "check the accuracy and write the report",
+            glorext(
+                "validate",
+                NAME,
+                "--data",
+                data / "val",
+                "--results",
+                out / "lite",
+                "--reference",
+                out / "mindspore",
+                "--min_top1",
+                MIN_TOP1,
+                "--out",
+                out / "validation.json",
+                "--report",
+                out / "report.html",
+                "--parity",
+            ),
+        ),
     ]
 
 
@@ -69,7 +100,7 @@ def _typed(command: list[str]) -> str:
     if command[1:3] == ["-m", "glorext.runtime.cli"]:
         return " ".join(["glorext", *words[3:]])
     if command[1] == "-c":
-        return 'python -c "import mindspore_hub; net = mindspore_hub.load(\'resnext50-digits\') ..."'
+        return "python -c \"import mindspore_hub; net = mindspore_hub.load('resnext50-digits') ...\""
     return " ".join(["python", *words[1:]])
 
 
@@ -82,8 +113,12 @@ def run(out: Path) -> dict[str, float]:
     """
     if out.exists() and any(out.iterdir()):
         if not (out / RECORD).is_file():
-            raise UsageError(expected="a new folder, or that of an earlier demo", found="other files", where=out,
-                             do="Name another folder with --out.")
+            raise UsageError(
+                expected="a new folder, or that of an earlier demo",
+                found="other files",
+                where=out,
+                do="Name another folder with --out.",
+            )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RECORD, {"state": "running"})
@@ -100,8 +135,10 @@ def run(out: Path) -> dict[str, float]:
         times[step.title] = time.monotonic() - started
         print(f"    {times[step.title]:.1f} s", flush=True)
         if status:
-            raise GlorextError(f"step {number}, {step.title}, ended with status {status}; its message is above",
-                               do=f"What was made so far is in {out}.")
+            raise GlorextError(
+                f"step {number}, {step.title}, ended with status {status}; its message is above",
+                do=f"What was made so far is in {out}.",
+            )
     write_json(out / RECORD, {"state": "done", "seconds": times, "glorext": version()})
     return times
 
@@ -109,8 +146,13 @@ def run(out: Path) -> dict[str, float]:
 def main(argv: list[str]) -> int:
     """`glorext demo`."""
     from glorext.runtime.cli import parser
-    arguments = parser("demo", "Train, publish, load by name, convert, infer offline and check the accuracy, on "
-                       "1,797 real scans of digits; about six minutes on two cores.", "glorext demo --out demo_out")
+
+    arguments = parser(
+        "demo",
+        "Train, publish, load by name, convert, infer offline and check the accuracy, on "
+        "1,797 real scans of digits; about six minutes on two cores.",
+        "glorext demo --out demo_out",
+    )
     arguments.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for all files (default demo_out)")
     out = arguments.parse_args(argv).out.absolute()
     times = run(out)
@@ -121,9 +163,13 @@ def main(argv: list[str]) -> int:
         print(f"{title:<{width}}  {seconds:7.1f}")
     print(f"{'all':<{width}}  {sum(times.values()):7.1f}\n")
     measured, mindspore = validation["measured"], validation["mindspore"]
-    print(f"top-1: MindSpore {mindspore['reference']['top1']:.2%}, MindSpore Lite {measured['top1']:.2%} "
-          f"on {measured['count']} pictures")
-    print(f"same answer: {mindspore['same']} of {measured['count']}; "
-          f"logits at most {mindspore['max_difference']:.1e} apart")
+    print(
+        f"top-1: MindSpore {mindspore['reference']['top1']:.2%}, MindSpore Lite {measured['top1']:.2%} "
+        f"on {measured['count']} pictures"
+    )
+    print(
+        f"same answer: {mindspore['same']} of {measured['count']}; "
+        f"logits at most {mindspore['max_difference']:.1e} apart"
+    )
     print(f"report: {out / 'report.html'}")
     return 0

@@ -1,4 +1,5 @@
 """Says what is installed here, what is missing for which command, and how to get it."""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from glorext.runtime import GlorextError, cap_onednn, env
 from glorext.runtime.device import CAP, has_avx512
@@ -50,8 +50,11 @@ def _processor():
     by_user = os.environ.get(CAP)
     cap = cap_onednn()
     if by_user is not None:
-        found = f"{CAP}={by_user}, set by you" + ("" if by_user == "AVX2" or not has_avx512()
-                                                  else "; convolutions may be up to 50 times slower than with AVX2")
+        found = f"{CAP}={by_user}, set by you" + (
+            ""
+            if by_user == "AVX2" or not has_avx512()
+            else "; convolutions may be up to 50 times slower than with AVX2"
+        )
     elif cap is None:
         found = "no AVX-512, no cap needed"
     else:
@@ -63,31 +66,57 @@ def _cards(found: cards.Cards):
     """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
     wanting = "missing" if found.devices else "absent"
     chip = f"{found.soc} (says {found.said_by})" if found.soc else "chip unknown"
-    yield Finding("Ascend card", "ok", f"{found.devices} devices, {chip}") if found.devices else \
-        Finding("Ascend card", "absent", "no /dev/davinci* on this machine", "glorext runs on CPU here")
+    yield (
+        Finding("Ascend card", "ok", f"{found.devices} devices, {chip}")
+        if found.devices
+        else Finding("Ascend card", "absent", "no /dev/davinci* on this machine", "glorext runs on CPU here")
+    )
     if found.driver:
         yield Finding("Ascend driver", "ok", found.driver + (f", firmware {found.firmware}" if found.firmware else ""))
     else:
-        yield Finding("Ascend driver", wanting, f"no {cards.ROOT}/driver/version.info",
-                      "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)")
+        yield Finding(
+            "Ascend driver",
+            wanting,
+            f"no {cards.ROOT}/driver/version.info",
+            "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)",
+        )
     if found.cann_home is None or found.cann is None:
-        yield Finding("CANN", wanting, f"no version in {found.cann_home}" if found.cann_home else
-                      f"no toolkit in {cards.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
-                      f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)")
+        yield Finding(
+            "CANN",
+            wanting,
+            f"no version in {found.cann_home}"
+            if found.cann_home
+            else f"no toolkit in {cards.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
+            f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)",
+        )
     elif found.acl:
-        yield Finding("CANN", wanting, f"{found.cann} in {found.cann_home}, but {found.acl}",
-                      f"source {found.cann_home}/../set_env.sh")
+        yield Finding(
+            "CANN",
+            wanting,
+            f"{found.cann} in {found.cann_home}, but {found.acl}",
+            f"source {found.cann_home}/../set_env.sh",
+        )
     else:
         yield Finding("CANN", "ok", f"{found.cann} in {found.cann_home}")
     atc = shutil.which("atc")
-    yield Finding("atc", "ok", atc) if atc else \
-        Finding("atc", "absent", "not on PATH; only the plan of `glorext convert --dry_run` names it",
-                f"source {cards.ROOT}/ascend-toolkit/set_env.sh")
+    yield (
+        Finding("atc", "ok", atc)
+        if atc
+        else Finding(
+            "atc",
+            "absent",
+            "not on PATH; only the plan of `glorext convert --dry_run` names it",
+            f"source {cards.ROOT}/ascend-toolkit/set_env.sh",
+        )
+    )
 
 
 def _gpu():
-    return Finding("GPU", "ok", "NVIDIA driver found") if shutil.which("nvidia-smi") else \
-        Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
+    return (
+        Finding("GPU", "ok", "NVIDIA driver found")
+        if shutil.which("nvidia-smi")
+        else Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
+    )
 
 
 def _native():
@@ -100,8 +129,11 @@ def _native():
             yield Finding(program, "ok", line)
     if shutil.which("g++"):
         done = subprocess.run(["g++", "-x", "c++", "-fsyntax-only", "-"], input=HEADERS, capture_output=True, text=True)
-        yield Finding("libjpeg and libpng headers", "ok", "found") if done.returncode == 0 else \
-            Finding("libjpeg and libpng headers", "missing", "not found", "apt-get install libjpeg-dev libpng-dev")
+        yield (
+            Finding("libjpeg and libpng headers", "ok", "found")
+            if done.returncode == 0
+            else Finding("libjpeg and libpng headers", "missing", "not found", "apt-get install libjpeg-dev libpng-dev")
+        )
 
 
 def _lite():
@@ -110,19 +142,34 @@ def _lite():
     except GlorextError as error:
         return Finding("MindSpore Lite", "missing", str(error), "correct or unset MINDSPORE_LITE_HOME")
     if found is None:
-        return Finding("MindSpore Lite", "absent", "not in the cache yet; `glorext convert` fetches it",
-                       "python -m glorext.deploy.native")
+        return Finding(
+            "MindSpore Lite",
+            "absent",
+            "not in the cache yet; `glorext convert` fetches it",
+            "python -m glorext.deploy.native",
+        )
     return Finding("MindSpore Lite", "ok", f"{found.version}, {found.origin}: {found.root}")
 
 
 def examine(found: cards.Cards) -> list[Finding]:
     """Everything that is looked at, in reading order; nothing is installed, fetched or built."""
-    findings = [Finding("Python", "ok" if (3, 10) <= sys.version_info[:2] <= (3, 12) else "missing",
-                        f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    findings = [
+        Finding(
+            "Python",
+            "ok" if (3, 10) <= sys.version_info[:2] <= (3, 12) else "missing",
+            f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        )
+    ]
     findings += [*_packages(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
     free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
-    findings.append(Finding("cache", "ok" if free > 2e9 else "missing", f"{env.cache_dir()}, {free / 1e9:.0f} GB free",
-                            "" if free > 2e9 else "make room or set GLOREXT_CACHE"))
+    findings.append(
+        Finding(
+            "cache",
+            "ok" if free > 2e9 else "missing",
+            f"{env.cache_dir()}, {free / 1e9:.0f} GB free",
+            "" if free > 2e9 else "make room or set GLOREXT_CACHE",
+        )
+    )
     return findings
 
 
@@ -145,15 +192,33 @@ def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
             finding = by.get(name)
             if finding is None or finding.state != "ok":
                 return Loading(artifact, where, "no", f"{name}: {finding.found if finding else 'not found'}")
-        return Loading(artifact, where, "yes", ", ".join(f"{name} {by[name].found.split(',')[0]}" for name in names[:1]))
+        return Loading(
+            artifact, where, "yes", ", ".join(f"{name} {by[name].found.split(',')[0]}" for name in names[:1])
+        )
 
-    rows = [needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
-            needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
-            needs(".ms and _lite.mindir of glorext convert", "the C++ program, cpu", "MindSpore Lite", "g++", "cmake",
-                  "libjpeg and libpng headers")]
+    rows = [
+        needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
+        needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
+        needs(
+            ".ms and _lite.mindir of glorext convert",
+            "the C++ program, cpu",
+            "MindSpore Lite",
+            "g++",
+            "cmake",
+            "libjpeg and libpng headers",
+        ),
+    ]
     for target in TARGETS:
-        row = needs(f".mindir of glorext convert --target {target}", f"the C++ program, {target}", "Ascend card",
-                    "Ascend driver", "CANN", "MindSpore Lite", "g++", "cmake")
+        row = needs(
+            f".mindir of glorext convert --target {target}",
+            f"the C++ program, {target}",
+            "Ascend card",
+            "Ascend driver",
+            "CANN",
+            "MindSpore Lite",
+            "g++",
+            "cmake",
+        )
         if row.loads == "yes" and found.target != target:
             row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
         elif row.loads == "yes":
@@ -165,16 +230,27 @@ def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
 def main(argv: list[str]) -> int:
     """`glorext doctor`: exit status 1 when something is missing that a command needs."""
     from glorext.runtime.cli import parser
-    arguments = parser("doctor", "Say what is installed here, what is missing, and how to get it.",
-                       "glorext doctor --json")
+
+    arguments = parser(
+        "doctor", "Say what is installed here, what is missing, and how to get it.", "glorext doctor --json"
+    )
     arguments.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = arguments.parse_args(argv)
     found = cards.look()
     findings = examine(found)
     rows = loadings(findings, found)
     if options.json:
-        print(json.dumps({"findings": [asdict(finding) for finding in findings],
-                          "artifacts": [asdict(row) for row in rows], "soc": found.soc, "target": found.target}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "findings": [asdict(finding) for finding in findings],
+                    "artifacts": [asdict(row) for row in rows],
+                    "soc": found.soc,
+                    "target": found.target,
+                },
+                indent=2,
+            )
+        )
     else:
         _show(findings, rows)
     return int(any(finding.state == "missing" for finding in findings))

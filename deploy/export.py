@@ -1,4 +1,5 @@
 """Writes a network as MINDIR, ONNX or AIR, checks what was written, and puts its contract beside it."""
+
 from __future__ import annotations
 
 import sys
@@ -6,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from glorext.models.preprocess import normalise
 from glorext.runtime import ExportError, UsageError, atomic_path, get_logger, set_device, version
 
@@ -21,8 +21,10 @@ GOLDEN_COUNT = 4
 TOLERANCE = 1e-4
 DEVICES = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 WIDTHS = {"fp32": "float32", "fp16": "float16"}
-INT8 = ("int8 is not offered: MindSpore Lite 2.0.0 converts these networks to int8, but its runtime cannot build the result "
-        "(docs/deploying.md, \"int8\")")
+INT8 = (
+    "int8 is not offered: MindSpore Lite 2.0.0 converts these networks to int8, but its runtime cannot build the result "
+    '(docs/deploying.md, "int8")'
+)
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,17 @@ class Variant:
     @property
     def suffix(self) -> str:
         """What the file's name says of it, empty for the plain network."""
-        words = [self.pixels and f"{self.pixels}{'_nhwc' * (self.layout == 'NHWC')}", self.softmax and "softmax",
-                 self.precision == "fp16" and "fp16"]
+        words = [
+            self.pixels and f"{self.pixels}{'_nhwc' * (self.layout == 'NHWC')}",
+            self.softmax and "softmax",
+            self.precision == "fp16" and "fp16",
+        ]
         return "".join(f"_{word}" for word in words if word)
 
 
-def check_request(formats: list[str], batch: str | int | None, device: str,
-                  variant: Variant = Variant()) -> dict[str, int]:
+def check_request(
+    formats: list[str], batch: str | int | None, device: str, variant: Variant = Variant()
+) -> dict[str, int]:
     """The batch of each format, -1 for an open one; refuses what cannot be written before any work starts.
 
     Args:
@@ -100,29 +106,44 @@ def check_request(formats: list[str], batch: str | int | None, device: str,
     for name in formats:
         allowed = EXPORTS[name]
         for wanted, possible, what, do in (
-                (batch == "dynamic", allowed.dynamic_batch, "a dynamic batch", "Give a number with --batch."),
-                (variant.precision == "fp16", allowed.fp16, "float16 weights",
-                 "Leave out --precision: atc has its own --precision_mode."),
-                (variant.pixels, allowed.pixels, "a folded normalisation",
-                 "Leave out --pixels: AIPP normalises on the card.")):
+            (batch == "dynamic", allowed.dynamic_batch, "a dynamic batch", "Give a number with --batch."),
+            (
+                variant.precision == "fp16",
+                allowed.fp16,
+                "float16 weights",
+                "Leave out --precision: atc has its own --precision_mode.",
+            ),
+            (
+                variant.pixels,
+                allowed.pixels,
+                "a folded normalisation",
+                "Leave out --pixels: AIPP normalises on the card.",
+            ),
+        ):
             if wanted and not possible:
                 raise UsageError(f"{name} cannot hold {what}", do=do)
         if allowed.device not in (None, device):
-            raise UsageError(f"MindSpore writes {name} only on {allowed.device}, and this is {device}",
-                             do="Run the export there, or choose mindir: `glorext convert` makes the Ascend model of it.")
+            raise UsageError(
+                f"MindSpore writes {name} only on {allowed.device}, and this is {device}",
+                do="Run the export there, or choose mindir: `glorext convert` makes the Ascend model of it.",
+            )
     return {name: -1 if number == -1 and EXPORTS[name].dynamic_batch else max(number, 1) for name in formats}
 
 
 def _check_variant(variant: Variant) -> None:
     if variant.precision == "int8":
         raise UsageError(INT8, do="Choose fp32 or fp16.")
-    for flag, value, choices in (("--precision", variant.precision, (*WIDTHS,)),
-                                 ("--pixels", variant.pixels, (None, "uint8", "float32")),
-                                 ("--layout", variant.layout, ("NCHW", "NHWC"))):
+    for flag, value, choices in (
+        ("--precision", variant.precision, (*WIDTHS,)),
+        ("--pixels", variant.pixels, (None, "uint8", "float32")),
+        ("--layout", variant.layout, ("NCHW", "NHWC")),
+    ):
         if value not in choices:
             raise UsageError(expected=" or ".join(filter(None, choices)), found=repr(value), where=flag)
     if variant.layout != "NCHW" and not variant.pixels:
-        raise UsageError("--layout is the order of pixels, and normalised input is always NCHW", do="Add --pixels uint8.")
+        raise UsageError(
+            "--layout is the order of pixels, and normalised input is always NCHW", do="Add --pixels uint8."
+        )
 
 
 def golden_paths(folder: Path, stem: str) -> tuple[Path, Path]:
@@ -153,13 +174,23 @@ def network(source: Source, variant: Variant):
     if variant == Variant():
         return net
     from .graph import Deployed, store_in_float16
+
     if variant.precision == "fp16":
         store_in_float16(net)
-    return Deployed(net, source.input_spec if variant.pixels else None, variant.layout, variant.softmax).set_train(False)
+    return Deployed(net, source.input_spec if variant.pixels else None, variant.layout, variant.softmax).set_train(
+        False
+    )
 
 
-def export(source: Source, out: Path, formats=("mindir", "onnx"), batch: str | int | None = None, device: str = "CPU",
-           variant: Variant = Variant(), file_name: str | None = None) -> list[Artifact]:
+def export(
+    source: Source,
+    out: Path,
+    formats=("mindir", "onnx"),
+    batch: str | int | None = None,
+    device: str = "CPU",
+    variant: Variant = Variant(),
+    file_name: str | None = None,
+) -> list[Artifact]:
     """Write `source` into `out` in each of `formats`, each file verified before it gets its name.
 
     Also writes what `golden_paths` names: inputs (4, 3, H, W) of the type the model takes, and what the network itself
@@ -175,27 +206,39 @@ def export(source: Source, out: Path, formats=("mindir", "onnx"), batch: str | i
     """
     batches = check_request(list(formats), batch, device, variant)
     out, pixels = Path(out), golden_pixels(source.input_spec.size)
-    golden = pixels.transpose(0, 3, 1, 2).astype(variant.pixels) if variant.pixels else \
-        np.stack([normalise(one, source.input_spec) for one in pixels])
+    golden = (
+        pixels.transpose(0, 3, 1, 2).astype(variant.pixels)
+        if variant.pixels
+        else np.stack([normalise(one, source.input_spec) for one in pixels])
+    )
     net = network(source, variant)
     outputs = _outputs(net, golden, variant)
     # The weights are looked at as well: MindSpore's ReLU on CPU turns NaN into 0, so the outputs alone can look sane.
     broken = [parameter.name for parameter in net.get_parameters() if not np.isfinite(parameter.asnumpy()).all()]
     if broken or not np.isfinite(outputs).all():
-        raise ExportError(expected="finite weights and outputs", where=source.checkpoint,
-                          found=f"NaN or Inf in {broken[0] if broken else 'the outputs'}",
-                          do="Look at it with `glorext lint`; do not deploy it.")
+        raise ExportError(
+            expected="finite weights and outputs",
+            where=source.checkpoint,
+            found=f"NaN or Inf in {broken[0] if broken else 'the outputs'}",
+            do="Look at it with `glorext lint`; do not deploy it.",
+        )
     stem = file_name or f"{source.name}{variant.suffix}"
     for path, array in zip(golden_paths(out, stem), (golden, outputs)):
         with atomic_path(path) as temporary:
             np.save(temporary, array)
-    deviation = _deviation(outputs, _outputs(network(source, replace(variant, precision="fp32")), golden, variant)) \
-        if variant.precision == "fp16" else None
-    return [_export_one(source, out / stem, name, batches[name], golden, outputs, variant, deviation) for name in formats]
+    deviation = (
+        _deviation(outputs, _outputs(network(source, replace(variant, precision="fp32")), golden, variant))
+        if variant.precision == "fp16"
+        else None
+    )
+    return [
+        _export_one(source, out / stem, name, batches[name], golden, outputs, variant, deviation) for name in formats
+    ]
 
 
 def _outputs(net, golden: np.ndarray, variant: Variant) -> np.ndarray:
     import mindspore as ms
+
     return net(ms.Tensor(_laid_out(golden, variant.layout))).asnumpy().astype(np.float32)
 
 
@@ -206,20 +249,31 @@ def _laid_out(batch: np.ndarray, layout: str) -> np.ndarray:
 
 def _deviation(found: np.ndarray, expected: np.ndarray) -> dict:
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    values = {"max_difference": float(np.abs(found - expected).max()),
-              "cosine": float(((found * expected).sum(1) / np.maximum(norms, 1e-30)).min())}
-    logger.info("float16 weights move the outputs by at most %(max_difference).1e, smallest cosine %(cosine).7f", values)
+    values = {
+        "max_difference": float(np.abs(found - expected).max()),
+        "cosine": float(((found * expected).sum(1) / np.maximum(norms, 1e-30)).min()),
+    }
+    logger.info(
+        "float16 weights move the outputs by at most %(max_difference).1e, smallest cosine %(cosine).7f", values
+    )
     return values
 
 
-def _export_one(source: Source, stem: Path, name: str, batch: int, golden, outputs, variant: Variant,
-                deviation: dict | None) -> Artifact:
+def _export_one(
+    source: Source, stem: Path, name: str, batch: int, golden, outputs, variant: Variant, deviation: dict | None
+) -> Artifact:
     import mindspore as ms
+
     final = stem.with_name(f"{stem.name}{EXPORTS[name].suffix}")
     size = source.input_spec.size
     picture = (size, size, 3) if variant.layout == "NHWC" else (3, size, size)
-    port = Port("image", variant.pixels or "float32", (batch, *picture), variant.layout,
-                "pixels" if variant.pixels else "normalized")
+    port = Port(
+        "image",
+        variant.pixels or "float32",
+        (batch, *picture),
+        variant.layout,
+        "pixels" if variant.pixels else "normalized",
+    )
     answer = Port("probabilities" if variant.softmax else "logits", "float32", (batch, outputs.shape[1]))
     with atomic_path(final) as temporary:
         temporary.unlink()
@@ -232,23 +286,46 @@ def _export_one(source: Source, stem: Path, name: str, batch: int, golden, outpu
             mindir.name_ports(temporary, port.name, answer.name)
         if name == "onnx" and batch == -1:
             open_output_batch(temporary, "N")
-        _verify(name, temporary, golden if batch == -1 else golden[:1].repeat(batch, 0),
-                outputs if batch == -1 else outputs[:1].repeat(batch, 0), port.layout, answer.name)
+        _verify(
+            name,
+            temporary,
+            golden if batch == -1 else golden[:1].repeat(batch, 0),
+            outputs if batch == -1 else outputs[:1].repeat(batch, 0),
+            port.layout,
+            answer.name,
+        )
     artifact = write_artifact(
-        final, format=name, name=source.name, weights_sha256=source.weights_sha256, source=None, input=port, output=answer,
-        input_spec=source.input_spec, labels=source.labels, weights_dtype=WIDTHS[variant.precision], deviation=deviation,
-        versions={"glorext": version(), "mindspore": ms.__version__})
+        final,
+        format=name,
+        name=source.name,
+        weights_sha256=source.weights_sha256,
+        source=None,
+        input=port,
+        output=answer,
+        input_spec=source.input_spec,
+        labels=source.labels,
+        weights_dtype=WIDTHS[variant.precision],
+        deviation=deviation,
+        versions={"glorext": version(), "mindspore": ms.__version__},
+    )
     logger.info("wrote %s (%.1f MB)", final, artifact.size / 1e6)
     return artifact
 
 
 def _write(net, name: str, path: Path, port: Port, answer: Port) -> None:
     import mindspore as ms
+
     dtype, (batch, *picture) = getattr(ms, port.dtype), port.shape
     if name == "onnx":
         axes = {port.name: {0: "N"}} if batch == -1 else None
-        ms.onnx.export(net, ms.Tensor(np.zeros((max(batch, 1), *picture)), dtype), file_name=str(path),
-                       input_names=[port.name], output_names=[answer.name], dynamic_axes=axes)
+        ms.onnx.export(
+            net,
+            ms.Tensor(np.zeros((max(batch, 1), *picture)), dtype),
+            file_name=str(path),
+            input_names=[port.name],
+            output_names=[answer.name],
+            dynamic_axes=axes,
+        )
         return
     sample = ms.Tensor(shape=[None, *picture], dtype=dtype) if batch == -1 else ms.Tensor(np.zeros(port.shape), dtype)
     ms.export(net, sample, file_name=str(path), file_format=name.upper())
@@ -262,8 +339,12 @@ def _verify(name: str, path: Path, golden, expected, layout: str, output: str) -
         raise ExportError(expected=f"{output} of shape {expected.shape}", found=found.shape, where=path)
     worst, limit = float(np.abs(found - expected).max()), allowed_difference(expected, output, TOLERANCE)
     if not worst <= limit:
-        raise ExportError(expected=f"the network's {output} to {limit:.1e}", found=f"a difference of {worst:.1e}",
-                          where=f"the written {name}", do="Report it: the file was not kept.")
+        raise ExportError(
+            expected=f"the network's {output} to {limit:.1e}",
+            found=f"a difference of {worst:.1e}",
+            where=f"the written {name}",
+            do="Report it: the file was not kept.",
+        )
     logger.info("%s read back: %s differ from the network's by at most %.1e", name, output, worst)
 
 
@@ -276,6 +357,7 @@ def run_exported(name: str, path: Path, batch, layout: str = "NCHW") -> np.ndarr
     batch = _laid_out(batch, layout)
     if name == "mindir":
         import mindspore as ms
+
         return ms.nn.GraphCell(ms.load(str(path)))(ms.Tensor(batch)).asnumpy()
     if name == "onnx":
         try:
@@ -305,14 +387,19 @@ def chosen_variant(options) -> Variant:
 def make_parser():
     """The flags of `glorext export`, the published ones among them."""
     from glorext.runtime.cli import parser
-    arguments = parser("export", "Write a network as MINDIR or ONNX, with its contract and golden inputs beside it.",
-                       "glorext export resnext50-digits --format mindir,onnx --out exported/")
+
+    arguments = parser(
+        "export",
+        "Write a network as MINDIR or ONNX, with its contract and golden inputs beside it.",
+        "glorext export resnext50-digits --format mindir,onnx --out exported/",
+    )
     add_source_arguments(arguments, optional=True)
     arguments.add_argument("--ckpt_file", metavar="CKPT", help="published spelling of the source")
     arguments.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: this one)")
     arguments.add_argument("--file_name", help="name of the files, without ending (default: the model's)")
-    arguments.add_argument("--format", "--file_format", default="mindir,onnx",
-                           help=f"comma list of {', '.join(EXPORTS)}, in any case")
+    arguments.add_argument(
+        "--format", "--file_format", default="mindir,onnx", help=f"comma list of {', '.join(EXPORTS)}, in any case"
+    )
     arguments.add_argument("--batch", "--batch_size", help="a number, or dynamic (default, where the format allows it)")
     add_variant_arguments(arguments)
     arguments.add_argument("--width", type=int, help="published; must be the side the network was trained for")
@@ -335,8 +422,12 @@ def main(argv: list[str]) -> int:
     size = source.input_spec.size
     for flag in ("width", "height"):
         if getattr(options, flag) not in (None, size):
-            raise UsageError(expected=f"{size}, the side that {source.name} was trained for", found=getattr(options, flag),
-                             where=f"--{flag}", do="Leave it out: the preprocessing belongs to that size.")
+            raise UsageError(
+                expected=f"{size}, the side that {source.name} was trained for",
+                found=getattr(options, flag),
+                where=f"--{flag}",
+                do="Leave it out: the preprocessing belongs to that size.",
+            )
     device = set_device(device, options.device_id)
     for artifact in export(source, options.out, formats, options.batch, device, variant, options.file_name):
         print(options.out / artifact.file)
@@ -345,4 +436,5 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     from glorext.runtime.cli import run
+
     sys.exit(run("glorext export", lambda: main(sys.argv[1:])))

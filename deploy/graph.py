@@ -1,12 +1,12 @@
 """What an exported graph holds around the network: pixels to its input, logits to probabilities, weights in half precision."""
+
 from __future__ import annotations
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
-
 from glorext.models import InputSpec
 from glorext.runtime import ExportError
+from mindspore import nn, ops
 
 from .aipp import coefficients
 
@@ -29,7 +29,9 @@ class Deployed(nn.Cell):
         self.net, self.softmax = net, softmax
         self.pixels, self.channels_last = spec is not None, layout == "NHWC"
         if spec is not None:
-            self.offset, self.factor = (ms.Tensor(value.reshape(1, 3, 1, 1), ms.float32) for value in coefficients(spec))
+            self.offset, self.factor = (
+                ms.Tensor(value.reshape(1, 3, 1, 1), ms.float32) for value in coefficients(spec)
+            )
 
     def construct(self, image):
         if self.channels_last:
@@ -65,8 +67,12 @@ def store_in_float16(net):
             continue
         value, parameter = cell.weight.asnumpy(), f"{name}.weight"
         if np.abs(value).max() > np.finfo(np.float16).max:
-            raise ExportError(expected=f"weights up to {np.finfo(np.float16).max:.0f} for fp16",
-                              found=f"{np.abs(value).max():.3g}", where=parameter, do="Export with --precision fp32.")
+            raise ExportError(
+                expected=f"weights up to {np.finfo(np.float16).max:.0f} for fp16",
+                found=f"{np.abs(value).max():.3g}",
+                where=parameter,
+                do="Export with --precision fp32.",
+            )
         cell.weight = ms.Parameter(ms.Tensor(value.astype(np.float16)), name=parameter)
         plain = getattr(cell, operation)
         # A primitive's attribute does not take a cell in its place.

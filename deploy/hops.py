@@ -1,14 +1,14 @@
 """The stations of a model's way to the card: what computes the logits at each of them, for `glorext parity`."""
+
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
-
 from glorext.models.preprocess import preprocess
 from glorext.runtime import AccuracyError, ConversionError, DataError, SetupError
 from glorext.train.data import PICTURES
@@ -49,18 +49,22 @@ def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs
     if not paths:
         raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="none", where=data)
     chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
-    return Inputs(np.stack([preprocess(path, spec) for path in chosen]),
-                  tuple(str(path.relative_to(data)) for path in chosen), tuple(chosen))
+    return Inputs(
+        np.stack([preprocess(path, spec) for path in chosen]),
+        tuple(str(path.relative_to(data)) for path in chosen),
+        tuple(chosen),
+    )
 
 
 def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
     """Logits of all inputs (N, 3, H, W), BATCH of them at a time, since memory grows with the batch."""
-    return np.concatenate([run(inputs[start:start + BATCH]) for start in range(0, len(inputs), BATCH)])
+    return np.concatenate([run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
 
 
 def run_network(net, inputs: np.ndarray) -> np.ndarray:
     """Logits (N, K) float32 of a network in MindSpore."""
     import mindspore as ms
+
     return in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy().astype(np.float32), inputs)
 
 
@@ -71,6 +75,7 @@ def with_float16_weights(source: Source):
         ConversionError: a weight is beyond float16's range.
     """
     import mindspore as ms
+
     net = source.create()
     for parameter in net.get_parameters():
         if parameter.ndim > 1:
@@ -82,7 +87,7 @@ def with_float16_weights(source: Source):
 
 
 def _mindir(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
-    artifact, = export(source, folder, ["mindir"])
+    (artifact,) = export(source, folder, ["mindir"])
     return in_batches(lambda batch: run_exported("mindir", folder / artifact.file, batch), inputs)
 
 
@@ -99,8 +104,11 @@ def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
         return folder / export(source, folder, ["onnx"])[0].file
     artifact = read_artifact(given)
     if artifact.format != "onnx" or artifact.weights_sha256 != source.weights_sha256:
-        raise AccuracyError(expected=f"an ONNX file of the weights {source.weights_sha256[:16]}...", where=given,
-                            found=f"{artifact.format} of {artifact.weights_sha256[:16]}...")
+        raise AccuracyError(
+            expected=f"an ONNX file of the weights {source.weights_sha256[:16]}...",
+            where=given,
+            found=f"{artifact.format} of {artifact.weights_sha256[:16]}...",
+        )
     return Path(given)
 
 
@@ -126,13 +134,14 @@ def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
     except OSError as error:
         raise SetupError(f"no CANN on this machine ({error})") from error
     # The card runs only the batch sizes that a model was built for.
-    exported, = export(source, folder, ["mindir"], batch=1)
+    (exported,) = export(source, folder, ["mindir"], batch=1)
     converted = convert_for_card(folder / exported.file, folder, AscendOptions("ascend310"))
     return np.concatenate([run_tensor(folder / converted.file, one[None], device="ascend310") for one in inputs])
 
 
-def stations(source: Source, folder: Path, inputs: Inputs, onnx: Path | None = None) \
-        -> list[tuple[str, float | None, Callable[[], np.ndarray]]]:
+def stations(
+    source: Source, folder: Path, inputs: Inputs, onnx: Path | None = None
+) -> list[tuple[str, float | None, Callable[[], np.ndarray]]]:
     """The hops in their order: name, tolerance, and what computes the logits of `inputs`; files go below `folder`.
 
     The C++ hop differs from the one before it by reading the picture files itself: what only it shows lies in decoding
@@ -149,6 +158,7 @@ def stations(source: Source, folder: Path, inputs: Inputs, onnx: Path | None = N
         def run():
             model = converted(kind)
             return in_batches(lambda batch: run_tensor(model, batch), images)
+
         return run
 
     def from_files():

@@ -1,4 +1,5 @@
 """Finds MindSpore Lite: the SDK of MindSpore's site, an installed package, or the PyPI wheel's libraries."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -44,9 +45,12 @@ def _sdk(home: Path) -> Lite:
     runtime = home / "runtime"
     library = runtime / "lib" / "libmindspore-lite.so"
     if not library.is_file():
-        raise SetupError(expected="an unpacked MindSpore Lite SDK (runtime/lib/libmindspore-lite.so)",
-                         found="no such file", where=f"MINDSPORE_LITE_HOME={home}",
-                         do="Point the variable at the unpacked SDK, or unset it to use the PyPI wheel.")
+        raise SetupError(
+            expected="an unpacked MindSpore Lite SDK (runtime/lib/libmindspore-lite.so)",
+            found="no such file",
+            where=f"MINDSPORE_LITE_HOME={home}",
+            do="Point the variable at the unpacked SDK, or unset it to use the PyPI wheel.",
+        )
     converter = home / "tools" / "converter" / "converter" / "converter_lite"
     version = home / "runtime" / "version"
     found = [part for part in home.name.split("-") if part[:1].isdigit()]
@@ -67,8 +71,14 @@ def _installed() -> Lite | None:
     version = root / "version.py"
     found = "unknown"
     if version.is_file():
-        found = next((line.split("=")[1].strip(" '\"\n") for line in version.read_text().splitlines()
-                      if line.startswith("__version__")), found)
+        found = next(
+            (
+                line.split("=")[1].strip(" '\"\n")
+                for line in version.read_text().splitlines()
+                if line.startswith("__version__")
+            ),
+            found,
+        )
     return Lite(root, found, "the mindspore_lite of this Python")
 
 
@@ -103,12 +113,18 @@ def locate(fetch: bool = True) -> Lite | None:
 def _fetch_wheel(folder: Path) -> None:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in WHEELS:
-        raise SetupError(expected=f"Linux on {' or '.join(WHEELS)}", found=f"{sys.platform} on {machine}",
-                         do="Set MINDSPORE_LITE_HOME to an SDK for this machine.")
+        raise SetupError(
+            expected=f"Linux on {' or '.join(WHEELS)}",
+            found=f"{sys.platform} on {machine}",
+            do="Set MINDSPORE_LITE_HOME to an SDK for this machine.",
+        )
     if env.offline():
-        raise SetupError(f"MindSpore Lite {WHEEL_VERSION} is not in {folder} and GLOREXT_OFFLINE forbids fetching it",
-                         do="Run once with the network, or set MINDSPORE_LITE_HOME.")
+        raise SetupError(
+            f"MindSpore Lite {WHEEL_VERSION} is not in {folder} and GLOREXT_OFFLINE forbids fetching it",
+            do="Run once with the network, or set MINDSPORE_LITE_HOME.",
+        )
     from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if folder.is_dir():
@@ -118,23 +134,50 @@ def _fetch_wheel(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             wheel = _download(Path(scratch), *WHEELS[machine])
             with atomic_dir(folder) as unpacked, zipfile.ZipFile(wheel) as archive:
-                names = [name for name in archive.namelist()
-                         if name.startswith(("mindspore_lite/lib/", "mindspore_lite/include/"))]
+                names = [
+                    name
+                    for name in archive.namelist()
+                    if name.startswith(("mindspore_lite/lib/", "mindspore_lite/include/"))
+                ]
                 archive.extractall(unpacked, names)
 
 
 def _download(scratch: Path, tag: str, sha256: str) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-               "--implementation", "cp", "--python-version", "37", "--abi", "cp37m", "--platform", tag,
-               "--disable-pip-version-check", "--dest", str(scratch), f"mindspore-lite=={WHEEL_VERSION}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--implementation",
+        "cp",
+        "--python-version",
+        "37",
+        "--abi",
+        "cp37m",
+        "--platform",
+        tag,
+        "--disable-pip-version-check",
+        "--dest",
+        str(scratch),
+        f"mindspore-lite=={WHEEL_VERSION}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         reason = (done.stderr.strip().splitlines() or ["pip gave no wheel"])[-1]
-        raise SetupError(f"MindSpore Lite {WHEEL_VERSION} could not be downloaded with pip: {reason}",
-                         do="Check the network and run the command again, or set MINDSPORE_LITE_HOME.")
+        raise SetupError(
+            f"MindSpore Lite {WHEEL_VERSION} could not be downloaded with pip: {reason}",
+            do="Check the network and run the command again, or set MINDSPORE_LITE_HOME.",
+        )
     found = sha256_file(wheels[0])
     if found != sha256:
-        raise IntegrityError(expected=f"sha256 {sha256}", found=found, where=wheels[0].name,
-                             do="The package index gave another file than the published one; do not use it.")
+        raise IntegrityError(
+            expected=f"sha256 {sha256}",
+            found=found,
+            where=wheels[0].name,
+            do="The package index gave another file than the published one; do not use it.",
+        )
     return wheels[0]

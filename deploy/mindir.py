@@ -1,9 +1,10 @@
 """Edits MINDIR files: names their ports, and rewrites those of MindSpore 2.10 for MindSpore Lite 2.0.0."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 from glorext.runtime import ConversionError, DataError
 
@@ -33,6 +34,7 @@ def _named(names: dict[int, str]) -> Callable:
         if value.i not in names:
             raise ConversionError(expected=f"{attribute.name} out of {names}", found=str(value.i))
         attribute.type, attribute.s = attribute.STRING, names[value.i].encode()
+
     return encode
 
 
@@ -48,12 +50,15 @@ _transposes = ("transpose_a", None), ("transpose_b", None)
 # What version 3 holds as a function of tensors and constants, and version 1 as a primitive with attributes.
 FUNCTIONS = {
     "Add": Primitive(("x", "y")),
-    "AvgPool": Primitive(("x",), attributes=(("kernel_size", _window), ("strides", _window),
-                                             ("pad_mode", _named(PAD_MODES)), _format)),
+    "AvgPool": Primitive(
+        ("x",), attributes=(("kernel_size", _window), ("strides", _window), ("pad_mode", _named(PAD_MODES)), _format)
+    ),
     "BatchMatMul": Primitive(("x1", "x2"), attributes=_transposes),
-    "BatchNorm": Primitive(("x", "scale", "offset", "mean", "variance"),
-                           ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2"),
-                           (("is_training", None), ("epsilon", None), ("momentum", None), _format)),
+    "BatchNorm": Primitive(
+        ("x", "scale", "offset", "mean", "variance"),
+        ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2"),
+        (("is_training", None), ("epsilon", None), ("momentum", None), _format),
+    ),
     "BiasAdd": Primitive(("x", "b"), attributes=(_format,)),
     "Cast": Primitive(("x", "dst_type")),
     "MatMul": Primitive(("x1", "x2"), attributes=_transposes),
@@ -74,6 +79,7 @@ def read(source: Path):
     """The `ModelProto` of a MINDIR file; DataError if it is none."""
     from google.protobuf.message import DecodeError
     from mindspore.train.mind_ir_pb2 import ModelProto
+
     model = ModelProto()
     try:
         model.ParseFromString(Path(source).read_bytes())
@@ -81,8 +87,12 @@ def read(source: Path):
     except DecodeError as error:
         found = str(error)
     if not model.graph.node or not model.mind_ir_version:
-        raise DataError(expected="a MINDIR file", found=found, where=source,
-                        do="Export it again with `glorext export --format mindir`.")
+        raise DataError(
+            expected="a MINDIR file",
+            found=found,
+            where=source,
+            do="Export it again with `glorext export --format mindir`.",
+        )
     return model
 
 
@@ -131,26 +141,36 @@ def rewrite(source: Path, target: Path) -> None:
 
 def _check(model, source: Path) -> None:
     graph = model.graph
-    unknown = sorted({primitive.op_type for primitive in model.primitives} - FUNCTIONS.keys() - set(UNCHANGED)
-                     | {node.op_type for node in graph.node if not node.op_type.startswith(("REF::", "Constant"))})
+    unknown = sorted(
+        {primitive.op_type for primitive in model.primitives} - FUNCTIONS.keys() - set(UNCHANGED)
+        | {node.op_type for node in graph.node if not node.op_type.startswith(("REF::", "Constant"))}
+    )
     if unknown or model.functions or len(graph.input) != 1 or len(graph.output) != 1:
-        found = f"the primitives {', '.join(unknown)}" if unknown else \
-            f"{len(model.functions)} further functions, {len(graph.input)} inputs, {len(graph.output)} outputs"
+        found = (
+            f"the primitives {', '.join(unknown)}"
+            if unknown
+            else f"{len(model.functions)} further functions, {len(graph.input)} inputs, {len(graph.output)} outputs"
+        )
         raise ConversionError(
             expected=f"one function of one picture, of the primitives {', '.join(sorted([*FUNCTIONS, *UNCHANGED]))}",
-            found=found, where=source,
-            do="How MindSpore Lite 2.0.0 would write it is not known: `glorext export --format onnx` and convert that.")
+            found=found,
+            where=source,
+            do="How MindSpore Lite 2.0.0 would write it is not known: `glorext export --format onnx` and convert that.",
+        )
 
 
 def _make_primitive(primitive, node, constants: dict, source: Path) -> None:
     """Move the constants after a function's inputs into attributes, in the primitive and out of the node."""
     known = FUNCTIONS[primitive.op_type]
     primitive.prim_type = primitive.PRIMITIVE
-    values = list(node.input[len(known.inputs):])
+    values = list(node.input[len(known.inputs) :])
     if len(values) != len(known.attributes) or not all(name in constants for name in values):
-        raise ConversionError(expected=f"{len(known.inputs)} inputs and {len(known.attributes)} constants",
-                              found=f"{len(node.input)} inputs", where=f"{primitive.op_type} in {source}",
-                              do="It was written by another MindSpore than 2.10: export again, or use ONNX.")
+        raise ConversionError(
+            expected=f"{len(known.inputs)} inputs and {len(known.attributes)} constants",
+            found=f"{len(node.input)} inputs",
+            where=f"{primitive.op_type} in {source}",
+            do="It was written by another MindSpore than 2.10: export again, or use ONNX.",
+        )
     for (name, encode), value in zip(known.attributes, values):
         attribute = primitive.attribute.add(name=name)
         if encode is None:
@@ -163,4 +183,4 @@ def _make_primitive(primitive, node, constants: dict, source: Path) -> None:
         attribute.type = attribute.LIST
         for entry in entries:
             attribute.values.add(type=attribute.STRING).strings.append(entry.encode())
-    del node.input[len(known.inputs):]
+    del node.input[len(known.inputs) :]

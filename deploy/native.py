@@ -1,4 +1,5 @@
 """Builds the C++ programs against the MindSpore Lite of this machine, once for each state of their sources."""
+
 from __future__ import annotations
 
 import hashlib
@@ -52,8 +53,9 @@ def _key(found: lite.Lite, compiler: str) -> str:
 def _compiler() -> str:
     for program in ("g++", "cmake"):
         if shutil.which(program) is None:
-            raise SetupError(expected=f"{NEEDS} for the C++ programs", found=f"no {program} on PATH",
-                             do=f"Run as root: {INSTALL}")
+            raise SetupError(
+                expected=f"{NEEDS} for the C++ programs", found=f"no {program} on PATH", do=f"Run as root: {INSTALL}"
+            )
     return subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
 
 
@@ -65,11 +67,16 @@ def build(found: lite.Lite | None = None) -> Programs:
     """
     found = found or lite.locate()
     folder = env.cache_dir() / "native" / _key(found, _compiler())
-    programs = Programs(folder / "glorext_infer", folder / "glorext_pixels",
-                        None if found.converter else folder / "glorext_convert", found)
+    programs = Programs(
+        folder / "glorext_infer",
+        folder / "glorext_pixels",
+        None if found.converter else folder / "glorext_convert",
+        found,
+    )
     if folder.is_dir():
         return programs
     from filelock import FileLock
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
@@ -83,23 +90,37 @@ def build(found: lite.Lite | None = None) -> Programs:
 
 
 def _compile(found: lite.Lite, scratch: Path) -> None:
-    steps = (["cmake", "-S", str(sources()), "-B", str(scratch), "-DCMAKE_BUILD_TYPE=Release",
-              f"-DMINDSPORE_LITE_ROOT={found.root}", f"-DMINDSPORE_LITE_VERSION={found.version}"],
-             ["cmake", "--build", str(scratch), "--parallel", "2"])
+    steps = (
+        [
+            "cmake",
+            "-S",
+            str(sources()),
+            "-B",
+            str(scratch),
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DMINDSPORE_LITE_ROOT={found.root}",
+            f"-DMINDSPORE_LITE_VERSION={found.version}",
+        ],
+        ["cmake", "--build", str(scratch), "--parallel", "2"],
+    )
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True)
         if done.returncode:
             log = Path(tempfile.gettempdir()) / "glorext_build.log"
             log.write_text(done.stdout + done.stderr)
             lines = [line for line in (done.stderr + done.stdout).splitlines() if "rror" in line]
-            raise SetupError(f"the C++ programs could not be built: {lines[0].strip() if lines else 'see the log'}",
-                             where=log, do=f"They need {NEEDS}: {INSTALL}")
+            raise SetupError(
+                f"the C++ programs could not be built: {lines[0].strip() if lines else 'see the log'}",
+                where=log,
+                do=f"They need {NEEDS}: {INSTALL}",
+            )
 
 
 def main() -> int:
     """Fetch MindSpore Lite and build the programs: what `make` calls so that the demo does not have to."""
     from glorext.runtime import GlorextError
     from glorext.runtime.log import log_to_stderr
+
     log_to_stderr()
     try:
         build()

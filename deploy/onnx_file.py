@@ -1,4 +1,5 @@
 """Reads and edits an ONNX file's graph: its nodes, its outputs, and their open batch axis."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,8 +10,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 # message as they were read, so the file needs no more of onnx.proto and this project no package for it.
 FIELDS = {
     "Model": [(7, "graph", "Graph", False)],
-    "Graph": [(1, "node", "Node", True), (5, "initializer", "Weight", True), (11, "input", "Value", True),
-              (12, "output", "Value", True)],
+    "Graph": [
+        (1, "node", "Node", True),
+        (5, "initializer", "Weight", True),
+        (11, "input", "Value", True),
+        (12, "output", "Value", True),
+    ],
     "Node": [(1, "input", "string", True), (2, "output", "string", True)],
     "Weight": [(8, "name", "string", False)],
     "Value": [(1, "name", "string", False), (2, "type", "Type", False)],
@@ -19,7 +24,10 @@ FIELDS = {
     "Shape": [(1, "dim", "Dimension", True)],
     "Dimension": [(1, "dim_value", "int64", False), (2, "dim_param", "string", False)],
 }
-SCALARS = {"string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING, "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64}
+SCALARS = {
+    "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
+    "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+}
 
 
 def _model_class():

@@ -1,4 +1,5 @@
 """The report's figures as SVG text, the same bytes for the same numbers."""
+
 from __future__ import annotations
 
 import io
@@ -6,7 +7,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from glorext.train.results import Results
 
 from .verdict import Validation
@@ -19,21 +19,35 @@ HISTOGRAM_BINS = 40
 
 def _svg(figure, title: str) -> str:
     import matplotlib.pyplot as plt
+
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    text = buffer.getvalue()[buffer.getvalue().index("<svg"):]
+    text = buffer.getvalue()[buffer.getvalue().index("<svg") :]
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
 def _axes(title: str, x: str, y: str, size=(5.2, 3.0)):
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
     # A fixed salt keeps the ids inside the SVG, and so the page, the same from run to run.
-    plt.rcParams.update({"svg.hashsalt": "glorext", "svg.fonttype": "none", "font.size": 9, "text.color": INK,
-                         "font.family": "sans-serif", "axes.edgecolor": GREY, "axes.labelcolor": INK,
-                         "xtick.color": INK, "ytick.color": INK, "text.parse_math": False})
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "glorext",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "text.color": INK,
+            "font.family": "sans-serif",
+            "axes.edgecolor": GREY,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "text.parse_math": False,
+        }
+    )
     figure, axes = plt.subplots(figsize=size)
     axes.set(xlabel=x, ylabel=y)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
@@ -49,16 +63,24 @@ def accuracy_plot(validation: Validation) -> str:
     figure, axes = _axes("Top-1", "", "", (5.2, 0.9 + 0.42 * (len(rows) + bool(validation.claim))))
     for place, (_, found, colour) in enumerate(rows):
         if found.low is not None:
-            axes.plot([found.low, found.high], [-place, -place], color=colour, linewidth=7, alpha=0.35,
-                      solid_capstyle="butt")
+            axes.plot(
+                [found.low, found.high], [-place, -place], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt"
+            )
         axes.plot(found.top1, -place, "o", color=colour)
-        axes.annotate(f"{found.top1:.2%}", (found.top1, -place), (0, 6), textcoords="offset points", ha="center",
-                      fontsize=8)
+        axes.annotate(
+            f"{found.top1:.2%}", (found.top1, -place), (0, 6), textcoords="offset points", ha="center", fontsize=8
+        )
     names = [name for name, *_ in rows]
     if validation.claim:
         axes.plot(validation.claim.top1, -len(rows), "D", color=ORANGE)
-        axes.annotate(f"{validation.claim.top1:.2%}", (validation.claim.top1, -len(rows)), (0, 6),
-                      textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(
+            f"{validation.claim.top1:.2%}",
+            (validation.claim.top1, -len(rows)),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
         names.append("evidence")
     axes.set_yticks([-place for place in range(len(names))], names)
     axes.set_ylim(-len(names) + 0.5, 0.7)
@@ -72,12 +94,13 @@ def accuracy_plot(validation: Validation) -> str:
 
 def _few_ticks():
     from matplotlib.ticker import MaxNLocator
+
     return MaxNLocator(5)
 
 
 def latency_counts(results: Results) -> tuple[list[int], list[float]]:
     """Histogram of what one picture costs: counts, and edges in milliseconds. The slowest 0.5 % count in the last bin."""
-    times = np.array([picture["ms"] for picture in results.pictures])[results.latency_ms["warmup"]:]
+    times = np.array([picture["ms"] for picture in results.pictures])[results.latency_ms["warmup"] :]
     # A few outliers would squeeze everything else into one bar.
     counts, edges = np.histogram(np.minimum(times, np.percentile(times, 99.5)), bins=HISTOGRAM_BINS)
     return counts.tolist(), edges.tolist()
@@ -90,7 +113,9 @@ def latency_plot(results: Results) -> str:
     axes.stairs(counts, edges, fill=True, color=BLUE)
     for name, style in (("p50", "-"), ("p90", "--"), ("p99", ":")):
         value = results.latency_ms[name]
-        axes.axvline(min(value, edges[-1]), color=ORANGE, linestyle=style, linewidth=1.4, label=f"{name} {value:.1f} ms")
+        axes.axvline(
+            min(value, edges[-1]), color=ORANGE, linestyle=style, linewidth=1.4, label=f"{name} {value:.1f} ms"
+        )
     axes.legend(edgecolor="none", framealpha=0.9)
     return _svg(figure, "histogram of latency")
 
@@ -123,8 +148,13 @@ def training_plots(metrics: Path) -> list[str]:
         axes.xaxis.set_major_locator(_few_ticks())
         axes.set_ylim(max(0, min(line["top1"] for line in epochs) - 0.1), 1.01)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.annotate(f"{epochs[-1]['top1']:.2%}", (epochs[-1]["epoch"], epochs[-1]["top1"]), (0, -14),
-                      textcoords="offset points", ha="right")
+        axes.annotate(
+            f"{epochs[-1]['top1']:.2%}",
+            (epochs[-1]["epoch"], epochs[-1]["top1"]),
+            (0, -14),
+            textcoords="offset points",
+            ha="right",
+        )
         plots.append(_svg(figure, "validation accuracy by epoch"))
     return plots
 
@@ -149,8 +179,15 @@ def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
     axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for row, column in zip(*np.nonzero(matrix)) if len(labels) <= LARGEST_WITH_NUMBERS else ():
         dark = mistakes[row, column] > darkest / 2
-        axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7.5,
-                  color=BLUE if row == column else "white" if dark else INK)
+        axes.text(
+            column,
+            row,
+            matrix[row, column],
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=BLUE if row == column else "white" if dark else INK,
+        )
     short = [label if len(label) <= 14 else f"{label[:13]}…" for label in labels]
     axes.set_xticks(range(len(labels)), short, rotation=90 if max(map(len, labels)) > 2 else 0)
     axes.set_yticks(range(len(labels)), short)
@@ -161,12 +198,22 @@ def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
 
 def _large_confusion_plot(matrix: np.ndarray) -> str:
     from matplotlib.colors import LogNorm
+
     mistakes, width = blocks(matrix * (1 - np.eye(len(matrix), dtype=int)))
-    figure, axes = _axes(f"Mistakes, {width} classes a cell" if width > 1 else "Mistakes", "answer, class number",
-                         "true class number", (4.4, 3.8))
+    figure, axes = _axes(
+        f"Mistakes, {width} classes a cell" if width > 1 else "Mistakes",
+        "answer, class number",
+        "true class number",
+        (4.4, 3.8),
+    )
     extent = (-0.5, len(mistakes) * width - 0.5, len(mistakes) * width - 0.5, -0.5)
-    shown = axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", norm=LogNorm(1, max(2, mistakes.max())),
-                        extent=extent, interpolation="nearest")
+    shown = axes.imshow(
+        np.ma.masked_equal(mistakes, 0),
+        cmap="Oranges",
+        norm=LogNorm(1, max(2, mistakes.max())),
+        extent=extent,
+        interpolation="nearest",
+    )
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, label="pictures", format="%d")
     bar.minorticks_off()
     bar.set_ticks(sorted({1, *(power for power in (10, 100, 1000) if power < mistakes.max()), max(2, mistakes.max())}))

@@ -1,4 +1,5 @@
 """Shows a picture after each stage of preprocessing, by each of the ways, and names the first stage that differs."""
+
 from __future__ import annotations
 
 import json
@@ -8,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.hub.listing import add_registry_argument
-from glorext.models import InputSpec, spec as model_spec
+from glorext.models import InputSpec
+from glorext.models import spec as model_spec
 from glorext.models.preprocess import crop, normalise, read_picture, resize, resized_shape
 from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
 
@@ -37,6 +38,7 @@ class Difference:
 def by_mindspore(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     """Each stage by the operations that training's evaluation uses."""
     from glorext.train.data import evaluation_steps
+
     decode, squeeze, centre, *finish = evaluation_steps(spec)
     stages = {"decode": decode(np.frombuffer(path.read_bytes(), np.uint8))}
     stages["resize"] = squeeze(stages["decode"])
@@ -51,8 +53,12 @@ def by_numpy(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     """Each stage by the NumPy and Pillow reference."""
     decoded = read_picture(path)
     cropped = crop(decoded, spec)
-    return {"decode": decoded, "resize": resize(decoded, *resized_shape(*decoded.shape[:2], spec)), "crop": cropped,
-            "normalize": normalise(cropped, spec)}
+    return {
+        "decode": decoded,
+        "resize": resize(decoded, *resized_shape(*decoded.shape[:2], spec)),
+        "crop": cropped,
+        "normalize": normalise(cropped, spec),
+    }
 
 
 def by_cpp(path: Path, spec: InputSpec, programs: native.Programs) -> dict[str, np.ndarray]:
@@ -60,8 +66,18 @@ def by_cpp(path: Path, spec: InputSpec, programs: native.Programs) -> dict[str, 
     with tempfile.TemporaryDirectory(prefix="glorext-pixels-") as scratch:
         write_json(Path(scratch) / "spec.json", spec.to_dict())
         out = Path(scratch) / "out"
-        done = subprocess.run([str(programs.pixels), "--input_spec", str(Path(scratch) / "spec.json"), "--out", str(out),
-                               str(path.absolute())], capture_output=True, text=True)
+        done = subprocess.run(
+            [
+                str(programs.pixels),
+                "--input_spec",
+                str(Path(scratch) / "spec.json"),
+                "--out",
+                str(out),
+                str(path.absolute()),
+            ],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             raise InferenceError(f"glorext_pixels: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
         return {stage: np.load(out / "0" / f"{stage}.npy", allow_pickle=False) for stage in STAGES}
@@ -90,8 +106,11 @@ def differences(found: dict[str, dict[str, np.ndarray]]) -> list[Difference]:
             if stages[stage].shape != reference.shape:
                 raise InferenceError(expected=f"{reference.shape} after {stage}", found=stages[stage].shape, where=way)
             apart = np.abs(stages[stage].astype(np.float64) - reference.astype(np.float64))
-            passed = apart.max() <= NORMALIZED[way] if stage == "normalize" else \
-                apart.max() <= MAX_LEVELS and apart.mean() <= MEAN_LEVELS
+            passed = (
+                apart.max() <= NORMALIZED[way]
+                if stage == "normalize"
+                else apart.max() <= MAX_LEVELS and apart.mean() <= MEAN_LEVELS
+            )
             rows.append(Difference(way, stage, float(apart.max()), float(apart.mean()), bool(passed)))
     return rows
 
@@ -99,6 +118,7 @@ def differences(found: dict[str, dict[str, np.ndarray]]) -> list[Difference]:
 def dump(found: dict[str, dict[str, np.ndarray]], out: Path) -> None:
     """Write every stage of every way as OUT/<way>/<stage>.png, the normalised one as .npy."""
     from PIL import Image
+
     for way, stages in found.items():
         for stage, array in stages.items():
             final = Path(out) / way / f"{stage}.{'npy' if stage == 'normalize' else 'png'}"
@@ -109,8 +129,12 @@ def dump(found: dict[str, dict[str, np.ndarray]], out: Path) -> None:
 def main(argv: list[str]) -> int:
     """`glorext preprocess-check`: exit status 1 when a way departs from training's pipeline."""
     from glorext.runtime.cli import parser
-    arguments = parser("preprocess-check", "Preprocess a picture in MindSpore, NumPy, C++ and AIPP's arithmetic, and "
-                       "compare them stage by stage.", "glorext preprocess-check cat.jpg --network glore_res50 --out stages/")
+
+    arguments = parser(
+        "preprocess-check",
+        "Preprocess a picture in MindSpore, NumPy, C++ and AIPP's arithmetic, and compare them stage by stage.",
+        "glorext preprocess-check cat.jpg --network glore_res50 --out stages/",
+    )
     arguments.add_argument("image", type=Path)
     arguments.add_argument("--network", default="resnext50", help="whose input contract to use (default resnext50)")
     arguments.add_argument("--source", help="a published name, package or run, whose input contract to use instead")
@@ -121,6 +145,7 @@ def main(argv: list[str]) -> int:
     options = arguments.parse_args(argv)
     if options.source:
         from .source import resolve
+
         spec = resolve(options.source, registry=options.registry).input_spec
     else:
         spec = model_spec(options.network).input
@@ -130,8 +155,14 @@ def main(argv: list[str]) -> int:
     if options.out:
         dump(found, options.out)
     if options.json:
-        print(json.dumps({"differences": [asdict(row) for row in rows],
-                          **({"aipp": aipp.aipp_text(spec)} if options.aipp else {})}))
+        print(
+            json.dumps(
+                {
+                    "differences": [asdict(row) for row in rows],
+                    **({"aipp": aipp.aipp_text(spec)} if options.aipp else {}),
+                }
+            )
+        )
     else:
         _show(rows)
         if options.aipp:

@@ -1,4 +1,5 @@
 """One static HTML page for a validation, and the same numbers as report.json beside it."""
+
 from __future__ import annotations
 
 import base64
@@ -9,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime import DataError, UsageError, atomic_path, write_json
 from glorext.train.results import Results
 
@@ -38,9 +38,16 @@ def worst_classes(matrix: np.ndarray, labels: tuple[str, ...]) -> list[dict]:
     mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
     share = right / np.maximum(counts, 1)
     order = [int(index) for index in np.lexsort((-counts, share)) if counts[index] > right[index]]
-    return [{"label": labels[index], "count": int(counts[index]), "top1": float(share[index]),
-             "taken_for": labels[int(mistakes[index].argmax())], "times": int(mistakes[index].max())}
-            for index in order[:CLASSES_SHOWN]]
+    return [
+        {
+            "label": labels[index],
+            "count": int(counts[index]),
+            "top1": float(share[index]),
+            "taken_for": labels[int(mistakes[index].argmax())],
+            "times": int(mistakes[index].max()),
+        }
+        for index in order[:CLASSES_SHOWN]
+    ]
 
 
 def mistakes(source: Source, results: Results, reference: Results | None) -> list[dict]:
@@ -57,16 +64,25 @@ def mistakes(source: Source, results: Results, reference: Results | None) -> lis
     flips = [int(index) for index in order if answers[index] != others[index]]
     wrong = [int(index) for index in order if answers[index] == others[index] != classes[index]]
     half = MISTAKES_SHOWN // 2
-    flips = flips[:max(half, MISTAKES_SHOWN - len(wrong))]
-    chosen = flips + wrong[:MISTAKES_SHOWN - len(flips)]
-    return [{"path": paths[index], "truth": source.labels[classes[index]], "offline": source.labels[answers[index]],
-             "mindspore": None if reference is None else source.labels[others[index]],
-             "flip": bool(answers[index] != others[index]), "margin": float(margin[index])} for index in chosen]
+    flips = flips[: max(half, MISTAKES_SHOWN - len(wrong))]
+    chosen = flips + wrong[: MISTAKES_SHOWN - len(flips)]
+    return [
+        {
+            "path": paths[index],
+            "truth": source.labels[classes[index]],
+            "offline": source.labels[answers[index]],
+            "mindspore": None if reference is None else source.labels[others[index]],
+            "flip": bool(answers[index] != others[index]),
+            "margin": float(margin[index]),
+        }
+        for index in chosen
+    ]
 
 
 def picture(path: Path) -> str:
     """A picture file as a data URL; one that is large is made smaller."""
     from PIL import Image
+
     data = path.read_bytes()
     kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
     if len(data) > SMALL_FILE:
@@ -81,14 +97,26 @@ def picture(path: Path) -> str:
 
 def machine() -> dict:
     """What this report was written on: system, processor, cores, Python."""
-    names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")] if Path("/proc/cpuinfo").is_file() else []
-    return {"system": f"{platform.system()} {platform.release()}", "processor": names[0] if names else platform.machine(),
-            "cores": os.cpu_count(), "python": platform.python_version()}
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if Path("/proc/cpuinfo").is_file()
+        else []
+    )
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
 
 
-def contents(validation: Validation, source: Source, results: Results, reference: Results | None,
-             hops: Parity | None) -> dict:
+def contents(
+    validation: Validation, source: Source, results: Results, reference: Results | None, hops: Parity | None
+) -> dict:
     """Everything that the page says, as JSON values."""
     matrix = confusion(results, source.labels)
     counts, edges = plots.latency_counts(results)
@@ -98,18 +126,37 @@ def contents(validation: Validation, source: Source, results: Results, reference
         told["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
         told["mindspore"]["flip_count"] = len(validation.mindspore.flips)
     return {
-        "schema": SCHEMA, "validation": told, "hops": None if hops is None else asdict(hops),
+        "schema": SCHEMA,
+        "validation": told,
+        "hops": None if hops is None else asdict(hops),
         "model": {"network": source.network, "size": source.input_spec.size, "classes": len(source.labels)},
-        "speed": {"throughput": results.throughput, "seconds": results.seconds, "latency_ms": results.latency_ms,
-                  "stages_ms": results.stages_ms, "batch": results.batch, "workers": results.workers,
-                  "threads": results.threads, "histogram": {"counts": counts, "edges_ms": edges}},
-        "wrong": int(matrix.sum() - matrix.trace()), "worst_classes": worst_classes(matrix, source.labels),
-        "mistakes": mistakes(source, results, reference), "machine": machine(),
-        "classes_seen": int((matrix.sum(1) > 0).sum())}
+        "speed": {
+            "throughput": results.throughput,
+            "seconds": results.seconds,
+            "latency_ms": results.latency_ms,
+            "stages_ms": results.stages_ms,
+            "batch": results.batch,
+            "workers": results.workers,
+            "threads": results.threads,
+            "histogram": {"counts": counts, "edges_ms": edges},
+        },
+        "wrong": int(matrix.sum() - matrix.trace()),
+        "worst_classes": worst_classes(matrix, source.labels),
+        "mistakes": mistakes(source, results, reference),
+        "machine": machine(),
+        "classes_seen": int((matrix.sum(1) > 0).sum()),
+    }
 
 
-def write_report(path: Path, validation: Validation, source: Source, results: Results, reference: Results | None = None,
-                 data: Path | None = None, hops: Parity | None = None) -> None:
+def write_report(
+    path: Path,
+    validation: Validation,
+    source: Source,
+    results: Results,
+    reference: Results | None = None,
+    data: Path | None = None,
+    hops: Parity | None = None,
+) -> None:
     """Write the page, which needs no other file and no network, and report.json: the same name, ending .json.
 
     Args:
@@ -122,22 +169,35 @@ def write_report(path: Path, validation: Validation, source: Source, results: Re
         hops: what `parity` found, to be shown hop by hop.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+
     path = Path(path)
     if path.suffix == ".json":
         raise UsageError(expected="the name of an HTML file", found=path.name, where="--report")
     if data is not None and not Path(data).is_dir():
         raise DataError(expected="the pictures' folder", found="no such folder", where=data)
-    environment = Environment(loader=PackageLoader("glorext.deploy"), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("glorext.deploy"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["percent"] = lambda value: f"{value:.2%}"
     environment.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
     environment.filters["number"] = lambda value: f"{value:,}"
     told = contents(validation, source, results, reference, hops)
     page = environment.get_template("report.html.j2").render(
-        v=validation, r=told, source=source, results=results, hops=hops, accuracy=plots.accuracy_plot(validation),
-        latency=plots.latency_plot(results), confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
+        v=validation,
+        r=told,
+        source=source,
+        results=results,
+        hops=hops,
+        accuracy=plots.accuracy_plot(validation),
+        latency=plots.latency_plot(results),
+        confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
         curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
-        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in told["mistakes"]])
+        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in told["mistakes"]],
+    )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     write_json(path.with_suffix(".json"), told)

@@ -7,6 +7,7 @@ picture is allowed. For right-or-wrong answers and one bet the capital is the li
 size, so what the hypothesis says of the next one is updated by those seen (Waudby-Smith and Ramdas 2020, Confidence
 sequences for sampling without replacement; 2024, Estimating means of bounded random variables by betting).
 """
+
 from __future__ import annotations
 
 import math

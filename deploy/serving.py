@@ -1,13 +1,14 @@
 """Writes what Triton and MindSpore Serving need to serve a model, from its contract: their folders and configurations."""
+
 from __future__ import annotations
 
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Callable
 
 from glorext.runtime import UsageError, atomic_dir
 
@@ -75,8 +76,14 @@ def _triton(artifact: Artifact, folder: Path, model: Path) -> None:
 def servable_config(artifact: Artifact) -> str:
     """The text of servable_config.py for MindSpore Serving: the contract's values as literals, the rest as it is."""
     template = (files("glorext.deploy") / "templates" / "servable_config.py.in").read_text(encoding="utf-8")
-    values = {"MODEL": artifact.file, "OUTPUT": artifact.output.name, "DTYPE": artifact.input.dtype,
-              "SHAPE": artifact.input.shape[1:], "LABELS": artifact.labels, "FORMAT": SERVABLE_FORMATS[artifact.format]}
+    values = {
+        "MODEL": artifact.file,
+        "OUTPUT": artifact.output.name,
+        "DTYPE": artifact.input.dtype,
+        "SHAPE": artifact.input.shape[1:],
+        "LABELS": artifact.labels,
+        "FORMAT": SERVABLE_FORMATS[artifact.format],
+    }
     for name, value in values.items():
         template = template.replace(f"@{name}@", repr(value))
     return template
@@ -88,8 +95,7 @@ def _mindspore(artifact: Artifact, folder: Path, model: Path) -> None:
     (folder / "servable_config.py").write_text(servable_config(artifact), encoding="utf-8")
 
 
-SERVERS = {"triton": Server(("onnx", "lite-mindir"), _triton),
-           "mindspore": Server((*SERVABLE_FORMATS,), _mindspore)}
+SERVERS = {"triton": Server(("onnx", "lite-mindir"), _triton), "mindspore": Server((*SERVABLE_FORMATS,), _mindspore)}
 
 
 def write_servable(model: Path, out: Path, server: str) -> Path:
@@ -104,8 +110,12 @@ def write_servable(model: Path, out: Path, server: str) -> Path:
         raise UsageError(expected=f"a server out of {', '.join(SERVERS)}", found=server, where="--server")
     known = SERVERS[server]
     if artifact.format not in known.formats:
-        raise UsageError(expected=f"a model of format {' or '.join(known.formats)} for {server}", found=artifact.format,
-                         where=model, do="Make one with `glorext export` or `glorext convert`.")
+        raise UsageError(
+            expected=f"a model of format {' or '.join(known.formats)} for {server}",
+            found=artifact.format,
+            where=model,
+            do="Make one with `glorext export` or `glorext convert`.",
+        )
     folder = Path(out) / artifact.name
     with atomic_dir(folder, replace=True) as temporary:
         known.render(artifact, temporary, Path(model))
@@ -115,12 +125,18 @@ def write_servable(model: Path, out: Path, server: str) -> Path:
 def main(argv: list[str]) -> int:
     """`python -m glorext.deploy.serving`."""
     from glorext.runtime.cli import parser
-    arguments = parser("serving", "Write the folder with which Triton or MindSpore Serving serves a model.",
-                       "python -m glorext.deploy.serving exported/resnext50-digits.onnx --server triton --out repository/")
+
+    arguments = parser(
+        "serving",
+        "Write the folder with which Triton or MindSpore Serving serves a model.",
+        "python -m glorext.deploy.serving exported/resnext50-digits.onnx --server triton --out repository/",
+    )
     arguments.prog = "python -m glorext.deploy.serving"
     arguments.add_argument("model", type=Path, help="an exported or converted model, its contract beside it")
     arguments.add_argument("--server", required=True, help=" or ".join(SERVERS))
-    arguments.add_argument("--out", required=True, type=Path, help="Triton's model repository, or the servables' folder")
+    arguments.add_argument(
+        "--out", required=True, type=Path, help="Triton's model repository, or the servables' folder"
+    )
     options = arguments.parse_args(argv)
     print(write_servable(options.model, options.out, options.server))
     return 0
@@ -128,4 +144,5 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     from glorext.runtime.cli import run
+
     sys.exit(run("glorext.deploy.serving", lambda: main(sys.argv[1:])))

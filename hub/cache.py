@@ -8,6 +8,7 @@
 Every file is hashed again whenever it is handed out, so a damaged cache repairs itself. A cache that cannot be written
 serves what it holds.
 """
+
 from __future__ import annotations
 
 import errno
@@ -16,9 +17,9 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from glorext.runtime import DownloadError, GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
+from glorext.runtime import GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
 
-from .download import Wanted, download, shown
+from .download import Wanted, download
 from .manifest import FileEntry
 
 logger = get_logger("hub")
@@ -40,8 +41,12 @@ def get_hub_dir() -> str:
 
 def is_intact(path: Path, entry: FileEntry) -> bool:
     """Whether `path` is a regular file (no link) of the size and digest of `entry`."""
-    return (path.is_file() and not path.is_symlink() and path.stat().st_size == entry.size
-            and sha256_file(path) == entry.sha256)
+    return (
+        path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size == entry.size
+        and sha256_file(path) == entry.sha256
+    )
 
 
 class Cache:
@@ -121,6 +126,7 @@ class Cache:
     @contextmanager
     def _lock(self, key: str):
         from filelock import FileLock, Timeout
+
         folder = self.root / "locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -145,8 +151,11 @@ class Cache:
 
     def _read_only(self, error: Exception) -> GlorextError:
         reason = getattr(error, "strerror", None) or error
-        return RegistryError(f"the cache lacks a file and cannot be written ({reason})",
-                             where=self.root, do="Set GLOREXT_CACHE to a folder of your own.")
+        return RegistryError(
+            f"the cache lacks a file and cannot be written ({reason})",
+            where=self.root,
+            do="Set GLOREXT_CACHE to a folder of your own.",
+        )
 
 
 def _place(blob: Path, target: Path) -> None:
@@ -158,5 +167,3 @@ def _place(blob: Path, target: Path) -> None:
             os.link(blob, temporary)
         except OSError:
             shutil.copyfile(blob, temporary)
-
-

@@ -3,6 +3,7 @@
 Cards are written for the official client's reader, which is narrow: exactly two lines of the file start with `---`,
 the text is ASCII, and no value but a link holds a colon. `read_card` reads by the same rules, as hostile input.
 """
+
 from __future__ import annotations
 
 import re
@@ -10,13 +11,25 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
-
 from glorext.runtime import PackageError, UsageError
 
 MAX_CARD_BYTES = 1 << 20
 MAX_DEPTH = 8
-REQUIRED = ("model-name", "backbone-name", "module-type", "fine-tunable", "model-version", "author", "update-time",
-            "repo-link", "user-id", "used-for", "mindspore-version", "license", "summary")
+REQUIRED = (
+    "model-name",
+    "backbone-name",
+    "module-type",
+    "fine-tunable",
+    "model-version",
+    "author",
+    "update-time",
+    "repo-link",
+    "user-id",
+    "used-for",
+    "mindspore-version",
+    "license",
+    "summary",
+)
 USED_FOR = ("inference", "extract-feature", "transfer-learning")
 MODULE_TYPES = ("audio", "cv", "nlp", "recommend", "other")
 FILE_FORMATS = ("ckpt", "air", "onnx", "mindir", "mslite")
@@ -79,7 +92,7 @@ def split_card(text: str, where="card.md") -> tuple[str, str]:
     marks = [number for number, line in enumerate(lines) if line.startswith("---")]
     if len(marks) != 2:
         raise PackageError(expected="exactly two lines that start with '---'", found=len(marks), where=where)
-    return "".join(lines[marks[0] + 1:marks[1]]), "".join(lines[marks[1] + 1:])
+    return "".join(lines[marks[0] + 1 : marks[1]]), "".join(lines[marks[1] + 1 :])
 
 
 def read_card(path) -> tuple[dict, str]:
@@ -91,8 +104,9 @@ def read_card(path) -> tuple[dict, str]:
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
-        raise PackageError(expected="ASCII text", found=f"byte {data[error.start]:#x} at offset {error.start}",
-                           where=path) from error
+        raise PackageError(
+            expected="ASCII text", found=f"byte {data[error.start]:#x} at offset {error.start}", where=path
+        ) from error
     if odd := CONTROL.search(text):
         # some of them end lines for one reader and not for another
         raise PackageError(expected="no control characters", found=repr(odd.group()), where=path)
@@ -109,9 +123,11 @@ def read_card(path) -> tuple[dict, str]:
 
 def check_front_matter(front: dict, where="card.md") -> None:
     """Raise PackageError, naming the field, where MindSpore Hub's client would refuse the front matter."""
+
     def wrong(key, expected, found=None):
         found = repr(front.get(key))[:200] if found is None else found
         raise PackageError(expected=expected, found=found, where=f"{where}: {key}")
+
     for key in REQUIRED:
         if front.get(key) in (None, ""):
             wrong(key, "a value", "none")
@@ -154,11 +170,16 @@ def front_matter(front: dict) -> str:
 def environment():
     """The templates of this folder; an unknown variable in one is an error."""
     import jinja2
+
     # autoescape for pages only: cards and Python files are not HTML
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-                                   undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                   keep_trailing_newline=True,
-                                   autoescape=lambda name: bool(name and ".html" in name))
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=lambda name: bool(name and ".html" in name),
+    )
     templates.globals.update(percent=percent, cell=cell)
     return templates
 
@@ -183,8 +204,11 @@ def check_text(text: str, what: str) -> str:
     if odd:
         raise UsageError(expected="printable ASCII on one line, without a colon", found=repr(odd), where=what)
     if not text.strip() or text != text.strip() or text.startswith(("---", "#", "```", "|", ">")) or len(text) > 500:
-        raise UsageError(expected="1 to 500 characters that start neither with a space nor with ---, #, ```, | or >",
-                         found=repr(text[:100]), where=what)
+        raise UsageError(
+            expected="1 to 500 characters that start neither with a space nor with ---, #, ```, | or >",
+            found=repr(text[:100]),
+            where=what,
+        )
     return text
 
 

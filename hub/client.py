@@ -1,4 +1,5 @@
 """The client: from a short name to a ready network, verified to the byte; no downloaded code is ever run."""
+
 from __future__ import annotations
 
 import os
@@ -7,19 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.models.input_spec import InputSpec
-from glorext.runtime import (DownloadError, IntegrityError, NotFoundError, PackageError, RegistryError, UsageError,
-                             env, get_logger)
+from glorext.runtime import (
+    DownloadError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RegistryError,
+    UsageError,
+    env,
+    get_logger,
+)
 
-from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache, is_intact
 from .manifest import MANIFEST, NAME, VERSION, Manifest, read_manifest, version_key
+from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .registry import find_release, inside, open_registry
 
 logger = get_logger("hub")
 SOURCES = ("gitee", "github", "local")
 UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
-ASK_OTHERS = ("No other registry was asked, since it may have another model by this name: take this one out of "
-              "GLOREXT_REGISTRIES, or name another with --registry, to load from elsewhere.")
+ASK_OTHERS = (
+    "No other registry was asked, since it may have another model by this name: take this one out of "
+    "GLOREXT_REGISTRIES, or name another with --registry, to load from elsewhere."
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class Package:
     `folder`, `manifest`, `labels` and `weights_sha256` are None for a published checkpoint of the built-in registry:
     it is a single file without evidence or label list.
     """
+
     name: str
     version: str
     network: str
@@ -67,9 +79,14 @@ def load(name, *args, source: str = "gitee", pretrained: bool = True, force_relo
     """
     _check_call(name, source, pretrained=pretrained, force_reload=force_reload)
     from glorext import models
+
     package = _resolve(name, None, force_reload, _for_loading if pretrained else _nothing_large, source == "local")
-    arguments = {**package.network_args, "num_classes": package.num_classes,
-                 **_named(models.spec(package.network).constructor, args), **kwargs}
+    arguments = {
+        **package.network_args,
+        "num_classes": package.num_classes,
+        **_named(models.spec(package.network).constructor, args),
+        **kwargs,
+    }
     net = models.create(package.network, checkpoint=package.checkpoint if pretrained else None, **arguments)
     return net.set_train(False)
 
@@ -86,9 +103,12 @@ def load_weights(name, source: str = "gitee", force_reload: bool = False) -> dic
     _check_call(name, source, force_reload=force_reload)
     import mindspore as ms
     from glorext.models import read_checkpoint
+
     package = _resolve(name, None, force_reload, _for_loading, source == "local")
-    return {key: ms.Parameter(ms.Tensor(array), name=key)
-            for key, array in read_checkpoint(package.checkpoint).weights.items()}
+    return {
+        key: ms.Parameter(ms.Tensor(array), name=key)
+        for key, array in read_checkpoint(package.checkpoint).weights.items()
+    }
 
 
 def _check_call(name, source, **flags) -> None:
@@ -115,6 +135,7 @@ def resolve(name, registry=None, force_reload: bool = False) -> Package:
 
 def _named(constructor, args: tuple) -> dict:
     import inspect
+
     try:
         return dict(inspect.signature(constructor).bind_partial(*args).arguments)
     except TypeError as error:
@@ -132,8 +153,12 @@ def _nothing_large(manifest: Manifest, file: str) -> bool:
 def is_path(name) -> bool:
     """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", a card, or a package folder that exists."""
     text = os.fspath(name)
-    return (isinstance(name, os.PathLike) or text.startswith(("/", "./", "../", "~")) or text.endswith(".md")
-            or os.path.isfile(os.path.join(text, MANIFEST)))
+    return (
+        isinstance(name, os.PathLike)
+        or text.startswith(("/", "./", "../", "~"))
+        or text.endswith(".md")
+        or os.path.isfile(os.path.join(text, MANIFEST))
+    )
 
 
 def _resolve(name, registry, force_reload, wanted, local) -> Package:
@@ -149,9 +174,12 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
         try:
             version, release = find_release(opened, wanted_name, version, force_reload)
             if promised not in (None, release.manifest):
-                raise RegistryError(expected=f"the {wanted_name}@{version} that the registry before it lists, manifest "
-                                             f"sha256 {promised.sha256}", found=release.manifest.sha256,
-                                    where=opened.location)
+                raise RegistryError(
+                    expected=f"the {wanted_name}@{version} that the registry before it lists, manifest "
+                    f"sha256 {promised.sha256}",
+                    found=release.manifest.sha256,
+                    where=opened.location,
+                )
             promised = release.manifest
             folder, manifest = opened.fetch(wanted_name, version, release, wanted)
             return _package(folder, manifest, opened.location)
@@ -174,9 +202,11 @@ def _resolve(name, registry, force_reload, wanted, local) -> Package:
     if published:
         return _from_published(published, wanted is not _nothing_large)
     looked = "; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else []))
-    raise NotFoundError(expected=f"a registry that has {str(name)!r}", found=looked,
-                        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries "
-                           "to search.")
+    raise NotFoundError(
+        expected=f"a registry that has {str(name)!r}",
+        found=looked,
+        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search.",
+    )
 
 
 def official_uid(name):
@@ -192,8 +222,11 @@ def official_uid(name):
         for uid in entry.uids:
             if address.removesuffix(".md").endswith(f"/{uid}"):
                 return uid
-    raise UsageError(expected="the address of a card that is built in", found=repr(address[:200]),
-                     do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.")
+    raise UsageError(
+        expected="the address of a card that is built in",
+        found=repr(address[:200]),
+        do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.",
+    )
 
 
 def locations(registry) -> list:
@@ -210,8 +243,10 @@ def parse_name(name) -> tuple[str, str | None]:
         return text, None
     head, at, version = text.partition("@")
     if len(text) > 200 or not NAME.fullmatch(head) or (at and not VERSION.fullmatch(version)):
-        raise UsageError(expected='a name such as "resnext50", "resnext50@1.0.0" or '
-                                  '"mindspore/1.10/resnext50_imagenet2012"', found=repr(text[:200]))
+        raise UsageError(
+            expected='a name such as "resnext50", "resnext50@1.0.0" or "mindspore/1.10/resnext50_imagenet2012"',
+            found=repr(text[:200]),
+        )
     return head, version or None
 
 
@@ -219,20 +254,37 @@ def _published(name, wanted_name: str, version: str | None) -> PublishedCheckpoi
     for entry in published_checkpoints():
         if str(name) in entry.uids:
             return entry
-    fitting = [entry for entry in published_checkpoints()
-               if entry.name == wanted_name and version in (None, entry.version)]
+    fitting = [
+        entry for entry in published_checkpoints() if entry.name == wanted_name and version in (None, entry.version)
+    ]
     return max(fitting, key=lambda entry: version_key(entry.version), default=None)
 
 
 def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> Package:
     from glorext import models
+
     if with_weights and entry.sha256_prefix:
-        logger.warning("%s: its card publishes only %d digits of the digest (%s); the file is checked against those",
-                       entry.name, len(entry.sha256_prefix), entry.sha256_prefix)
+        logger.warning(
+            "%s: its card publishes only %d digits of the digest (%s); the file is checked against those",
+            entry.name,
+            len(entry.sha256_prefix),
+            entry.sha256_prefix,
+        )
     checkpoint = Cache().checkpoint(entry.url, entry.wanted) if with_weights else Path(os.devnull)
-    return Package(name=entry.name, version=entry.version, network=entry.network, network_args={}, num_classes=1000,
-                   checkpoint=checkpoint, input_spec=models.spec(entry.network).input, labels=None,
-                   weights_sha256=None, folder=None, manifest=None, source=LOCATION)
+    return Package(
+        name=entry.name,
+        version=entry.version,
+        network=entry.network,
+        network_args={},
+        num_classes=1000,
+        checkpoint=checkpoint,
+        input_spec=models.spec(entry.network).input,
+        labels=None,
+        weights_sha256=None,
+        folder=None,
+        manifest=None,
+        source=LOCATION,
+    )
 
 
 def from_folder(path, wanted=None) -> Package:
@@ -240,31 +292,47 @@ def from_folder(path, wanted=None) -> Package:
     given = Path(path).expanduser()
     folder = given.parent if given.suffix == ".md" else given
     if not folder.is_dir() or (given.suffix == ".md" and not given.is_file()):
-        raise PackageError(expected="a package folder, or the card in one", found="no such file or folder",
-                           where=given)
+        raise PackageError(expected="a package folder, or the card in one", found="no such file or folder", where=given)
     manifest = read_manifest(folder)
     for file, entry in manifest.files.items():
         if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
-            raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-                                 found="another file" if (folder / file).exists() else "no file",
-                                 where=folder / file, do="`glorext verify` checks the whole package.")
+            raise IntegrityError(
+                expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                found="another file" if (folder / file).exists() else "no file",
+                where=folder / file,
+                do="`glorext verify` checks the whole package.",
+            )
     return _package(folder.absolute(), manifest, str(folder))
 
 
 def _package(folder: Path, manifest: Manifest, source: str) -> Package:
     labels = read_labels(folder / manifest.labels, manifest)
-    return Package(name=manifest.name, version=manifest.version, network=manifest.network,
-                   network_args=manifest.network_args, num_classes=manifest.num_classes,
-                   checkpoint=folder / manifest.checkpoint, input_spec=manifest.input, labels=labels,
-                   weights_sha256=manifest.weights_sha256, folder=folder, manifest=manifest, source=source)
+    return Package(
+        name=manifest.name,
+        version=manifest.version,
+        network=manifest.network,
+        network_args=manifest.network_args,
+        num_classes=manifest.num_classes,
+        checkpoint=folder / manifest.checkpoint,
+        input_spec=manifest.input,
+        labels=labels,
+        weights_sha256=manifest.weights_sha256,
+        folder=folder,
+        manifest=manifest,
+        source=source,
+    )
 
 
 def read_labels(path: Path, manifest: Manifest) -> tuple[str, ...]:
     """The labels of a package; their digest and number must be the manifest's, else a PackageError."""
     from glorext.runtime import sha256_bytes
+
     data = path.read_bytes()
     found = data.decode("utf-8", "replace").split("\n")
     if sha256_bytes(data) != manifest.labels_sha256 or len(found) != manifest.num_classes + 1 or found.pop():
-        raise PackageError(expected=f"{manifest.num_classes} labels, one a line, sha256 {manifest.labels_sha256}",
-                           found=f"sha256 {sha256_bytes(data)}", where=path)
+        raise PackageError(
+            expected=f"{manifest.num_classes} labels, one a line, sha256 {manifest.labels_sha256}",
+            found=f"sha256 {sha256_bytes(data)}",
+            where=path,
+        )
     return tuple(found)

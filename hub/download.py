@@ -1,4 +1,5 @@
 """Downloads that end with the right bytes or a named error: resumed, retried, hashed while they stream."""
+
 from __future__ import annotations
 
 import hashlib
@@ -32,6 +33,7 @@ class _Again(Exception):
 @dataclass(frozen=True)
 class Wanted:
     """What a download must bring; None where nothing was published about it."""
+
     sha256: str | None = None
     sha256_prefix: str | None = None
     size: int | None = None
@@ -46,6 +48,7 @@ def shown(url: str) -> str:
 def _session():
     import requests
     from glorext.runtime import version
+
     session = requests.Session()
     # identity: a compressed answer has another length than the file, and Range counts its bytes
     session.headers.update({"User-Agent": f"glorext/{version()}", "Accept-Encoding": "identity"})
@@ -54,27 +57,35 @@ def _session():
 
 def _refuse_offline(url: str) -> None:
     if env.offline():
-        raise DownloadError(f"GLOREXT_OFFLINE is set, and {shown(url)} is not in the cache",
-                            do="Unset GLOREXT_OFFLINE, or load it once on a machine with the same cache.")
+        raise DownloadError(
+            f"GLOREXT_OFFLINE is set, and {shown(url)} is not in the cache",
+            do="Unset GLOREXT_OFFLINE, or load it once on a machine with the same cache.",
+        )
 
 
 def _get(session, url: str, headers: dict):
     """An answer whose body was not read yet; _Again for passing faults, DownloadError for final ones."""
     import requests
+
     try:
         answer = session.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
     except requests.exceptions.SSLError as error:
         # its own text alone: the library's holds the whole address
         reason = getattr(error.args[0], "reason", error) if error.args else error
-        raise DownloadError(f"the server's certificate is not trusted: {reason}", where=shown(url),
-                            do="Set REQUESTS_CA_BUNDLE if your network has its own authority.") from error
+        raise DownloadError(
+            f"the server's certificate is not trusted: {reason}",
+            where=shown(url),
+            do="Set REQUESTS_CA_BUNDLE if your network has its own authority.",
+        ) from error
     except requests.exceptions.TooManyRedirects as error:
         raise DownloadError("it redirects without end", where=shown(url)) from error
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise _Again(f"no answer ({type(error).__name__})") from error
     except (requests.RequestException, ValueError) as error:
-        raise DownloadError(f"an address, its own or a redirect's or a proxy's, cannot be asked "
-                            f"({type(error).__name__})", where=shown(url)) from error
+        raise DownloadError(
+            f"an address, its own or a redirect's or a proxy's, cannot be asked ({type(error).__name__})",
+            where=shown(url),
+        ) from error
     except OSError as error:
         # such as a REQUESTS_CA_BUNDLE that names no file
         raise DownloadError(str(error), where=shown(url)) from error
@@ -88,18 +99,20 @@ def _get(session, url: str, headers: dict):
         raise _Again(f"status {answer.status_code}", min(float(after), LONGEST_PAUSE) if after.isdigit() else 0.0)
     if answer.status_code not in (200, 206, 304, 416):
         answer.close()
-        raise DownloadError(f"status {answer.status_code}: {MEANING.get(answer.status_code, answer.reason)}",
-                            where=shown(url))
+        raise DownloadError(
+            f"status {answer.status_code}: {MEANING.get(answer.status_code, answer.reason)}", where=shown(url)
+        )
     return answer
 
 
 def _pause(failures: int, asked: float) -> None:
     # jitter: many processes that lost the same server must not return together
-    time.sleep(max(asked, min(BACKOFF_SECONDS * 2 ** failures * random.uniform(0.5, 1.5), LONGEST_PAUSE)))
+    time.sleep(max(asked, min(BACKOFF_SECONDS * 2**failures * random.uniform(0.5, 1.5), LONGEST_PAUSE)))
 
 
 def _body(answer):
     import urllib3
+
     try:
         # read1 hands out what has arrived, so that little is lost when this process dies. Nothing is unpacked on the
         # way: the digest is of the bytes as sent, and an answer cannot swell.
@@ -109,8 +122,7 @@ def _body(answer):
         raise _Again(f"the connection broke off ({type(error).__name__})") from error
 
 
-def get_bytes(url: str, limit: int, etag: str | None = None,
-              retries: int = RETRIES) -> tuple[bytes | None, str | None]:
+def get_bytes(url: str, limit: int, etag: str | None = None, retries: int = RETRIES) -> tuple[bytes | None, str | None]:
     """The body of a small file and its ETag; (None, etag) when the server says that `etag` is still current.
 
     Raises:
@@ -144,8 +156,11 @@ def _name_odd_answer(start: bytes, url: str) -> None:
     if not start:
         raise DownloadError("the answer is empty", where=shown(url))
     if start[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise DownloadError("the answer is an HTML page, probably a login or an error page", where=shown(url),
-                            do="Open the address in a browser to see what it says.")
+        raise DownloadError(
+            "the answer is an HTML page, probably a login or an error page",
+            where=shown(url),
+            do="Open the address in a browser to see what it says.",
+        )
 
 
 def download(url: str, part, wanted: Wanted, title: str) -> str:
@@ -191,8 +206,10 @@ def _checked(url: str, path: Path, wanted: Wanted, title: str) -> str:
         expected = wanted.sha256 or f"{wanted.sha256_prefix}..."
         raise IntegrityError(
             expected=f"sha256 {expected}" + (f" of {wanted.size:,} bytes" if wanted.size is not None else ""),
-            found=f"{found} of {size:,} bytes", where=shown(url),
-            do="The file was changed or is another one; nothing of it was kept.")
+            found=f"{found} of {size:,} bytes",
+            where=shown(url),
+            do="The file was changed or is another one; nothing of it was kept.",
+        )
     return found
 
 
@@ -233,9 +250,12 @@ class _Part:
 
 def _stream(url: str, part: _Part, wanted: Wanted, title: str) -> None:
     from tqdm import tqdm
+
     failures = 0
-    with _session() as session, tqdm(total=wanted.size, unit="B", unit_scale=True, desc=title, disable=None,
-                                     leave=False) as bar:
+    with (
+        _session() as session,
+        tqdm(total=wanted.size, unit="B", unit_scale=True, desc=title, disable=None, leave=False) as bar,
+    ):
         while True:
             before = part.size
             try:
@@ -245,8 +265,11 @@ def _stream(url: str, part: _Part, wanted: Wanted, title: str) -> None:
             except _Again as fault:
                 failures = 0 if part.size > before else failures + 1
                 if failures > RETRIES:
-                    raise DownloadError(f"{fault}, {failures} times without progress", where=shown(url),
-                                        do="What arrived is kept; the next call continues there.") from fault
+                    raise DownloadError(
+                        f"{fault}, {failures} times without progress",
+                        where=shown(url),
+                        do="What arrived is kept; the next call continues there.",
+                    ) from fault
                 logger.info("%s: %s after %s bytes; trying again", title, fault, f"{part.size:,}")
                 _pause(failures, fault.pause)
 
@@ -258,8 +281,9 @@ def _attempt(session, url: str, part: _Part, wanted: Wanted, bar) -> None:
             part.restart()
             raise _Again("the server has nothing after the kept bytes")
         continues = f"bytes {part.size}-"
-        if part.size and not (answer.status_code == 206
-                              and answer.headers.get("Content-Range", "").startswith(continues)):
+        if part.size and not (
+            answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(continues)
+        ):
             part.restart()
         total = _announced(answer)
         body = _body(answer)
@@ -267,8 +291,12 @@ def _attempt(session, url: str, part: _Part, wanted: Wanted, bar) -> None:
             body = _named(answer, body, wanted, url)
         if wanted.size is not None and total not in (None, wanted.size):
             next(body, None)
-            raise IntegrityError(expected=f"{wanted.size:,} bytes", found=f"{total:,}", where=shown(url),
-                                 do="The server has another file there; nothing of it was kept.")
+            raise IntegrityError(
+                expected=f"{wanted.size:,} bytes",
+                found=f"{total:,}",
+                where=shown(url),
+                do="The server has another file there; nothing of it was kept.",
+            )
         if total is not None:
             require_space(part.folder, total - part.size)
         bar.total = total

@@ -1,4 +1,5 @@
 """What the registries offer: `hub_list`, `info` and the command `glorext list`."""
+
 from __future__ import annotations
 
 import json
@@ -37,19 +38,42 @@ def offers(registry=None, force_reload: bool = False) -> list[dict]:
 
 
 def _rows(opened, force_reload: bool) -> list[dict]:
-    return [{"name": name, "version": version, "network": release.network, "top1": release.top1,
-             "count": release.count, "evidence": "measured" if release.top1 is not None else None,
-             "size": release.size, "licence": release.licence, "summary": release.summary,
-             "registry": opened.location, "uids": []}
-            for name, versions in sorted(opened.index(force_reload).items())
-            for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]), reverse=True)]
+    return [
+        {
+            "name": name,
+            "version": version,
+            "network": release.network,
+            "top1": release.top1,
+            "count": release.count,
+            "evidence": "measured" if release.top1 is not None else None,
+            "size": release.size,
+            "licence": release.licence,
+            "summary": release.summary,
+            "registry": opened.location,
+            "uids": [],
+        }
+        for name, versions in sorted(opened.index(force_reload).items())
+        for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]), reverse=True)
+    ]
 
 
 def _built_in() -> list[dict]:
-    return [{"name": entry.name, "version": entry.version, "network": entry.network, "top1": entry.top1,
-             "count": None, "evidence": f"published by {entry.published_by}, not measured here", "size": None,
-             "licence": entry.licence, "summary": "", "registry": LOCATION, "uids": list(entry.uids)}
-            for entry in published_checkpoints()]
+    return [
+        {
+            "name": entry.name,
+            "version": entry.version,
+            "network": entry.network,
+            "top1": entry.top1,
+            "count": None,
+            "evidence": f"published by {entry.published_by}, not measured here",
+            "size": None,
+            "licence": entry.licence,
+            "summary": "",
+            "registry": LOCATION,
+            "uids": list(entry.uids),
+        }
+        for entry in published_checkpoints()
+    ]
 
 
 def hub_list(version: str | None = None, force_reload: bool = False) -> list[str]:
@@ -72,20 +96,31 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
     name = official_uid(name)
     wanted, version = parse_name(name)
     is_uid = "/" in wanted
-    sources = [] if is_uid else [partial(_rows, opened, force_reload) for opened in map(open_registry, locations(registry))]
+    sources = (
+        [] if is_uid else [partial(_rows, opened, force_reload) for opened in map(open_registry, locations(registry))]
+    )
     for rows in [*sources, *([_built_in] if is_uid or registry is None else [])]:
-        fitting = {row["version"]: row for row in rows()
-                   if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])}
+        fitting = {
+            row["version"]: row
+            for row in rows()
+            if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])
+        }
         if fitting:
             return fitting[latest(fitting)]
-    raise NotFoundError(expected=f"a registry that has {name!r}", found="none",
-                        do="`glorext list` shows what there is.")
+    raise NotFoundError(
+        expected=f"a registry that has {name!r}", found="none", do="`glorext list` shows what there is."
+    )
 
 
 def add_registry_argument(arguments) -> None:
     """Give a command's parser the option --registry, for `registry` of `resolve`, `offers` and `info`."""
-    arguments.add_argument("--registry", action="append", metavar="FOLDER_OR_URL", help="registry to search instead of "
-                           "GLOREXT_REGISTRIES and the built-in one; given several times, they are searched in order")
+    arguments.add_argument(
+        "--registry",
+        action="append",
+        metavar="FOLDER_OR_URL",
+        help="registry to search instead of "
+        "GLOREXT_REGISTRIES and the built-in one; given several times, they are searched in order",
+    )
 
 
 def main(argv: list[str]) -> None:

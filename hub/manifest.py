@@ -2,6 +2,7 @@
 
 A manifest is read as hostile input. Whatever is not exactly of the form below is a PackageError that names the field.
 """
+
 from __future__ import annotations
 
 import math
@@ -27,8 +28,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 def check_name(name: str) -> str:
     """`name` when it can name a package: lower case letters, digits and single . _ - between them; else UsageError."""
     if not isinstance(name, str) or len(name) > 64 or not NAME.fullmatch(name):
-        raise UsageError(expected="a package name of lower case letters and digits, with single . _ or - between them",
-                         found=repr(name))
+        raise UsageError(
+            expected="a package name of lower case letters and digits, with single . _ or - between them",
+            found=repr(name),
+        )
     return name
 
 
@@ -89,8 +92,15 @@ class Fields:
             raise self.error(expected="no other keys", found=", ".join(map(repr, sorted(self._left))), where=self.where)
 
 
-_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "an object",
-          list: "a list", type(None): "null"}
+_NAMES = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
 
 
 def _kind(value) -> str:
@@ -99,17 +109,24 @@ def _kind(value) -> str:
 
 def check_path(path: str, where: str, error: type[GlorextError] = PackageError) -> str:
     """`path` when it names a file inside a folder on every system: relative, plain ASCII, nothing hidden, no `..`."""
-    bad = (not isinstance(path, str) or not path or len(path) > 200 or "\\" in path
-           or any(not PART.fullmatch(part) or part.endswith(".") for part in path.split("/")))
+    bad = (
+        not isinstance(path, str)
+        or not path
+        or len(path) > 200
+        or "\\" in path
+        or any(not PART.fullmatch(part) or part.endswith(".") for part in path.split("/"))
+    )
     if bad:
-        raise error(expected="a relative path inside the package, of plain ASCII names", found=repr(path)[:220],
-                    where=where)
+        raise error(
+            expected="a relative path inside the package, of plain ASCII names", found=repr(path)[:220], where=where
+        )
     return path
 
 
 @dataclass(frozen=True)
 class FileEntry:
     """Size in bytes and SHA-256 of one file."""
+
     size: int
     sha256: str
 
@@ -121,6 +138,7 @@ class Manifest:
     `weights_sha256` is the digest of the tensors (see glorext.models.weights_digest), whatever file they stand in;
     `files` holds every file of the package but the manifest itself.
     """
+
     name: str
     version: str
     network: str
@@ -175,8 +193,12 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         raise PackageError(expected=error.expected, found=error.found, where=where) from error
     schema = top.take("schema", str)
     if schema != SCHEMA:
-        raise PackageError(expected=f"schema {SCHEMA!r}", found=repr(schema[:80]), where=where,
-                           do="Use the version of glorext that wrote it.")
+        raise PackageError(
+            expected=f"schema {SCHEMA!r}",
+            found=repr(schema[:80]),
+            where=where,
+            do="Use the version of glorext that wrote it.",
+        )
     manifest = Manifest(
         name=top.matching("name", NAME, "a package name"),
         version=top.matching("version", VERSION, "a version of the form 1.0.0"),
@@ -194,7 +216,8 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         evidence=top.take("evidence", str, optional=True),
         commit=top.take("commit", str, optional=True),
         versions=_versions(top.take("versions", dict), f"{where}: versions"),
-        files=_files(top.take("files", dict), f"{where}: files"))
+        files=_files(top.take("files", dict), f"{where}: files"),
+    )
     top.done()
     for key in ("checkpoint", "card", "labels", "evidence"):
         path = getattr(manifest, key)
@@ -203,16 +226,23 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     _check_network(manifest, where)
     if manifest.to_bytes() != data:
         # one package, one digest
-        raise PackageError(expected="sorted keys, two spaces and one newline, as `glorext pack` writes them",
-                           found="another way of writing the same", where=where)
+        raise PackageError(
+            expected="sorted keys, two spaces and one newline, as `glorext pack` writes them",
+            found="another way of writing the same",
+            where=where,
+        )
     return manifest
 
 
 def _check_network(manifest: Manifest, where: str) -> None:
     """Whether the arguments can be, and make no larger a network than the checkpoint's bytes can fill."""
     if manifest.network not in SPECS:
-        raise PackageError(expected=f"a network out of {', '.join(SPECS)}", found=repr(manifest.network),
-                           where=f"{where}: network", do="Use the version of glorext that wrote it.")
+        raise PackageError(
+            expected=f"a network out of {', '.join(SPECS)}",
+            found=repr(manifest.network),
+            where=f"{where}: network",
+            do="Use the version of glorext that wrote it.",
+        )
     model = SPECS[manifest.network]
     arguments = {**manifest.network_args, "num_classes": manifest.num_classes}
     try:
@@ -221,8 +251,11 @@ def _check_network(manifest: Manifest, where: str) -> None:
         raise PackageError(expected=error.expected, found=error.found, where=f"{where}: network_args") from error
     least, size = least_bytes(model, arguments), manifest.files[manifest.checkpoint].size
     if least > size:
-        raise PackageError(expected=f"a checkpoint of at least {least:,} bytes, as network_args and num_classes say",
-                           found=f"{size:,}", where=f"{where}: {manifest.checkpoint}")
+        raise PackageError(
+            expected=f"a checkpoint of at least {least:,} bytes, as network_args and num_classes say",
+            found=f"{size:,}",
+            where=f"{where}: {manifest.checkpoint}",
+        )
 
 
 def _files(value: dict, where: str) -> dict[str, FileEntry]:
@@ -253,10 +286,14 @@ def _network_args(value: dict, where: str) -> dict:
         if type(item) is list and depth < 2:
             return [plain(part, place, depth + 1) for part in item]
         raise PackageError(expected="plain numbers, strings or lists of them", found=_kind(item), where=place)
+
     for key in value:
         if not key.isidentifier() or key.startswith("_") or key == "num_classes":
-            raise PackageError(expected="names of constructor arguments (num_classes has its own key)",
-                               found=repr(key)[:100], where=where)
+            raise PackageError(
+                expected="names of constructor arguments (num_classes has its own key)",
+                found=repr(key)[:100],
+                where=where,
+            )
     return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
 
 
@@ -272,8 +309,9 @@ def _input_spec(value: dict, where: str) -> InputSpec:
         raise PackageError(expected="an input spec", found=str(error), where=where) from error
     missing = set(spec.to_dict()) - set(value)
     if missing:
-        raise PackageError(expected="every key of an input spec", found=f"none for {', '.join(sorted(missing))}",
-                           where=where)
+        raise PackageError(
+            expected="every key of an input spec", found=f"none for {', '.join(sorted(missing))}", where=where
+        )
     return spec
 
 
@@ -281,8 +319,12 @@ def read_manifest(folder) -> Manifest:
     """The manifest of the package in `folder` (see `parse_manifest`)."""
     path = Path(folder) / MANIFEST
     if path.is_symlink() or not path.is_file():
-        raise PackageError(expected=f"a package folder with {MANIFEST}", found="none" if not path.is_symlink()
-                           else "a symbolic link", where=folder, do="`glorext pack` makes packages.")
+        raise PackageError(
+            expected=f"a package folder with {MANIFEST}",
+            found="none" if not path.is_symlink() else "a symbolic link",
+            where=folder,
+            do="`glorext pack` makes packages.",
+        )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise PackageError(expected=f"at most {MAX_MANIFEST_BYTES:,} bytes", where=path)
     return parse_manifest(path.read_bytes(), str(path))

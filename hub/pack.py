@@ -1,4 +1,5 @@
 """`glorext pack`: from a training run to a package: weights, labels, card, evidence and the network's source."""
+
 from __future__ import annotations
 
 import json
@@ -23,15 +24,18 @@ from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 CARD, EVAL, RECIPE = "card.md", "eval.json", "recipe.yaml"
 # Where the published implementations stand. The official client opens the link before it loads a package, and takes
 # its last part as the name of the folder beside the card.
-REPO_LINKS = {"resnext": "https://gitee.com/mindspore/models/tree/master/official/cv/ResNeXt",
-              "glore": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res",
-              "glore_v2": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res"}
+REPO_LINKS = {
+    "resnext": "https://gitee.com/mindspore/models/tree/master/official/cv/ResNeXt",
+    "glore": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res",
+    "glore_v2": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res",
+}
 RESIZE = {"squash": "resized to {0} x {0}", "short_side": "short side resized to {0}"}
 
 
 @dataclass(frozen=True)
 class Details:
     """What the publisher says about a package beyond what the run knows."""
+
     name: str
     version: str
     summary: str | None = None
@@ -64,8 +68,9 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     run = Path(run)
     recipe, labels = _recipe(run / RECIPE), read_labels(run / LABELS)
     if recipe.num_classes not in (None, len(labels)):
-        raise PackageError(expected=f"{recipe.num_classes} labels, as {RECIPE} says", found=len(labels),
-                           where=run / LABELS)
+        raise PackageError(
+            expected=f"{recipe.num_classes} labels, as {RECIPE} says", found=len(labels), where=run / LABELS
+        )
     model = spec(recipe.network)
     checkpoint = read_checkpoint(run / "best.ckpt")
     arguments = json.loads(json.dumps(recipe.network_args))
@@ -75,11 +80,23 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     net = create(recipe.network, checkpoint=checkpoint, num_classes=len(labels), **arguments)
     parameters = sum(parameter.size for parameter in net.trainable_params())
     manifest = Manifest(
-        name=details.name, version=details.version, network=recipe.network, network_args=arguments,
-        num_classes=len(labels), input=recipe.input_spec(), labels_sha256=labels_digest(labels),
-        licence=model.licence, summary=details.summary or f"{recipe.network} for {len(labels)} classes",
-        checkpoint=f"{details.name}.ckpt", weights_sha256=weights_digest(checkpoint), card=CARD, labels=LABELS,
-        evidence=None, commit=code_commit(), versions={"glorext": version()})
+        name=details.name,
+        version=details.version,
+        network=recipe.network,
+        network_args=arguments,
+        num_classes=len(labels),
+        input=recipe.input_spec(),
+        labels_sha256=labels_digest(labels),
+        licence=model.licence,
+        summary=details.summary or f"{recipe.network} for {len(labels)} classes",
+        checkpoint=f"{details.name}.ckpt",
+        weights_sha256=weights_digest(checkpoint),
+        card=CARD,
+        labels=LABELS,
+        evidence=None,
+        commit=code_commit(),
+        versions={"glorext": version()},
+    )
     measured = _evidence(Path(evidence) if evidence else run / EVAL, manifest, required=evidence is not None)
     if measured:
         manifest = replace(manifest, evidence=EVAL, versions={**measured[0].versions, **manifest.versions})
@@ -95,8 +112,16 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
             _copy_artifacts(Path(artifacts), folder / ARTIFACTS)
         link = details.repo_link or REPO_LINKS[model.family]
         _write_source(folder / link.rsplit("/", 1)[-1], model, manifest)
-        _write_card(folder, manifest, measured and measured[0], details, link, parameters,
-                    details.date or _date(run / "best.ckpt"), model)
+        _write_card(
+            folder,
+            manifest,
+            measured and measured[0],
+            details,
+            link,
+            parameters,
+            details.date or _date(run / "best.ckpt"),
+            model,
+        )
         manifest = replace(manifest, files=_entries(folder))
         (folder / MANIFEST).write_bytes(manifest.to_bytes())
         verify(folder)
@@ -117,18 +142,24 @@ def _check_details(details: Details) -> None:
             raise UsageError(expected=REPO_LINK_FORM, found=repr(details.repo_link), where="--repo-link")
         folder = check_path(details.repo_link.rsplit("/", 1)[-1], "--repo-link", UsageError)
         if folder.lower() in {ARTIFACTS, CARD, LABELS, EVAL, RECIPE, METRICS, MANIFEST, f"{details.name}.ckpt"}:
-            raise UsageError(expected="a link whose last part can name a folder of the package",
-                             found=repr(folder), where="--repo-link")
+            raise UsageError(
+                expected="a link whose last part can name a folder of the package",
+                found=repr(folder),
+                where="--repo-link",
+            )
     if details.base_url is not None and not re.fullmatch(r"https?://[^\s<>\"?#]+", details.base_url):
-        raise UsageError(expected="an http or https address without ? and #", found=repr(details.base_url),
-                         where="--base-url")
+        raise UsageError(
+            expected="an http or https address without ? and #", found=repr(details.base_url), where="--base-url"
+        )
 
 
 def _recipe(path: Path):
     from glorext.train.recipe import load_recipe
+
     if not path.is_file():
-        raise PackageError(expected=f"a training run with {RECIPE}, {LABELS} and best.ckpt", found=f"no {path.name}",
-                           where=path.parent)
+        raise PackageError(
+            expected=f"a training run with {RECIPE}, {LABELS} and best.ckpt", found=f"no {path.name}", where=path.parent
+        )
     return load_recipe(path)
 
 
@@ -139,9 +170,15 @@ def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[EvalResul
         return None
     data = path.read_bytes()
     evidence = parse_evidence(data, path)
-    check_evidence(evidence, weights_sha256=manifest.weights_sha256, preprocessing_sha256=manifest.input.digest(),
-                   labels_sha256=manifest.labels_sha256, num_classes=manifest.num_classes, network=manifest.network,
-                   where=path)
+    check_evidence(
+        evidence,
+        weights_sha256=manifest.weights_sha256,
+        preprocessing_sha256=manifest.input.digest(),
+        labels_sha256=manifest.labels_sha256,
+        num_classes=manifest.num_classes,
+        network=manifest.network,
+        where=path,
+    )
     return evidence, data
 
 
@@ -170,33 +207,65 @@ def _write_source(folder: Path, model: ModelSpec, manifest: Manifest) -> None:
     for source in model.sources:
         shutil.copyfile(source, folder / module / source.name)
     arguments = {**model.arguments, **manifest.network_args, "num_classes": manifest.num_classes}
-    text = environment().get_template(f"{CONF}.j2").render(
-        name=manifest.name, module=module, file=model.sources[0].stem, constructor=model.class_name,
-        arguments=repr(arguments))
+    text = (
+        environment()
+        .get_template(f"{CONF}.j2")
+        .render(
+            name=manifest.name,
+            module=module,
+            file=model.sources[0].stem,
+            constructor=model.class_name,
+            arguments=repr(arguments),
+        )
+    )
     (folder / CONF).write_text(text, encoding="ascii")
 
 
 def _write_card(folder, manifest, evidence, details, link, parameters, date, model) -> None:
     # Without an address of its own, the checkpoint's link leads to the repository; the fragment only names the file.
-    base = details.base_url.rstrip("/") + f"/packages/{manifest.name}/{manifest.version}" if details.base_url \
+    base = (
+        details.base_url.rstrip("/") + f"/packages/{manifest.name}/{manifest.version}"
+        if details.base_url
         else f"{link}#"
+    )
     front = {
-        "model-name": manifest.name, "backbone-name": manifest.network, "module-type": "cv", "fine-tunable": True,
-        "model-version": manifest.version, "author": details.author, "update-time": date, "repo-link": link,
-        "user-id": details.author, "used-for": "inference/extract-feature/transfer-learning",
-        "mindspore-version": manifest.versions.get("mindspore") or _mindspore_version(), "license": manifest.licence,
+        "model-name": manifest.name,
+        "backbone-name": manifest.network,
+        "module-type": "cv",
+        "fine-tunable": True,
+        "model-version": manifest.version,
+        "author": details.author,
+        "update-time": date,
+        "repo-link": link,
+        "user-id": details.author,
+        "used-for": "inference/extract-feature/transfer-learning",
+        "mindspore-version": manifest.versions.get("mindspore") or _mindspore_version(),
+        "license": manifest.licence,
         "summary": manifest.summary,
-        "asset": [{"file-format": "ckpt", "asset-link": f"{base}/{manifest.checkpoint}",
-                   "asset-sha256": sha256_file(folder / manifest.checkpoint)}]}
+        "asset": [
+            {
+                "file-format": "ckpt",
+                "asset-link": f"{base}/{manifest.checkpoint}",
+                "asset-sha256": sha256_file(folder / manifest.checkpoint),
+            }
+        ],
+    }
     if evidence:
         front |= {"evaluation": evaluation(evidence), "accuracy": accuracy(evidence)}
-    text = render_card(front, manifest=manifest, eval=evidence, source=model, parameters=parameters,
-                       resize_text=RESIZE[manifest.input.resize_rule].format(manifest.input.resize))
+    text = render_card(
+        front,
+        manifest=manifest,
+        eval=evidence,
+        source=model,
+        parameters=parameters,
+        resize_text=RESIZE[manifest.input.resize_rule].format(manifest.input.resize),
+    )
     (folder / CARD).write_text(text, encoding="ascii")
 
 
 def _mindspore_version() -> str:
     from importlib.metadata import version as installed
+
     return installed("mindspore")
 
 
@@ -206,9 +275,11 @@ def _date(path: Path) -> str:
 
 def code_commit() -> str | None:
     """The commit of glorext's code with "+changes" where files differ from it; None outside a git checkout."""
+
     def git(*words):
         done = subprocess.run(["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
+
     try:
         # an installed copy may lie inside some other project's checkout
         if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
@@ -221,15 +292,19 @@ def code_commit() -> str | None:
 
 def _entries(folder: Path) -> dict[str, FileEntry]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {check_path(path.relative_to(folder).as_posix(), folder): FileEntry(path.stat().st_size, sha256_file(path))
-            for path in paths}
+    return {
+        check_path(path.relative_to(folder).as_posix(), folder): FileEntry(path.stat().st_size, sha256_file(path))
+        for path in paths
+    }
 
 
 def main(argv: list[str]) -> None:
     """`glorext pack RUN --name NAME --version VERSION --out PKG`."""
-    arguments = parser("pack", "Make a model package from a training run.",
-                       "glorext pack outputs/digits --name resnext50-digits --version 1.0.0 "
-                       "--out packages/resnext50-digits")
+    arguments = parser(
+        "pack",
+        "Make a model package from a training run.",
+        "glorext pack outputs/digits --name resnext50-digits --version 1.0.0 --out packages/resnext50-digits",
+    )
     arguments.add_argument("run", help="folder of the training run")
     arguments.add_argument("--name", required=True, help="what the model is loaded by")
     arguments.add_argument("--version", required=True, help="MAJOR.MINOR.PATCH")
@@ -243,11 +318,20 @@ def main(argv: list[str]) -> None:
     arguments.add_argument("--date", help="YYYY-MM-DD for the card (default: the checkpoint's)")
     arguments.add_argument("--json", action="store_true", help="print the manifest as JSON")
     options = arguments.parse_args(argv)
-    details = Details(options.name, options.version, options.summary, options.author, options.repo_link,
-                      options.base_url, options.date)
+    details = Details(
+        options.name,
+        options.version,
+        options.summary,
+        options.author,
+        options.repo_link,
+        options.base_url,
+        options.date,
+    )
     manifest = pack(options.run, options.out, details, options.eval, options.artifacts)
     if options.json:
         print(json.dumps(manifest.to_dict(), indent=2))
     else:
-        print(f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB in "
-              f"{options.out}" + ("" if manifest.evidence else "; no eval.json, so the card claims no accuracy"))
+        print(
+            f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB in "
+            f"{options.out}" + ("" if manifest.evidence else "; no eval.json, so the card claims no accuracy")
+        )

@@ -1,4 +1,5 @@
 """`glorext publish`: put a package into a registry folder, whole and for good."""
+
 from __future__ import annotations
 
 import json
@@ -32,10 +33,14 @@ def publish(package, registry) -> tuple[str, bool]:
         UsageError: `registry` is an address.
     """
     from filelock import FileLock
+
     opened, package = open_registry(registry), Path(package)
     if not isinstance(opened, FolderRegistry):
-        raise UsageError(expected="a folder to publish to", found=opened.location,
-                         do="Publish to a folder, and copy that to where the server takes its files from.")
+        raise UsageError(
+            expected="a folder to publish to",
+            found=opened.location,
+            do="Publish to a folder, and copy that to where the server takes its files from.",
+        )
     root = opened.root
     manifest, evidence = verify(package)
     release = Release.of(manifest, evidence)
@@ -45,8 +50,9 @@ def publish(package, registry) -> tuple[str, bool]:
             with FileLock(root / LOCK):
                 new = _publish(package, manifest, release, root)
     except OSError as error:
-        raise RegistryError(expected="a folder that can be written", found=error.strerror or error,
-                            where=root) from error
+        raise RegistryError(
+            expected="a folder that can be written", found=error.strerror or error, where=root
+        ) from error
     opened.fetch(manifest.name, manifest.version, release)
     return f"{manifest.name}@{manifest.version}", new
 
@@ -56,10 +62,11 @@ def _publish(package: Path, manifest: Manifest, release: Release, root: Path) ->
     index = parse_index((root / INDEX).read_bytes(), root / INDEX) if (root / INDEX).exists() else {}
     known = index.get(manifest.name, {}).get(manifest.version)
     if known and known.manifest.sha256 != release.manifest.sha256:
-        raise RegistryError(expected=f"a version that {root} does not have yet",
-                            found=f"{manifest.name}@{manifest.version} with other content (manifest sha256 "
-                                  f"{known.manifest.sha256})",
-                            do="Published versions never change: pack it with a higher --version.")
+        raise RegistryError(
+            expected=f"a version that {root} does not have yet",
+            found=f"{manifest.name}@{manifest.version} with other content (manifest sha256 {known.manifest.sha256})",
+            do="Published versions never change: pack it with a higher --version.",
+        )
     final = root / release_path(manifest.name, manifest.version)
     # only a publisher that was killed leaves these
     for left in (*root.glob(".index.*.part.json"), *final.parent.glob(".[0-9]*.part")):
@@ -69,8 +76,16 @@ def _publish(package: Path, manifest: Manifest, release: Release, root: Path) ->
     if known:
         return False
     index.setdefault(manifest.name, {})[manifest.version] = release
-    write_json(root / INDEX, {"schema": SCHEMA, "packages": {
-        name: {version: entry.to_dict() for version, entry in versions.items()} for name, versions in index.items()}})
+    write_json(
+        root / INDEX,
+        {
+            "schema": SCHEMA,
+            "packages": {
+                name: {version: entry.to_dict() for version, entry in versions.items()}
+                for name, versions in index.items()
+            },
+        },
+    )
     return True
 
 
@@ -96,9 +111,12 @@ def _copy(package: Path, manifest, final: Path) -> None:
 
 def main(argv: list[str]) -> None:
     """`glorext publish PKG --to FOLDER`."""
-    arguments = parser("publish", "Put a package into a registry folder. The folder is a registry wherever it is "
-                                  "copied or served: a disk, a web server, an object store.",
-                       "glorext publish packages/resnext50-digits --to registry")
+    arguments = parser(
+        "publish",
+        "Put a package into a registry folder. The folder is a registry wherever it is "
+        "copied or served: a disk, a web server, an object store.",
+        "glorext publish packages/resnext50-digits --to registry",
+    )
     arguments.add_argument("package", help="the package folder")
     arguments.add_argument("--to", required=True, metavar="FOLDER", help="the registry folder; made when missing")
     arguments.add_argument("--json", action="store_true", help="print JSON")
@@ -108,5 +126,7 @@ def main(argv: list[str]) -> None:
         print(json.dumps({"name": title, "registry": str(Path(options.to).absolute()), "new": new}))
     else:
         print(f"{title} {'published to' if new else 'was already in'} {options.to}")
-        print(f'load it: GLOREXT_REGISTRIES={options.to} python -c "import mindspore_hub; '
-              f"mindspore_hub.load('{title}')\"")
+        print(
+            f'load it: GLOREXT_REGISTRIES={options.to} python -c "import mindspore_hub; '
+            f"mindspore_hub.load('{title}')\""
+        )

@@ -3,6 +3,7 @@
 `builtin/*.json` holds one file per checkpoint. They are single files behind URLs, not packages: there is no evidence of
 ours, and no label list.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ LOCATION = "built in"
 @dataclass(frozen=True)
 class PublishedCheckpoint:
     """A checkpoint of others: where it is, what is known of its bytes, what its authors report, not measured here."""
+
     name: str
     version: str
     network: str
@@ -47,12 +49,16 @@ def parse_published(value, where: str) -> PublishedCheckpoint:
     published = PublishedCheckpoint(
         name=fields.matching("name", NAME, "a package name"),
         version=fields.matching("version", VERSION, "a version of the form 1.0.0"),
-        network=fields.take("network", str), url=fields.take("url", str),
+        network=fields.take("network", str),
+        url=fields.take("url", str),
         sha256=fields.take("sha256", str, optional=True),
         sha256_prefix=fields.take("sha256_prefix", str, optional=True),
-        top1=fields.take("top1", float), top5=fields.take("top5", float),
-        published_by=fields.take("published_by", str), licence=fields.take("licence", str),
-        uids=tuple(fields.take("uids", list)))
+        top1=fields.take("top1", float),
+        top5=fields.take("top5", float),
+        published_by=fields.take("published_by", str),
+        licence=fields.take("licence", str),
+        uids=tuple(fields.take("uids", list)),
+    )
     fields.done()
     if bool(published.sha256) == bool(published.sha256_prefix):
         raise RegistryError(expected="sha256 or sha256_prefix", found="both or none", where=where)
@@ -62,5 +68,7 @@ def parse_published(value, where: str) -> PublishedCheckpoint:
 @lru_cache(maxsize=1)
 def published_checkpoints() -> tuple[PublishedCheckpoint, ...]:
     """All of them, in the order of their names and versions."""
-    return tuple(parse_published(read_json(path), path.name)
-                 for path in sorted((Path(__file__).parent / "builtin").glob("*.json")))
+    return tuple(
+        parse_published(read_json(path), path.name)
+        for path in sorted((Path(__file__).parent / "builtin").glob("*.json"))
+    )

@@ -1,8 +1,9 @@
 """Registries: static trees of packages, in a folder or behind any web server.
 
-    index.json                                what there is, with the digest of each package's manifest
-    packages/NAME/VERSION/manifest.json ...   the packages; the index holds no paths, so none can lead elsewhere
+index.json                                what there is, with the digest of each package's manifest
+packages/NAME/VERSION/manifest.json ...   the packages; the index holds no paths, so none can lead elsewhere
 """
+
 from __future__ import annotations
 
 import os
@@ -12,14 +13,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from glorext.runtime import (DataError, DiskFullError, DownloadError, IntegrityError, NotFoundError, PackageError,
-                             RegistryError, UsageError, env, get_logger, parse_json, read_json, sha256_bytes,
-                             write_json)
+from glorext.runtime import (
+    DataError,
+    DiskFullError,
+    DownloadError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RegistryError,
+    UsageError,
+    env,
+    get_logger,
+    parse_json,
+    read_json,
+    sha256_bytes,
+    write_json,
+)
 
 from .cache import Cache, is_intact
 from .download import get_bytes, shown
-from .manifest import (MANIFEST, MAX_MANIFEST_BYTES, NAME, SHA256, VERSION, FileEntry, Fields, Manifest,
-                       parse_manifest, version_key)
+from .manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    NAME,
+    SHA256,
+    VERSION,
+    Fields,
+    FileEntry,
+    Manifest,
+    parse_manifest,
+    version_key,
+)
 
 logger = get_logger("hub")
 SCHEMA = "glorext.registry/1"
@@ -32,6 +56,7 @@ ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 @dataclass(frozen=True)
 class Release:
     """One version of a package, as the index describes it."""
+
     manifest: FileEntry
     network: str
     summary: str
@@ -42,12 +67,19 @@ class Release:
     count: int | None
 
     @classmethod
-    def of(cls, manifest: Manifest, evidence) -> "Release":
+    def of(cls, manifest: Manifest, evidence) -> Release:
         """What the index says of a package; `evidence` is its Evidence or None."""
         data = manifest.to_bytes()
-        return cls(manifest=FileEntry(len(data), sha256_bytes(data)), network=manifest.network,
-                   summary=manifest.summary, licence=manifest.licence, num_classes=manifest.num_classes,
-                   size=manifest.size, top1=evidence and evidence.top1, count=evidence and evidence.count)
+        return cls(
+            manifest=FileEntry(len(data), sha256_bytes(data)),
+            network=manifest.network,
+            summary=manifest.summary,
+            licence=manifest.licence,
+            num_classes=manifest.num_classes,
+            size=manifest.size,
+            top1=evidence and evidence.top1,
+            count=evidence and evidence.count,
+        )
 
     def to_dict(self) -> dict:
         """The JSON form."""
@@ -95,16 +127,25 @@ def _release(value: dict, where: str) -> Release:
     manifest = Fields(fields.take("manifest", dict), f"{where}.manifest", RegistryError)
     release = Release(
         manifest=FileEntry(manifest.take("size", int), manifest.matching("sha256", SHA256, "64 hex digits")),
-        network=fields.take("network", str), summary=fields.take("summary", str), licence=fields.take("licence", str),
-        num_classes=fields.take("num_classes", int), size=fields.take("size", int),
-        top1=fields.take("top1", float, optional=True), count=fields.take("count", int, optional=True))
+        network=fields.take("network", str),
+        summary=fields.take("summary", str),
+        licence=fields.take("licence", str),
+        num_classes=fields.take("num_classes", int),
+        size=fields.take("size", int),
+        top1=fields.take("top1", float, optional=True),
+        count=fields.take("count", int, optional=True),
+    )
     manifest.done(), fields.done()
     if not 0 < release.manifest.size <= MAX_MANIFEST_BYTES:
-        raise RegistryError(expected=f"a size up to {MAX_MANIFEST_BYTES:,}", found=release.manifest.size,
-                            where=f"{where}.manifest")
-    possible = {"num_classes": release.num_classes >= 1, "size": release.size >= 0,
-                "top1": release.top1 is None or 0 <= release.top1 <= 1,
-                "count": release.count is None or release.count >= 1}
+        raise RegistryError(
+            expected=f"a size up to {MAX_MANIFEST_BYTES:,}", found=release.manifest.size, where=f"{where}.manifest"
+        )
+    possible = {
+        "num_classes": release.num_classes >= 1,
+        "size": release.size >= 0,
+        "top1": release.top1 is None or 0 <= release.top1 <= 1,
+        "count": release.count is None or release.count >= 1,
+    }
     for key, fits in possible.items():
         if not fits:
             raise RegistryError(expected=f"a possible {key}", found=getattr(release, key), where=where)
@@ -124,22 +165,32 @@ class FolderRegistry:
         try:
             return parse_index(path.read_bytes(), path)
         except OSError as error:
-            raise RegistryError(expected=f"a registry folder with {INDEX}", found=error.strerror, where=self.root,
-                                do="`glorext publish PKG --to FOLDER` makes registries.") from error
+            raise RegistryError(
+                expected=f"a registry folder with {INDEX}",
+                found=error.strerror,
+                where=self.root,
+                do="`glorext publish PKG --to FOLDER` makes registries.",
+            ) from error
 
     def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
         """Folder and manifest of a package whose files were just hashed; `wanted` picks files by their path."""
         folder = self.root / release_path(name, version)
         path = folder / MANIFEST
         if not is_intact(path, release.manifest):
-            raise IntegrityError(expected=f"a manifest with sha256 {release.manifest.sha256}",
-                                 found="another one" if path.exists() else "none", where=path)
+            raise IntegrityError(
+                expected=f"a manifest with sha256 {release.manifest.sha256}",
+                found="another one" if path.exists() else "none",
+                where=path,
+            )
         manifest = _manifest(path, name, version)
         for file, entry in manifest.files.items():
             if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
-                raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-                                     found="another file" if (folder / file).exists() else "no file",
-                                     where=folder / file, do="Publish the package again from its source.")
+                raise IntegrityError(
+                    expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                    found="another file" if (folder / file).exists() else "no file",
+                    where=folder / file,
+                    do="Publish the package again from its source.",
+                )
         return folder, manifest
 
 
@@ -170,8 +221,9 @@ class UrlRegistry:
             return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
         try:
             # with an index at hand nobody should wait long for a network that is not there
-            data, etag = get_bytes(self._address(INDEX), MAX_INDEX_BYTES, kept and kept["etag"],
-                                   **({"retries": 1} if kept else {}))
+            data, etag = get_bytes(
+                self._address(INDEX), MAX_INDEX_BYTES, kept and kept["etag"], **({"retries": 1} if kept else {})
+            )
         except DownloadError as error:
             if not kept or refresh:
                 raise
@@ -189,8 +241,11 @@ class UrlRegistry:
     def _kept(path: Path) -> dict | None:
         try:
             fields = Fields(read_json(path), path.name, DataError)
-            kept = {"time": fields.take("time", float), "etag": fields.take("etag", str, optional=True),
-                    "index": fields.take("index", str)}
+            kept = {
+                "time": fields.take("time", float),
+                "etag": fields.take("etag", str, optional=True),
+                "index": fields.take("index", str),
+            }
             # a damaged index would mislead until it is too old
             return kept if fields.take("sha256", str) == sha256_bytes(kept["index"].encode()) else None
         except (DataError, UnicodeEncodeError, OSError):
@@ -222,8 +277,9 @@ def inside(folder: Path, file: str) -> Path:
 def _manifest(path: Path, name: str, version: str) -> Manifest:
     manifest = parse_manifest(path.read_bytes(), str(path))
     if (manifest.name, manifest.version) != (name, version):
-        raise PackageError(expected=f"the package {name}@{version}", found=f"{manifest.name}@{manifest.version}",
-                           where=path)
+        raise PackageError(
+            expected=f"the package {name}@{version}", found=f"{manifest.name}@{manifest.version}", where=path
+        )
     return manifest
 
 
@@ -240,8 +296,11 @@ def open_registry(location) -> FolderRegistry | UrlRegistry:
             return FolderRegistry(unquote(parts.path))
     except ValueError:
         pass
-    raise UsageError(expected="a folder, or an http, https or file address", found=repr(text.partition("?")[0][:200]),
-                     where="a registry")
+    raise UsageError(
+        expected="a folder, or an http, https or file address",
+        found=repr(text.partition("?")[0][:200]),
+        where="a registry",
+    )
 
 
 def find_release(registry, name: str, version: str | None, force_reload: bool) -> tuple[str, Release]:

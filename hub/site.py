@@ -1,4 +1,5 @@
 """`glorext site`: a registry as a static catalogue of web pages that need no server program and no other site."""
+
 from __future__ import annotations
 
 import json
@@ -42,14 +43,35 @@ def write_site(registry, out) -> int:
                 package, manifest = opened.fetch(name, version, index[name][version], _shown)
                 page = f"{name}.html" if version == newest else f"{name}@{version}.html"
                 facts = _facts(package, manifest)
-                versions = [(other, f"{name}.html" if other == newest else f"{name}@{other}.html")
-                            for other in sorted(index[name], key=version_key, reverse=True)]
-                _write(folder / page, "site_model.html.j2", manifest=manifest, versions=versions, newest=newest,
-                       digest=index[name][version].manifest.sha256, location=opened.location, **facts)
-                pages.append({"page": page, "manifest": manifest, "evidence": facts["evidence"],
-                              "is_newest": version == newest, "versions": len(index[name])})
-        _write(folder / "index.html", "site_index.html.j2", location=opened.location,
-               models=[page for page in pages if page["is_newest"]])
+                versions = [
+                    (other, f"{name}.html" if other == newest else f"{name}@{other}.html")
+                    for other in sorted(index[name], key=version_key, reverse=True)
+                ]
+                _write(
+                    folder / page,
+                    "site_model.html.j2",
+                    manifest=manifest,
+                    versions=versions,
+                    newest=newest,
+                    digest=index[name][version].manifest.sha256,
+                    location=opened.location,
+                    **facts,
+                )
+                pages.append(
+                    {
+                        "page": page,
+                        "manifest": manifest,
+                        "evidence": facts["evidence"],
+                        "is_newest": version == newest,
+                        "versions": len(index[name]),
+                    }
+                )
+        _write(
+            folder / "index.html",
+            "site_index.html.j2",
+            location=opened.location,
+            models=[page for page in pages if page["is_newest"]],
+        )
         for name in ("site.css", "site.js"):
             (folder / name).write_bytes((Path(__file__).parent / "templates" / name).read_bytes())
         write_json(folder / MARK, {"schema": "glorext.site/1", "registry": opened.location, "pages": len(pages)})
@@ -69,21 +91,34 @@ def _facts(package: Path, manifest: Manifest) -> dict:
     evidence = read_evidence(package, manifest)
     labels = (package / manifest.labels).read_text(encoding="utf-8").split("\n")[:-1]
     epochs = read_epochs(package / METRICS) if METRICS in manifest.files else []
-    curves = [(title, curve([row[0] for row in rows], [row[1] for row in rows], percent))
-              for title, key, percent in (("Training loss", "loss", False), ("Top-1 after each epoch", "top1", True))
-              if len(rows := [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None]) > 1]
+    curves = [
+        (title, curve([row[0] for row in rows], [row[1] for row in rows], percent))
+        for title, key, percent in (("Training loss", "loss", False), ("Top-1 after each epoch", "top1", True))
+        if len(rows := [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None]) > 1
+    ]
     confusion = evidence and evidence.confusion
     peak = max((max(row) for row in confusion), default=1) if confusion else 1
-    return {"front": front, "card": (package / manifest.card).read_text(encoding="ascii"), "evidence": evidence,
-            "labels": labels, "curves": curves, "confusion": confusion, "mistakes": mistakes(confusion or []),
-            # ten shades, by the square root: single mistakes among hundreds stay visible
-            "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0}
+    return {
+        "front": front,
+        "card": (package / manifest.card).read_text(encoding="ascii"),
+        "evidence": evidence,
+        "labels": labels,
+        "curves": curves,
+        "confusion": confusion,
+        "mistakes": mistakes(confusion or []),
+        # ten shades, by the square root: single mistakes among hundreds stay visible
+        "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0,
+    }
 
 
 def mistakes(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
     """The most frequent mistakes as (how often, class, answer), at most SHOWN_MISTAKES, the most frequent first."""
-    found = [(count, truth, answer) for truth, row in enumerate(confusion) for answer, count in enumerate(row)
-             if count and truth != answer]
+    found = [
+        (count, truth, answer)
+        for truth, row in enumerate(confusion)
+        for answer, count in enumerate(row)
+        if count and truth != answer
+    ]
     return sorted(found, key=lambda mistake: (-mistake[0], *mistake[1:]))[:SHOWN_MISTAKES]
 
 
@@ -92,17 +127,29 @@ def curve(xs: list, ys: list, percent: bool) -> dict:
     low, high = min(ys), max(ys)
     steps = nice_ticks(low, high)
     low, high = min(low, steps[0]), max(high, steps[-1])
+
     def x_of(x):
         return round(LEFT + (x - xs[0]) / max(xs[-1] - xs[0], 1) * (WIDTH - LEFT - RIGHT), 1)
+
     def y_of(y):
         return round(HEIGHT - BOTTOM - (y - low) / ((high - low) or 1) * (HEIGHT - TOP - BOTTOM), 1)
+
     def text(y):
         return f"{y * 100:.4g} %" if percent else f"{y:.4g}"
+
     stride = max(1, math.ceil(len(xs) / 7))
     points = [(x_of(x), y_of(y), x, text(y)) for x, y in zip(xs, ys)]
-    return {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "bottom": HEIGHT - BOTTOM,
-            "line": " ".join(f"{x},{y}" for x, y, _, _ in points), "points": points if len(points) <= 60 else [],
-            "x_ticks": [(x_of(x), x) for x in xs[::stride]], "y_ticks": [(y_of(y), text(y)) for y in steps]}
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "left": LEFT,
+        "right": WIDTH - RIGHT,
+        "bottom": HEIGHT - BOTTOM,
+        "line": " ".join(f"{x},{y}" for x, y, _, _ in points),
+        "points": points if len(points) <= 60 else [],
+        "x_ticks": [(x_of(x), x) for x in xs[::stride]],
+        "y_ticks": [(y_of(y), text(y)) for y in steps],
+    }
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

@@ -1,4 +1,5 @@
 """`glorext verify`: whether a package is whole, consistent and backed by its evidence. No network, no MindSpore."""
+
 from __future__ import annotations
 
 import json
@@ -52,9 +53,15 @@ def read_evidence(folder: Path, manifest: Manifest) -> EvalResult | None:
         return None
     path = Path(folder) / manifest.evidence
     evidence = parse_evidence(path.read_bytes(), path)
-    check_evidence(evidence, weights_sha256=manifest.weights_sha256, preprocessing_sha256=manifest.input.digest(),
-                   labels_sha256=manifest.labels_sha256, num_classes=manifest.num_classes, network=manifest.network,
-                   where=path)
+    check_evidence(
+        evidence,
+        weights_sha256=manifest.weights_sha256,
+        preprocessing_sha256=manifest.input.digest(),
+        labels_sha256=manifest.labels_sha256,
+        num_classes=manifest.num_classes,
+        network=manifest.network,
+        where=path,
+    )
     return evidence
 
 
@@ -64,8 +71,11 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         if not path.is_file():
             raise PackageError(expected=f"the file {file}", found="none", where=folder)
         if not is_intact(path, entry):
-            raise IntegrityError(expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-                                 found=f"{path.stat().st_size:,} bytes and another digest", where=path)
+            raise IntegrityError(
+                expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                found=f"{path.stat().st_size:,} bytes and another digest",
+                where=path,
+            )
     listed = {MANIFEST, *manifest.files}
     for parent, folders, files in os.walk(folder):
         for name in files + [entry for entry in folders if os.path.islink(os.path.join(parent, entry))]:
@@ -84,8 +94,9 @@ def _check_checkpoint(path: Path, manifest: Manifest) -> None:
     for key, value in network_arguments(checkpoint).items():
         # tuples and lists are one in JSON
         if json.dumps(wanted[key]) != json.dumps(value):
-            raise PackageError(expected=f"a checkpoint with {key} {wanted[key]}, as the manifest says", found=value,
-                               where=path)
+            raise PackageError(
+                expected=f"a checkpoint with {key} {wanted[key]}, as the manifest says", found=value, where=path
+            )
     size, expected = len(checkpoint.weights), network_size(model, wanted)[0]
     if size != expected:
         raise PackageError(expected=f"all {expected} tensors of the network and no others", found=size, where=path)
@@ -102,21 +113,31 @@ def _check_artifacts(folder: Path, manifest: Manifest) -> None:
             sidecar = read_json(path)
         except DataError as error:
             raise PackageError(expected=error.expected, found=error.found, where=path) from error
-        wanted = {"weights_sha256": manifest.weights_sha256, "labels_sha256": manifest.labels_sha256,
-                  "input_spec": manifest.input.to_dict(), "sha256": manifest.files[model].sha256}
+        wanted = {
+            "weights_sha256": manifest.weights_sha256,
+            "labels_sha256": manifest.labels_sha256,
+            "input_spec": manifest.input.to_dict(),
+            "sha256": manifest.files[model].sha256,
+        }
         for key, value in wanted.items():
             found = sidecar.get(key) if isinstance(sidecar, dict) else None
             if found != value:
-                raise PackageError(expected=f"{key} {value}", found=str(found)[:300], where=path,
-                                   do="Export and convert the checkpoint of this package again.")
+                raise PackageError(
+                    expected=f"{key} {value}",
+                    found=str(found)[:300],
+                    where=path,
+                    do="Export and convert the checkpoint of this package again.",
+                )
 
 
 def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -> None:
     path = folder / manifest.card
     front, _ = read_card(path)
+
     def must(key, expected, found):
         if found != expected:
             raise PackageError(expected=repr(expected), found=repr(found), where=f"{path}: {key}")
+
     must("model-name", manifest.name, front["model-name"])
     must("model-version", manifest.version, front["model-version"])
     must("license", manifest.licence, front["license"])
@@ -146,19 +167,38 @@ def evaluation(evidence: EvalResult) -> str:
 
 def main(argv: list[str]) -> None:
     """`glorext verify PKG`."""
-    arguments = parser("verify", "Check a package to the byte, without network and without MindSpore.",
-                       "glorext verify packages/resnext50-digits")
+    arguments = parser(
+        "verify",
+        "Check a package to the byte, without network and without MindSpore.",
+        "glorext verify packages/resnext50-digits",
+    )
     arguments.add_argument("package", help="the package folder")
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
     manifest, evidence = verify(options.package)
     measured = {"top1": evidence.top1, "top5": evidence.top5, "count": evidence.count} if evidence else None
     if options.json:
-        print(json.dumps({"name": manifest.name, "version": manifest.version, "manifest_sha256": manifest.digest(),
-                          "files": len(manifest.files), "size": manifest.size, "evidence": measured}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "name": manifest.name,
+                    "version": manifest.version,
+                    "manifest_sha256": manifest.digest(),
+                    "files": len(manifest.files),
+                    "size": manifest.size,
+                    "evidence": measured,
+                },
+                indent=2,
+            )
+        )
         return
-    print(f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB, all whole; "
-          f"manifest sha256 {manifest.digest()}")
-    print(f"measured: top-1 {evidence.top1 * 100:.2f} %, top-5 {evidence.top5 * 100:.2f} % of {evidence.count} "
-          f"pictures, with these weights, this preprocessing and these labels" if evidence
-          else "no evidence: the accuracy of these weights was not measured")
+    print(
+        f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB, all whole; "
+        f"manifest sha256 {manifest.digest()}"
+    )
+    print(
+        f"measured: top-1 {evidence.top1 * 100:.2f} %, top-5 {evidence.top5 * 100:.2f} % of {evidence.count} "
+        f"pictures, with these weights, this preprocessing and these labels"
+        if evidence
+        else "no evidence: the accuracy of these weights was not measured"
+    )

@@ -1,10 +1,22 @@
 """What the networks are: their specs, their input, their checkpoints. Importing this does not import MindSpore."""
+
 from importlib import import_module
 
-_HOMES = {"InputSpec": "input_spec", "ModelSpec": "specs", "PublishedResult": "specs", "create": "specs",
-          "names": "specs", "spec": "specs", "Checkpoint": "checkpoint", "load_checkpoint_into": "checkpoint",
-          "read_checkpoint": "checkpoint", "save_checkpoint": "checkpoint", "weights_digest": "checkpoint",
-          "network_arguments": "architecture", "network_name": "architecture"}
+_HOMES = {
+    "InputSpec": "input_spec",
+    "ModelSpec": "specs",
+    "PublishedResult": "specs",
+    "create": "specs",
+    "names": "specs",
+    "spec": "specs",
+    "Checkpoint": "checkpoint",
+    "load_checkpoint_into": "checkpoint",
+    "read_checkpoint": "checkpoint",
+    "save_checkpoint": "checkpoint",
+    "weights_digest": "checkpoint",
+    "network_arguments": "architecture",
+    "network_name": "architecture",
+}
 __all__ = list(_HOMES)
 
 

@@ -1,4 +1,5 @@
 """Arguments of the networks' classes, checked without MindSpore: what may be, and how large a network it makes."""
+
 from __future__ import annotations
 
 from numbers import Integral
@@ -9,11 +10,26 @@ from glorext.runtime.errors import UsageError
 MOST_BLOCKS = 1000
 LEAST_BYTES_OF_A_TENSOR = 20  # its name, element type and shape in any checkpoint format
 LEAST_BYTES_OF_A_VALUE = 2  # float16
-CHOICES = {"include_top": (True, False), "stem_pool": ("same", "torch"),
-           "weight_init": ("xavier_uniform", "he_normal", "he_uniform")}
+CHOICES = {
+    "include_top": (True, False),
+    "stem_pool": ("same", "torch"),
+    "weight_init": ("xavier_uniform", "he_normal", "he_uniform"),
+}
 GLORE = ("layers", "units", "stem_width", "num_classes", "in_channels", "include_top", "stem_pool", "weight_init")
-ARGUMENTS = {"resnext": ("layers", "groups", "width_per_group", "stem_width", "num_classes", "in_channels",
-                         "include_top", "stem_pool"), "glore": GLORE, "glore_v2": GLORE}
+ARGUMENTS = {
+    "resnext": (
+        "layers",
+        "groups",
+        "width_per_group",
+        "stem_width",
+        "num_classes",
+        "in_channels",
+        "include_top",
+        "stem_pool",
+    ),
+    "glore": GLORE,
+    "glore_v2": GLORE,
+}
 DEFAULTS = {"num_classes": 1000, "in_channels": 3, "include_top": True}
 
 
@@ -24,10 +40,12 @@ def check_arguments(model, arguments: dict) -> None:
         model: a ModelSpec.
         arguments: of its class; what is missing takes the value that the class gives it.
     """
+
     def wrong(key, expected):
         # No repr: a hostile list may be long or deep.
         found = arguments[key] if type(arguments[key]) in (int, float, bool, str) else type(arguments[key]).__name__
         raise UsageError(expected=f"{key} to be {expected}", found=repr(found)[:100], where=model.name)
+
     known = ARGUMENTS[model.family]
     for key, value in arguments.items():
         if key not in known:
@@ -49,8 +67,12 @@ def _is_number(value, most=float("inf")) -> bool:
 
 
 def _are_blocks(after, blocks: int) -> bool:
-    return (type(after) in (list, tuple) and len(after) <= blocks and all(_is_number(block, blocks) for block in after)
-            and len(set(after)) == len(after))
+    return (
+        type(after) in (list, tuple)
+        and len(after) <= blocks
+        and all(_is_number(block, blocks) for block in after)
+        and len(set(after)) == len(after)
+    )
 
 
 def network_size(model, arguments: dict) -> tuple[int, int]:
@@ -61,8 +83,13 @@ def network_size(model, arguments: dict) -> tuple[int, int]:
         arguments: of its class, checked by `check_arguments`; what is missing is the ModelSpec's or the class's own.
     """
     arguments = DEFAULTS | model.arguments | arguments
-    parts = _SIZES[model.family](**{key: arguments[key] for key in ARGUMENTS[model.family]
-                                    if key not in ("num_classes", "include_top", "stem_pool", "weight_init")})
+    parts = _SIZES[model.family](
+        **{
+            key: arguments[key]
+            for key in ARGUMENTS[model.family]
+            if key not in ("num_classes", "include_top", "stem_pool", "weight_init")
+        }
+    )
     if arguments["include_top"]:
         channels, classes = 32 * arguments["stem_width"], arguments["num_classes"]
         parts.append((1, (2, (channels + 1) * classes)))
@@ -76,6 +103,7 @@ def least_bytes(model, arguments: dict) -> int:
 
 
 # Sizes are pairs (tensors, values); a network is a list of (how many times, size).
+
 
 def _conv(in_channels, out_channels, side=1, groups=1):
     return 1, in_channels // groups * out_channels * side * side
@@ -96,7 +124,7 @@ def _stages(layers, widths, stem_width, groups, norm_last):
     """The blocks of four stages; the first of each has a convolution and a norm in its shortcut."""
     parts, channels = [], stem_width
     for i, (blocks, width) in enumerate(zip(layers, widths)):
-        out = 4 * stem_width * 2 ** i
+        out = 4 * stem_width * 2**i
         parts += _block(channels, width, out, groups, norm_last)
         parts += [(1, _conv(channels, out)), (1, _norm(out if norm_last else channels))]
         parts += [((blocks - 1) * times, size) for times, size in _block(out, width, out, groups, norm_last)]
@@ -108,24 +136,43 @@ def _units(units, stem_width):
     """The GloRe units: three branches with a norm each, and two convolutions on the graph."""
     parts = []
     for i, after in enumerate(units):
-        channels = 4 * stem_width * 2 ** i
+        channels = 4 * stem_width * 2**i
         nodes, states = channels // 4, channels // 4 * 2
-        parts += [(len(after), size) for size in (
-            _norm(channels), _conv(channels, states), _norm(channels), _conv(channels, nodes), _conv(nodes, nodes),
-            _conv(states, states), _norm(states), _conv(states, channels))]
+        parts += [
+            (len(after), size)
+            for size in (
+                _norm(channels),
+                _conv(channels, states),
+                _norm(channels),
+                _conv(channels, nodes),
+                _conv(nodes, nodes),
+                _conv(states, states),
+                _norm(states),
+                _conv(states, channels),
+            )
+        ]
     return parts
 
 
 def _resnext(layers, groups, width_per_group, stem_width, in_channels):
-    widths = [groups * width_per_group * 2 ** i for i in range(4)]
-    return [(1, _conv(in_channels, stem_width, 7)), (1, _norm(stem_width)),
-            *_stages(layers, widths, stem_width, groups, True)]
+    widths = [groups * width_per_group * 2**i for i in range(4)]
+    return [
+        (1, _conv(in_channels, stem_width, 7)),
+        (1, _norm(stem_width)),
+        *_stages(layers, widths, stem_width, groups, True),
+    ]
 
 
 def _glore(layers, units, stem_width, in_channels):
     half = stem_width // 2
-    stem = [_conv(in_channels, half, 3), _norm(half), _conv(half, half, 3), _norm(half), _conv(half, stem_width, 3),
-            _norm(stem_width)]
+    stem = [
+        _conv(in_channels, half, 3),
+        _norm(half),
+        _conv(half, half, 3),
+        _norm(half),
+        _conv(half, stem_width, 3),
+        _norm(stem_width),
+    ]
     return [(1, size) for size in stem] + _trunk(layers, units, stem_width, True)
 
 
@@ -135,7 +182,7 @@ def _glore_v2(layers, units, stem_width, in_channels):
 
 
 def _trunk(layers, units, stem_width, norm_last):
-    widths = [stem_width * 2 ** i for i in range(4)]
+    widths = [stem_width * 2**i for i in range(4)]
     return _stages(layers, widths, stem_width, 1, norm_last) + _units(units, stem_width)
 
 

@@ -1,4 +1,5 @@
 """Checkpoints of every published layout: read, told apart, loaded completely or not at all, written, digested."""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, UsageError
 from glorext.runtime.log import get_logger
 
@@ -73,8 +73,10 @@ def _arrays(source) -> dict[str, np.ndarray]:
     if hasattr(source, "parameters_and_names"):
         source = {parameter.name: parameter for parameter in source.get_parameters()}
     # A parameter's array is a view: it would change with the next optimizer step.
-    return {name: value.asnumpy().copy() if hasattr(value, "asnumpy") else np.asarray(value)
-            for name, value in source.items()}
+    return {
+        name: value.asnumpy().copy() if hasattr(value, "asnumpy") else np.asarray(value)
+        for name, value in source.items()
+    }
 
 
 def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
@@ -94,6 +96,7 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     if head not in ("strict", "new"):
         raise UsageError(expected="head to be 'strict' or 'new'", found=repr(head))
     import mindspore as ms
+
     checkpoint = read_checkpoint(source)
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
     prefix = checkpoint.layout.head
@@ -102,8 +105,9 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     own_head = [name for name in parameters if name.startswith(prefix)]
     # A network without a classifier takes the features of a whole one.
     left_out = prefix if head == "new" or not own_head else None
-    weights = {name: array for name, array in checkpoint.weights.items()
-               if not (left_out and name.startswith(left_out))}
+    weights = {
+        name: array for name, array in checkpoint.weights.items() if not (left_out and name.startswith(left_out))
+    }
     kept = own_head if head == "new" else []
     wanted = {name: tuple(parameter.shape) for name, parameter in parameters.items() if name not in kept}
     _require_match(wanted, weights, checkpoint)
@@ -127,20 +131,29 @@ def require_likely(checkpoint: Checkpoint, model, arguments: dict) -> None:
     wanted = network_size(model, arguments)
     there = len(checkpoint.weights), sum(array.size for array in checkpoint.weights.values())
     if any(want > LIKELY * max(have, usual) for want, have, usual in zip(wanted, there, network_size(model, {}))):
-        raise CheckpointError(expected="a checkpoint of {:,} tensors with {:,} values, as the network's arguments say"
-                              .format(*wanted), found="{:,} with {:,}".format(*there),
-                              where=checkpoint.where, do="Check the network's name and arguments.")
+        raise CheckpointError(
+            expected="a checkpoint of {:,} tensors with {:,} values, as the network's arguments say".format(*wanted),
+            found="{:,} with {:,}".format(*there),
+            where=checkpoint.where,
+            do="Check the network's name and arguments.",
+        )
 
 
 def compare(wanted: dict, weights: dict) -> dict[str, list[str]]:
     """How a checkpoint's arrays differ from a network's names and shapes: a list for each kind of difference."""
     shared = [name for name in wanted if name in weights]
-    return {"missing": [name for name in wanted if name not in weights],
-            "unexpected": [name for name in weights if name not in wanted],
-            "of wrong shape": [f"{name} {weights[name].shape} instead of {wanted[name]}" for name in shared
-                               if weights[name].shape != wanted[name]],
-            "not floating point": [f"{name} of {weights[name].dtype}" for name in shared
-                                   if weights[name].dtype.kind != "f"]}
+    return {
+        "missing": [name for name in wanted if name not in weights],
+        "unexpected": [name for name in weights if name not in wanted],
+        "of wrong shape": [
+            f"{name} {weights[name].shape} instead of {wanted[name]}"
+            for name in shared
+            if weights[name].shape != wanted[name]
+        ],
+        "not floating point": [
+            f"{name} of {weights[name].dtype}" for name in shared if weights[name].dtype.kind != "f"
+        ],
+    }
 
 
 def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
@@ -150,11 +163,16 @@ def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
     head = checkpoint.layout.head
     do = "Check the network's name and arguments; `glorext lint` tells which network a checkpoint belongs to."
     if list(differences) == ["of wrong shape"] and all(text.startswith(head) for text in differences["of wrong shape"]):
-        do = (f"The checkpoint has {checkpoint.num_classes} classes, the network {wanted[head + 'weight'][0]}: give "
-              f"num_classes={checkpoint.num_classes}, or head=\"new\" to train a new classifier.")
-    raise CheckpointError(expected=f"all {len(wanted)} tensors of the network and no others",
-                          found="; ".join(_listed(*group) for group in differences.items()),
-                          where=checkpoint.where, do=do)
+        do = (
+            f"The checkpoint has {checkpoint.num_classes} classes, the network {wanted[head + 'weight'][0]}: give "
+            f'num_classes={checkpoint.num_classes}, or head="new" to train a new classifier.'
+        )
+    raise CheckpointError(
+        expected=f"all {len(wanted)} tensors of the network and no others",
+        found="; ".join(_listed(*group) for group in differences.items()),
+        where=checkpoint.where,
+        do=do,
+    )
 
 
 def _listed(title: str, items: list) -> str:

@@ -1,4 +1,5 @@
 """Weight files to named NumPy arrays and back: .ckpt, .safetensors and .pth, without running anything they contain."""
+
 from __future__ import annotations
 
 import binascii
@@ -7,14 +8,24 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError
 from glorext.runtime.files import atomic_path
 
 # MindSpore's names of element types inside a .ckpt. Text entries ("str") are remarks of the training run.
-CKPT_TYPES = {"Int8": np.int8, "UInt8": np.uint8, "Int16": np.int16, "UInt16": np.uint16, "Int32": np.int32,
-              "UInt32": np.uint32, "Int64": np.int64, "UInt64": np.uint64, "Float16": np.float16,
-              "Float32": np.float32, "Float64": np.float64, "Bool": np.bool_}
+CKPT_TYPES = {
+    "Int8": np.int8,
+    "UInt8": np.uint8,
+    "Int16": np.int16,
+    "UInt16": np.uint16,
+    "Int32": np.int32,
+    "UInt32": np.uint32,
+    "Int64": np.int64,
+    "UInt64": np.uint64,
+    "Float16": np.float16,
+    "Float32": np.float32,
+    "Float64": np.float64,
+    "Bool": np.bool_,
+}
 CRC_MARK, CRC_BYTES = b"crc_num", 10
 TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 FULL_AGAIN = "Get the file again: it is cut off, damaged, or not a checkpoint."
@@ -24,15 +35,25 @@ FULL_AGAIN = "Get the file again: it is cut off, damaged, or not a checkpoint."
 def _checkpoint_message():
     """MindSpore's checkpoint message, declared here so that reading a file does not import MindSpore."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
     field = descriptor_pb2.FieldDescriptorProto
     one, required, many = field.LABEL_OPTIONAL, field.LABEL_REQUIRED, field.LABEL_REPEATED
     file = descriptor_pb2.FileDescriptorProto(name="glorext_checkpoint.proto", package="glorext", syntax="proto2")
     for message, members in (
-            ("Tensor", [("dims", 1, many, field.TYPE_INT64, None), ("type", 2, required, field.TYPE_STRING, None),
-                        ("content", 3, required, field.TYPE_BYTES, None)]),
-            ("Value", [("tag", 1, required, field.TYPE_STRING, None),
-                       ("tensor", 2, one, field.TYPE_MESSAGE, ".glorext.Tensor")]),
-            ("Checkpoint", [("value", 1, many, field.TYPE_MESSAGE, ".glorext.Value")])):
+        (
+            "Tensor",
+            [
+                ("dims", 1, many, field.TYPE_INT64, None),
+                ("type", 2, required, field.TYPE_STRING, None),
+                ("content", 3, required, field.TYPE_BYTES, None),
+            ],
+        ),
+        (
+            "Value",
+            [("tag", 1, required, field.TYPE_STRING, None), ("tensor", 2, one, field.TYPE_MESSAGE, ".glorext.Tensor")],
+        ),
+        ("Checkpoint", [("value", 1, many, field.TYPE_MESSAGE, ".glorext.Value")]),
+    ):
         declared = file.message_type.add(name=message)
         for name, number, label, kind, type_name in members:
             declared.field.add(name=name, number=number, label=label, type=kind, type_name=type_name)
@@ -73,6 +94,7 @@ def _damaged(path, what) -> CheckpointError:
 
 def _read_ckpt(path) -> dict[str, np.ndarray]:
     from google.protobuf.message import DecodeError
+
     data = path.read_bytes()
     tail = len(data) - CRC_BYTES - len(CRC_MARK)
     if tail > 0 and data[tail:].startswith(CRC_MARK):
@@ -103,6 +125,7 @@ def _ckpt_tensor(value, path) -> np.ndarray:
     tensor = value.tensor
     if tensor.type == "BFloat16":
         import ml_dtypes
+
         kind = np.dtype(ml_dtypes.bfloat16)
     elif tensor.type in CKPT_TYPES:
         kind = np.dtype(CKPT_TYPES[tensor.type])
@@ -123,6 +146,7 @@ def _ckpt_tensor(value, path) -> np.ndarray:
 
 def _read_safetensors(path) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: _widened(file.get_tensor(name)) for name in file.keys()}
@@ -139,9 +163,12 @@ def _read_torch(path) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise CheckpointError(
-            expected="torch to be installed, to read a PyTorch file", found="no torch", where=path,
+            expected="torch to be installed, to read a PyTorch file",
+            found="no torch",
+            where=path,
             do="Where torch is installed, write the weights as safetensors, which needs no torch here: "
-               "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'FILE.safetensors').") from error
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'FILE.safetensors').",
+        ) from error
     try:
         # weights_only: a pickle can otherwise run any code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -154,8 +181,11 @@ def _read_torch(path) -> dict[str, np.ndarray]:
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not any(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise _damaged(path, f"a {type(loaded).__name__} without tensors")
-    return {name: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
-            for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+    return {
+        name: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+        for name, value in loaded.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
@@ -168,6 +198,7 @@ def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
     path = Path(path)
     if path.suffix == ".safetensors":
         from safetensors.numpy import save
+
         data = save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata={"format": "np"})
     elif path.suffix == ".ckpt":
         data = _ckpt_bytes(tensors)

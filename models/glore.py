@@ -1,4 +1,5 @@
 """GloRe-ResNet50 (Chen et al., 2018, arXiv:1811.12814) on a ResNet-D trunk, with the published names."""
+
 from collections import OrderedDict
 
 from mindspore import nn
@@ -34,8 +35,9 @@ class Bottleneck(nn.Cell):
         self.has_down_sample = stride != 1 or in_channels != out_channels
         if self.has_down_sample:
             pool = nn.AvgPool2d(stride, stride) if stride > 1 else nn.Identity()
-            self.down_sample_layer = nn.SequentialCell(pool, conv(in_channels, out_channels, 1, 1, init),
-                                                       norm(out_channels))
+            self.down_sample_layer = nn.SequentialCell(
+                pool, conv(in_channels, out_channels, 1, 1, init), norm(out_channels)
+            )
 
     def construct(self, x):
         out = self.relu(self.bn1(self.conv1(x)))
@@ -63,22 +65,38 @@ class GloReResNet(nn.Cell):
         ValueError: an impossible argument; the message names it.
     """
 
-    def __init__(self, layers=(3, 4, 6, 3), units=((), (), (1, 3, 5), ()), stem_width=64, num_classes=1000,
-                 in_channels=3, include_top=True, stem_pool="same", weight_init="xavier_uniform"):
+    def __init__(
+        self,
+        layers=(3, 4, 6, 3),
+        units=((), (), (1, 3, 5), ()),
+        stem_width=64,
+        num_classes=1000,
+        in_channels=3,
+        include_top=True,
+        stem_pool="same",
+        weight_init="xavier_uniform",
+    ):
         super().__init__()
         check_stages(layers, units)
         init = weight_initializer(weight_init)
         half = stem_width // 2
-        self.conv1 = nn.SequentialCell(OrderedDict(
-            conv_1=conv(in_channels, half, 3, 2, init), bn1=norm(half), relu1=nn.ReLU(),
-            conv_2=conv(half, half, 3, 1, init), bn2=norm(half), relu2=nn.ReLU(),
-            conv_3=conv(half, stem_width, 3, 1, init)))
+        self.conv1 = nn.SequentialCell(
+            OrderedDict(
+                conv_1=conv(in_channels, half, 3, 2, init),
+                bn1=norm(half),
+                relu1=nn.ReLU(),
+                conv_2=conv(half, half, 3, 1, init),
+                bn2=norm(half),
+                relu2=nn.ReLU(),
+                conv_3=conv(half, stem_width, 3, 1, init),
+            )
+        )
         self.bn1 = norm(stem_width)
         self.relu = nn.ReLU()
         self.max_pool = max_pool(stem_pool)
         channels = stem_width
         for i, (blocks, after) in enumerate(zip(layers, units)):
-            out_channels = EXPANSION * stem_width * 2 ** i
+            out_channels = EXPANSION * stem_width * 2**i
             stage = nn.SequentialCell()
             for j in range(1, blocks + 1):
                 stage.append(Bottleneck(channels, out_channels, 2 if i > 0 and j == 1 else 1, init))

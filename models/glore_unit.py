@@ -1,4 +1,5 @@
 """The GloRe unit (Chen et al., 2018, arXiv:1811.12814): reasoning between regions on a graph of learned nodes."""
+
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, HeUniform, XavierUniform
 
@@ -99,14 +100,17 @@ class GloReUnit(nn.Cell):
         self.gcn = GraphConvolution(states, nodes, init)
         # Y is beyond float16 until it is normalised.
         self.conv_extend = SequenceInFloat32(
-            BatchNorm2dInFloat32(states, eps=1e-4, momentum=0.92), nn.ReLU(),
-            nn.Conv2d(states, channels, 1, has_bias=False, weight_init="zeros"))
+            BatchNorm2dInFloat32(states, eps=1e-4, momentum=0.92),
+            nn.ReLU(),
+            nn.Conv2d(states, channels, 1, has_bias=False, weight_init="zeros"),
+        )
         self.conv_extend.add_flags(**FLOAT32)
 
     @staticmethod
     def _branch(channels, out_channels, init):
-        return nn.SequentialCell(norm(channels), nn.ReLU(),
-                                 nn.Conv2d(channels, out_channels, 1, has_bias=False, weight_init=init))
+        return nn.SequentialCell(
+            norm(channels), nn.ReLU(), nn.Conv2d(channels, out_channels, 1, has_bias=False, weight_init=init)
+        )
 
     def construct(self, x):
         return x + self.conv_extend(self.gcn(self.conv_state(x), self.conv_proj(x)))

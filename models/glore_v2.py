@@ -1,4 +1,5 @@
 """GloRe-ResNet101 and 200 (Chen et al., 2018, arXiv:1811.12814) on a pre-activation trunk, with the published names."""
+
 from collections import OrderedDict
 
 from mindspore import nn
@@ -17,8 +18,16 @@ class NormReluConv(nn.Cell):
         super().__init__()
         self.bn = norm(in_channels)
         self.relu = nn.ReLU()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2,
-                              has_bias=False, weight_init=init)
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            pad_mode="pad",
+            padding=kernel // 2,
+            has_bias=False,
+            weight_init=init,
+        )
 
     def construct(self, x):
         return self.conv(self.relu(self.bn(x)))
@@ -64,17 +73,33 @@ class GloReResNetV2(nn.Cell):
         ValueError: an impossible argument; the message names it.
     """
 
-    def __init__(self, layers=(3, 4, 23, 3), units=((), (1, 3), (3, 11, 19), ()), stem_width=64, num_classes=1000,
-                 in_channels=3, include_top=True, stem_pool="same", weight_init="xavier_uniform"):
+    def __init__(
+        self,
+        layers=(3, 4, 23, 3),
+        units=((), (1, 3), (3, 11, 19), ()),
+        stem_width=64,
+        num_classes=1000,
+        in_channels=3,
+        include_top=True,
+        stem_pool="same",
+        weight_init="xavier_uniform",
+    ):
         super().__init__()
         check_stages(layers, units)
         init = weight_initializer(weight_init)
-        self.layer1 = nn.SequentialCell(OrderedDict(
-            conv=nn.Conv2d(in_channels, stem_width, 7, 2, pad_mode="pad", padding=3, has_bias=False, weight_init=init),
-            bn=norm(stem_width), relu=nn.ReLU(), maxpool=max_pool(stem_pool)))
+        self.layer1 = nn.SequentialCell(
+            OrderedDict(
+                conv=nn.Conv2d(
+                    in_channels, stem_width, 7, 2, pad_mode="pad", padding=3, has_bias=False, weight_init=init
+                ),
+                bn=norm(stem_width),
+                relu=nn.ReLU(),
+                maxpool=max_pool(stem_pool),
+            )
+        )
         channels = stem_width
         for i, (blocks, after) in enumerate(zip(layers, units)):
-            out_channels = EXPANSION * stem_width * 2 ** i
+            out_channels = EXPANSION * stem_width * 2**i
             stage = OrderedDict()
             for j in range(1, blocks + 1):
                 stride = 2 if i > 0 and j == 1 else 1

@@ -1,4 +1,5 @@
 """How a picture becomes a network's input tensor: one frozen description that every pipeline compiles."""
+
 from __future__ import annotations
 
 import math
@@ -8,8 +9,13 @@ from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes, sha256_bytes
 
 RESIZE_RULES = ("squash", "short_side")
-CHOICES = {"resize_rule": RESIZE_RULES, "crop": ("center",), "interpolation": ("bilinear",),
-           "channel_order": ("RGB",), "layout": ("NCHW",)}
+CHOICES = {
+    "resize_rule": RESIZE_RULES,
+    "crop": ("center",),
+    "interpolation": ("bilinear",),
+    "channel_order": ("RGB",),
+    "layout": ("NCHW",),
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +70,16 @@ class InputSpec:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "InputSpec":
+    def from_dict(cls, values: dict) -> InputSpec:
         """The spec from JSON values; a missing key takes its default, an unknown one is an error."""
         if not isinstance(values, dict):
             raise UsageError(expected="a mapping of input keys", found=repr(values), where="the input spec")
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                raise UsageError(expected=f"keys out of {', '.join(known)}", found=f"the key {key!r}",
-                                 where="the input spec")
+                raise UsageError(
+                    expected=f"keys out of {', '.join(known)}", found=f"the key {key!r}", where="the input spec"
+                )
         return cls(**values)
 
     def digest(self) -> str:

@@ -1,4 +1,5 @@
 """What the networks share: the stem's pool, the classifier, checks of their arguments."""
+
 import mindspore as ms
 from mindspore import nn, ops
 
@@ -27,5 +28,6 @@ def check_stages(layers, units=((), (), (), ())):
     if len(layers) != 4 or min(layers) < 1:
         raise ValueError(f"layers: expected four numbers above zero, found {layers!r}")
     if len(units) != 4 or any(not 1 <= block <= blocks for after, blocks in zip(units, layers) for block in after):
-        raise ValueError(f"units: expected for each of four stages block numbers from 1 to {tuple(layers)}, "
-                         f"found {units!r}")
+        raise ValueError(
+            f"units: expected for each of four stages block numbers from 1 to {tuple(layers)}, found {units!r}"
+        )

@@ -1,11 +1,11 @@
 """The names under which checkpoints store the same networks, and the lossless ways between them."""
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, UsageError
 
 
@@ -27,18 +27,34 @@ class Layout:
     stem_pool: str
 
 
-LAYOUTS = {layout.name: layout for layout in (
-    Layout("grouped", "resnext", "head.fc.", "same"),
-    Layout("split", "resnext", "head.fc.", "same"),
-    Layout("mindcv", "resnext", "head.fc.", "same"),
-    Layout("torchvision", "resnext", "head.fc.", "torch"),
-    Layout("glore", "glore", "end_point.", "same"),
-    Layout("glore_v2", "glore_v2", "classifier.", "same"))}
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("grouped", "resnext", "head.fc.", "same"),
+        Layout("split", "resnext", "head.fc.", "same"),
+        Layout("mindcv", "resnext", "head.fc.", "same"),
+        Layout("torchvision", "resnext", "head.fc.", "torch"),
+        Layout("glore", "glore", "end_point.", "same"),
+        Layout("glore_v2", "glore_v2", "classifier.", "same"),
+    )
+}
 
 CONVS = re.compile(r"(.*\.conv2)\.convs\.(\d+)\.weight")
 STATE_PREFIXES = ("moments.", "moment1.", "moment2.", "accum.", "velocity.", "optimizer.")
-STATE_NAMES = {"global_step", "momentum", "learning_rate", "weight_decay", "epoch_num", "step_num", "loss_scale",
-               "scale_sense", "current_iterator_step", "last_overflow_iterator_step", "step", "epoch"}
+STATE_NAMES = {
+    "global_step",
+    "momentum",
+    "learning_rate",
+    "weight_decay",
+    "epoch_num",
+    "step_num",
+    "loss_scale",
+    "scale_sense",
+    "current_iterator_step",
+    "last_overflow_iterator_step",
+    "step",
+    "epoch",
+}
 # Canonical prefix of a ResNeXt tensor beside the same one in the layouts without "backbone.".
 PREFIXES = {"mindcv": ("down_sample", "classifier."), "torchvision": ("downsample", "fc.")}
 TORCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -49,8 +65,12 @@ def without_state(tensors: dict) -> tuple[dict, dict]:
     weights, state = {}, {}
     for name, value in tensors.items():
         # No network has a scalar among its tensors: those are counters and remarks of the run.
-        if (name in STATE_NAMES or name.startswith(STATE_PREFIXES) or name.endswith("num_batches_tracked")
-                or np.ndim(value) == 0):
+        if (
+            name in STATE_NAMES
+            or name.startswith(STATE_PREFIXES)
+            or name.endswith("num_batches_tracked")
+            or np.ndim(value) == 0
+        ):
             state[name] = value
             continue
         short = name
@@ -80,7 +100,9 @@ def recognise(names) -> Layout:
     some = ", ".join(sorted(names)[:3]) or "none"
     raise CheckpointError(
         expected="the names of ResNeXt (MindSpore's model zoo, MindCV, torchvision, timm) or GloRe-ResNet",
-        found=f"{len(names)} other names: {some}", do="`glorext lint` shows what a checkpoint holds.")
+        found=f"{len(names)} other names: {some}",
+        do="`glorext lint` shows what a checkpoint holds.",
+    )
 
 
 def to_canonical(weights: dict, layout: Layout) -> dict:
@@ -125,8 +147,10 @@ def _merged(weights: dict) -> dict:
             merged[name] = value
     for target, found in parts.items():
         if sorted(found) != list(range(len(found))) or len({value.shape for value in found.values()}) != 1:
-            raise CheckpointError(expected=f"parts 0 to n-1 of one shape for {target}",
-                                  found=f"parts {sorted(found)[:10]} (of {len(found)})")
+            raise CheckpointError(
+                expected=f"parts 0 to n-1 of one shape for {target}",
+                found=f"parts {sorted(found)[:10]} (of {len(found)})",
+            )
         merged[target] = np.concatenate([found[i] for i in range(len(found))])
     return merged
 
@@ -173,5 +197,5 @@ def _stored_name(name: str, layout_name: str) -> str:
     name = name.replace(".down_sample.conv.", f".{shortcut}.0.").replace(".down_sample.bn.", f".{shortcut}.1.")
     if layout_name == "torchvision" and _is_norm(name):
         stem, _, last = name.rpartition(".")
-        name = f"{stem}.{ {ours: theirs for theirs, ours in TORCH_NORM.items()}.get(last, last)}"
+        name = f"{stem}.{ {ours: theirs for theirs, ours in TORCH_NORM.items()}.get(last, last) }"
     return name

@@ -1,10 +1,10 @@
 """A picture file to a network's input in NumPy and Pillow: what an InputSpec means, without MindSpore."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import DataError
 
 from .input_spec import InputSpec
@@ -23,6 +23,7 @@ def read_picture(path) -> np.ndarray:
         DataError: neither JPEG nor PNG, cut off, or of more pixels than Pillow takes for harmless.
     """
     from PIL import Image
+
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             image.load()
@@ -31,10 +32,23 @@ def read_picture(path) -> np.ndarray:
                 return np.repeat(grey[..., None], 3, axis=2)
             return np.array(image.convert("RGB"))
     # Pillow's decoders raise SyntaxError, struct.error and others on damaged files; all mean the same here.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-            Image.DecompressionBombError) as error:
-        raise DataError(expected="a picture", found=f"{type(error).__name__}: {error}", where=path,
-                        do="Replace it, or remove it from the folder.") from error
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise DataError(
+            expected="a picture",
+            found=f"{type(error).__name__}: {error}",
+            where=path,
+            do="Replace it, or remove it from the folder.",
+        ) from error
 
 
 def resized_shape(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
@@ -71,15 +85,15 @@ def resize(picture: np.ndarray, height: int, width: int, window=None) -> np.ndar
     """
     top, left, rows, columns = window or (0, 0, height, width)
     if picture.shape[:2] == (height, width):
-        return picture[top:top + rows, left:left + columns]
+        return picture[top : top + rows, left : left + columns]
     if picture.shape[:2] == (2 * height, 2 * width):
         # OpenCV halves by the mean of 2 x 2 pixels.
-        part = picture[2 * top:2 * (top + rows), 2 * left:2 * (left + columns)].astype(np.int32)
+        part = picture[2 * top : 2 * (top + rows), 2 * left : 2 * (left + columns)].astype(np.int32)
         return ((part[::2, ::2] + part[::2, 1::2] + part[1::2, ::2] + part[1::2, 1::2] + 2) >> 2).astype(np.uint8)
     y0, y1, v0, v1 = _taps(picture.shape[0], height, top, rows, edge_alone=False)
     x0, x1, u0, u1 = _taps(picture.shape[1], width, left, columns, edge_alone=True)
     lowest = y0.min()
-    used = picture[lowest:y1.max() + 1].astype(np.int32)
+    used = picture[lowest : y1.max() + 1].astype(np.int32)
     across = (used[:, x0] * u0[:, None] + used[:, x1] * u1[:, None]) >> 4
     upper, lower = across[y0 - lowest], across[y1 - lowest]
     mixed = ((v0[:, None, None] * upper) >> 16) + ((v1[:, None, None] * lower) >> 16)

@@ -1,4 +1,5 @@
 """ResNeXt (Xie et al., 2016, arXiv:1611.05431), post-activation, with the names of the published checkpoints."""
+
 from mindspore import nn
 from mindspore.common.initializer import HeNormal
 
@@ -9,8 +10,17 @@ EXPANSION = 4
 
 def conv(in_channels, out_channels, kernel, stride=1, groups=1):
     """A convolution without bias, padded by kernel // 2 on every side; He normal over fan-out, as a ReLU follows."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, group=groups,
-                     has_bias=False, weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        pad_mode="pad",
+        padding=kernel // 2,
+        group=groups,
+        has_bias=False,
+        weight_init=HeNormal(mode="fan_out", nonlinearity="relu"),
+    )
 
 
 def norm(channels, gamma_init="ones"):
@@ -68,7 +78,7 @@ class Backbone(nn.Cell):
         self.max_pool = max_pool(stem_pool)
         channels = stem_width
         for i, blocks in enumerate(layers):
-            width, out_channels = groups * width_per_group * 2 ** i, EXPANSION * stem_width * 2 ** i
+            width, out_channels = groups * width_per_group * 2**i, EXPANSION * stem_width * 2**i
             stage = nn.SequentialCell()
             for j in range(blocks):
                 stride = 2 if i > 0 and j == 0 else 1
@@ -110,8 +120,17 @@ class ResNeXt(nn.Cell):
         ValueError: not four stages of at least one block, or an unknown `stem_pool`.
     """
 
-    def __init__(self, layers=(3, 4, 6, 3), groups=32, width_per_group=4, stem_width=64, num_classes=1000,
-                 in_channels=3, include_top=True, stem_pool="same"):
+    def __init__(
+        self,
+        layers=(3, 4, 6, 3),
+        groups=32,
+        width_per_group=4,
+        stem_width=64,
+        num_classes=1000,
+        in_channels=3,
+        include_top=True,
+        stem_pool="same",
+    ):
         super().__init__()
         check_stages(layers)
         self.backbone = Backbone(layers, groups, width_per_group, stem_width, in_channels, stem_pool)

@@ -1,4 +1,5 @@
 """The registry of networks: what each one is, what it expects and what was published about it; and `create`."""
+
 from __future__ import annotations
 
 import os
@@ -75,38 +76,90 @@ ZOO, CARD = "MindSpore model zoo, README", "MindSpore Hub, card"
 
 def _resnext(name, layers, groups, parameters, published=(), recipe=None):
     arguments = {"layers": layers, "groups": groups, "width_per_group": 4, "stem_width": 64}
-    return ModelSpec(name, "ResNeXt", ("resnext", "layers"), "resnext", arguments, SQUASH, recipe, RESNEXT_PAPER,
-                     "Apache-2.0", parameters, published)
+    return ModelSpec(
+        name,
+        "ResNeXt",
+        ("resnext", "layers"),
+        "resnext",
+        arguments,
+        SQUASH,
+        recipe,
+        RESNEXT_PAPER,
+        "Apache-2.0",
+        parameters,
+        published,
+    )
 
 
 def _glore(name, version, layers, units, parameters, published=(), recipe=None):
-    class_name, module, family = {1: ("GloReResNet", "glore", "glore"),
-                                  2: ("GloReResNetV2", "glore_v2", "glore_v2")}[version]
+    class_name, module, family = {1: ("GloReResNet", "glore", "glore"), 2: ("GloReResNetV2", "glore_v2", "glore_v2")}[
+        version
+    ]
     arguments = {"layers": layers, "units": units, "stem_width": 64}
-    return ModelSpec(name, class_name, (module, "glore_unit", "layers"), family, arguments, SHORT_SIDE, recipe,
-                     GLORE_PAPER, "Apache-2.0", parameters, published)
+    return ModelSpec(
+        name,
+        class_name,
+        (module, "glore_unit", "layers"),
+        family,
+        arguments,
+        SHORT_SIDE,
+        recipe,
+        GLORE_PAPER,
+        "Apache-2.0",
+        parameters,
+        published,
+    )
 
 
-SPECS = {spec.name: spec for spec in (
-    _resnext("resnext50", (3, 4, 6, 3), 32, 25_028_904, (
-        PublishedResult(0.7816, 0.9388, "Ascend 910", ZOO),
-        PublishedResult(0.7805, None, "GPU V100", ZOO),
-        PublishedResult(0.7846, 0.9418, "Ascend 310", ZOO),
-        PublishedResult(0.7851, 0.9418, "Ascend 910", f"{CARD} resnext50 1.3 to 1.10"),
-        PublishedResult(0.7864, 0.9418, "Ascend 910", f"{CARD} resnext50_32x4d 2.3, 2.5 (MindCV)")),
-        recipe="resnext50_imagenet"),
-    _resnext("resnext101_32x4d", (3, 4, 23, 3), 32, 44_177_704, (
-        PublishedResult(0.7946, 0.9463, "Ascend 910", f"{CARD} resnext101 1.9, 1.10"),)),
-    _resnext("resnext101_64x4d", (3, 4, 23, 3), 64, 83_455_272),
-    _glore("glore_res50", 1, (3, 4, 6, 3), ((), (), (1, 3, 5), ()), 30_506_824, (
-        PublishedResult(0.78446, None, "Ascend 910", ZOO),
-        PublishedResult(0.7850, None, "GPU", ZOO),
-        PublishedResult(0.7833, 0.9402, "Ascend 910", f"{CARD} glore_res50 1.3, 1.5, 1.6")),
-        recipe="glore_res50_imagenet"),
-    _glore("glore_res101", 2, (3, 4, 23, 3), ((), (1, 3), (3, 11, 19), ()), 50_300_200),
-    _glore("glore_res200", 2, (3, 24, 36, 3), ((), (12, 18), (16, 24, 32), ()), 70_424_872, (
-        PublishedResult(0.7995, 0.9489, "Ascend 910", f"{CARD} glore_res200 1.3, 1.5, 1.6"),)),
-)}
+SPECS = {
+    spec.name: spec
+    for spec in (
+        _resnext(
+            "resnext50",
+            (3, 4, 6, 3),
+            32,
+            25_028_904,
+            (
+                PublishedResult(0.7816, 0.9388, "Ascend 910", ZOO),
+                PublishedResult(0.7805, None, "GPU V100", ZOO),
+                PublishedResult(0.7846, 0.9418, "Ascend 310", ZOO),
+                PublishedResult(0.7851, 0.9418, "Ascend 910", f"{CARD} resnext50 1.3 to 1.10"),
+                PublishedResult(0.7864, 0.9418, "Ascend 910", f"{CARD} resnext50_32x4d 2.3, 2.5 (MindCV)"),
+            ),
+            recipe="resnext50_imagenet",
+        ),
+        _resnext(
+            "resnext101_32x4d",
+            (3, 4, 23, 3),
+            32,
+            44_177_704,
+            (PublishedResult(0.7946, 0.9463, "Ascend 910", f"{CARD} resnext101 1.9, 1.10"),),
+        ),
+        _resnext("resnext101_64x4d", (3, 4, 23, 3), 64, 83_455_272),
+        _glore(
+            "glore_res50",
+            1,
+            (3, 4, 6, 3),
+            ((), (), (1, 3, 5), ()),
+            30_506_824,
+            (
+                PublishedResult(0.78446, None, "Ascend 910", ZOO),
+                PublishedResult(0.7850, None, "GPU", ZOO),
+                PublishedResult(0.7833, 0.9402, "Ascend 910", f"{CARD} glore_res50 1.3, 1.5, 1.6"),
+            ),
+            recipe="glore_res50_imagenet",
+        ),
+        _glore("glore_res101", 2, (3, 4, 23, 3), ((), (1, 3), (3, 11, 19), ()), 50_300_200),
+        _glore(
+            "glore_res200",
+            2,
+            (3, 24, 36, 3),
+            ((), (12, 18), (16, 24, 32), ()),
+            70_424_872,
+            (PublishedResult(0.7995, 0.9489, "Ascend 910", f"{CARD} glore_res200 1.3, 1.5, 1.6"),),
+        ),
+    )
+}
 
 
 def names() -> list[str]:
@@ -152,13 +205,19 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
     if checkpoint is None:
         return _built(constructor, arguments, name)
     from .checkpoint import load_checkpoint_into, read_checkpoint, require_likely
+
     content = read_checkpoint(checkpoint)
     require_likely(content, model, arguments | ({"num_classes": 1} if head == "new" else {}))
     stem_pool = arguments.setdefault("stem_pool", content.layout.stem_pool)
     if stem_pool != content.layout.stem_pool:
-        logger.warning("stem_pool=%r: %s was trained with %r, its logits will differ", stem_pool, content.where,
-                       content.layout.stem_pool)
+        logger.warning(
+            "stem_pool=%r: %s was trained with %r, its logits will differ",
+            stem_pool,
+            content.where,
+            content.layout.stem_pool,
+        )
     from mindspore.nn.utils import no_init_parameters
+
     with no_init_parameters():
         net = _built(constructor, arguments, name)
     load_checkpoint_into(net, content, head)
@@ -169,8 +228,11 @@ def _require_memory(model: ModelSpec, arguments: dict) -> None:
     needed = 4 * network_size(model, arguments)[1]
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise UsageError(expected=f"a network that fits into this machine's {there / 1e9:.3g} GB of memory",
-                         found=f"arguments that make one of {needed / 1e9:.3g} GB", where=model.name)
+        raise UsageError(
+            expected=f"a network that fits into this machine's {there / 1e9:.3g} GB of memory",
+            found=f"arguments that make one of {needed / 1e9:.3g} GB",
+            where=model.name,
+        )
 
 
 def _built(constructor, arguments: dict, name: str):

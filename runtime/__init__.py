@@ -1,15 +1,42 @@
 """What every room stands on: errors, files, environment, the device, the command line."""
+
 from . import env
 from .device import cap_onednn, prepare, set_device
-from .errors import (AccuracyError, CheckpointError, ConversionError, DataError, DeviceError, DiskFullError,
-                     DownloadError, ExportError, GlorextError, InferenceError, IntegrityError, NotFoundError,
-                     PackageError, RecipeError, RegistryError, SetupError, UsageError)
-from .files import (atomic_dir, atomic_path, json_bytes, parse_json, read_json, require_space, sha256_bytes,
-                    sha256_file, write_json)
+from .errors import (
+    AccuracyError,
+    CheckpointError,
+    ConversionError,
+    DataError,
+    DeviceError,
+    DiskFullError,
+    DownloadError,
+    ExportError,
+    GlorextError,
+    InferenceError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RecipeError,
+    RegistryError,
+    SetupError,
+    UsageError,
+)
+from .files import (
+    atomic_dir,
+    atomic_path,
+    json_bytes,
+    parse_json,
+    read_json,
+    require_space,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
 from .log import get_logger
 
 
 def version() -> str:
     """The installed version of glorext."""
     from importlib.metadata import version as installed
+
     return installed("glorext")

@@ -1,4 +1,5 @@
 """The command `glorext`: a table of subcommands, each in the module that does the work, imported when it is chosen."""
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,10 @@ COMMANDS = {
     "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
     "parity": ("glorext.deploy.parity", "follow a model from its checkpoint to the card, hop by hop"),
     "preprocess-check": ("glorext.deploy.preprocess_check", "compare preprocessing in MindSpore, NumPy, C++ and AIPP"),
-    "bundle": ("glorext.deploy.bundle", "pack a model with its C++ program and self-test for the machine with the card"),
+    "bundle": (
+        "glorext.deploy.bundle",
+        "pack a model with its C++ program and self-test for the machine with the card",
+    ),
     "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
 }
 
@@ -32,17 +36,23 @@ COMMANDS = {
 def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
     """An argument parser for the subcommand `name`, its help ending with `example`."""
     return argparse.ArgumentParser(
-        prog=f"glorext {name}", description=description, epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+        prog=f"glorext {name}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    return (f"usage: glorext COMMAND [options]\n\n"
-            f"Train, publish, load and deploy ResNeXt50 and GloRe-ResNet50 with MindSpore.\n\n{rows}\n\n"
-            f"`glorext COMMAND --help` explains a command and ends with an example.\n"
-            f"Exit status: 0 done, 1 failed, 2 wrong usage.")
+    return (
+        f"usage: glorext COMMAND [options]\n\n"
+        f"Train, publish, load and deploy ResNeXt50 and GloRe-ResNet50 with MindSpore.\n\n{rows}\n\n"
+        f"`glorext COMMAND --help` explains a command and ends with an example.\n"
+        f"Exit status: 0 done, 1 failed, 2 wrong usage."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,10 +63,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if argv else 2
     if argv[0] == "--version":
         from . import version
+
         print(f"glorext {version()}")
         return 0
     if argv[0] not in COMMANDS:
         import difflib
+
         close = difflib.get_close_matches(argv[0], COMMANDS, 1)
         hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
@@ -68,6 +80,7 @@ def run(program: str, call) -> int:
     """`call()` as the program of that name: its exit status; a GlorextError or Ctrl-C becomes a line on stderr."""
     from .errors import GlorextError
     from .log import log_to_stderr
+
     log_to_stderr()
     if not sys.stderr.isatty():
         # In a log file each refresh of a progress bar is one more line.

@@ -1,4 +1,5 @@
 """The one place where a device is chosen, and where the two CPU traps of MindSpore 2.10 are avoided."""
+
 from __future__ import annotations
 
 import os
@@ -36,8 +37,11 @@ def cap_onednn() -> str | None:
     if not has_avx512():
         return None
     os.environ[CAP] = "AVX2"
-    logger.info("set %s=AVX2: MindSpore's convolutions are up to 50 times slower on AVX-512 without it "
-                "(set the variable yourself to overrule)", CAP)
+    logger.info(
+        "set %s=AVX2: MindSpore's convolutions are up to 50 times slower on AVX-512 without it "
+        "(set the variable yourself to overrule)",
+        CAP,
+    )
     return "AVX2"
 
 
@@ -54,10 +58,14 @@ def prepare() -> None:
 def check_numpy() -> None:
     """Raise SetupError with NumPy 2: MindSpore 2.10's compiled parts were built against NumPy 1 and fail later."""
     from importlib.metadata import version
+
     found = version("numpy")
     if int(found.split(".")[0]) >= 2:
-        raise SetupError(expected="numpy below 2 (MindSpore 2.10's first eager reduction fails with NumPy 2)",
-                         found=f"numpy {found}", do='Run: pip install "numpy<2"')
+        raise SetupError(
+            expected="numpy below 2 (MindSpore 2.10's first eager reduction fails with NumPy 2)",
+            found=f"numpy {found}",
+            do='Run: pip install "numpy<2"',
+        )
 
 
 def set_device(name: str = "auto", device_id: int | None = None) -> str:
@@ -79,6 +87,7 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
         raise UsageError(expected=f"auto, {', '.join(DEVICES)}", found=name, where="--device_target")
     prepare()
     import mindspore as ms
+
     if wanted is None:
         wanted = next(device for device in reversed(DEVICES) if device == "CPU" or _present(ms, device))
         logger.info("device: %s", wanted)
@@ -93,8 +102,11 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
     try:
         ms.set_device(wanted, *([] if device_id is None else [device_id]))
     except (RuntimeError, ValueError) as error:
-        raise DeviceError(expected=f"a working {wanted}", found=str(error).strip().splitlines()[0],
-                          do="Check its driver with `glorext doctor`, or choose --device_target CPU.") from error
+        raise DeviceError(
+            expected=f"a working {wanted}",
+            found=str(error).strip().splitlines()[0],
+            do="Check its driver with `glorext doctor`, or choose --device_target CPU.",
+        ) from error
     return wanted
 
 

@@ -1,4 +1,5 @@
 """The one place that reads glorext's environment variables."""
+
 from __future__ import annotations
 
 import os
@@ -13,6 +14,7 @@ def cache_dir() -> Path:
     if value:
         return Path(value).expanduser().absolute()
     import platformdirs
+
     return Path(platformdirs.user_cache_dir("glorext"))
 
 

@@ -1,4 +1,5 @@
 """Named errors: each says what was expected, what was found, where, and what to do."""
+
 from __future__ import annotations
 
 

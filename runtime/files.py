@@ -1,4 +1,5 @@
 """Files that are whole or not there: digests, atomic writes, strict JSON."""
+
 from __future__ import annotations
 
 import contextlib
@@ -36,8 +37,9 @@ def require_space(folder, nbytes: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < nbytes:
-        raise DiskFullError(expected=f"{nbytes:,} free bytes", found=f"{free:,}", where=folder,
-                            do="Make room or choose another folder.")
+        raise DiskFullError(
+            expected=f"{nbytes:,} free bytes", found=f"{free:,}", where=folder, do="Make room or choose another folder."
+        )
 
 
 @contextlib.contextmanager
@@ -47,8 +49,10 @@ def disk_full_named(where):
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"the disk is full while writing {where}; nothing was left under that name",
-                                do="Make room and run the command again.") from error
+            raise DiskFullError(
+                f"the disk is full while writing {where}; nothing was left under that name",
+                do="Make room and run the command again.",
+            ) from error
         raise
 
 
@@ -90,8 +94,9 @@ def atomic_dir(final, replace: bool = False):
     """
     final = Path(final)
     if final.exists() and not replace:
-        raise UsageError(expected="a folder that does not exist yet", found=f"{final}",
-                         do="Choose another name or remove it first.")
+        raise UsageError(
+            expected="a folder that does not exist yet", found=f"{final}", do="Choose another name or remove it first."
+        )
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".part"))
     try:
@@ -138,8 +143,9 @@ def parse_json(data: bytes, where):
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise DataError(expected="JSON", found=str(error), where=where,
-                        do="Write the file again with the command that made it.") from error
+        raise DataError(
+            expected="JSON", found=str(error), where=where, do="Write the file again with the command that made it."
+        ) from error
 
 
 def read_json(path):

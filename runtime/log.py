@@ -1,4 +1,5 @@
 """Loggers of the project: children of one, so that a program that embeds glorext can steer them with one call."""
+
 from __future__ import annotations
 
 import logging

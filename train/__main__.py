@@ -1,4 +1,5 @@
 """`python -m glorext.train`: the same as `glorext train`."""
+
 import sys
 
 from glorext.runtime.cli import main

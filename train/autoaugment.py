@@ -1,23 +1,37 @@
 """AutoAugment's ImageNet policy (Cubuk et al., 2019, arXiv:1805.09501, table 9) on MindSpore's pipeline."""
+
 from __future__ import annotations
 
 import math
 
 # (operation, level of 10, probability) twice; one of the 25 rows is drawn for each picture.
 POLICY = (
-    (("posterize", 8, 0.4), ("rotate", 9, 0.6)), (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
-    (("equalize", 8, 0.8), ("equalize", 3, 0.6)), (("posterize", 7, 0.6), ("posterize", 6, 0.6)),
-    (("equalize", 7, 0.4), ("solarize", 4, 0.2)), (("equalize", 4, 0.4), ("rotate", 8, 0.8)),
-    (("solarize", 3, 0.6), ("equalize", 7, 0.6)), (("posterize", 5, 0.8), ("equalize", 2, 1.0)),
-    (("rotate", 3, 0.2), ("solarize", 8, 0.6)), (("equalize", 8, 0.6), ("posterize", 6, 0.4)),
-    (("rotate", 8, 0.8), ("color", 0, 0.4)), (("rotate", 9, 0.4), ("equalize", 2, 0.6)),
-    (("equalize", 0, 0.0), ("equalize", 8, 0.8)), (("invert", 4, 0.6), ("equalize", 8, 1.0)),
-    (("color", 4, 0.6), ("contrast", 8, 1.0)), (("rotate", 8, 0.8), ("color", 2, 1.0)),
-    (("color", 8, 0.8), ("solarize", 7, 0.8)), (("sharpness", 7, 0.4), ("invert", 8, 0.6)),
-    (("shear_x", 5, 0.6), ("equalize", 9, 1.0)), (("color", 0, 0.4), ("equalize", 3, 0.6)),
-    (("equalize", 7, 0.4), ("solarize", 4, 0.2)), (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
-    (("invert", 4, 0.6), ("equalize", 8, 1.0)), (("color", 4, 0.6), ("contrast", 8, 1.0)),
-    (("equalize", 8, 0.8), ("equalize", 3, 0.6)))
+    (("posterize", 8, 0.4), ("rotate", 9, 0.6)),
+    (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
+    (("equalize", 8, 0.8), ("equalize", 3, 0.6)),
+    (("posterize", 7, 0.6), ("posterize", 6, 0.6)),
+    (("equalize", 7, 0.4), ("solarize", 4, 0.2)),
+    (("equalize", 4, 0.4), ("rotate", 8, 0.8)),
+    (("solarize", 3, 0.6), ("equalize", 7, 0.6)),
+    (("posterize", 5, 0.8), ("equalize", 2, 1.0)),
+    (("rotate", 3, 0.2), ("solarize", 8, 0.6)),
+    (("equalize", 8, 0.6), ("posterize", 6, 0.4)),
+    (("rotate", 8, 0.8), ("color", 0, 0.4)),
+    (("rotate", 9, 0.4), ("equalize", 2, 0.6)),
+    (("equalize", 0, 0.0), ("equalize", 8, 0.8)),
+    (("invert", 4, 0.6), ("equalize", 8, 1.0)),
+    (("color", 4, 0.6), ("contrast", 8, 1.0)),
+    (("rotate", 8, 0.8), ("color", 2, 1.0)),
+    (("color", 8, 0.8), ("solarize", 7, 0.8)),
+    (("sharpness", 7, 0.4), ("invert", 8, 0.6)),
+    (("shear_x", 5, 0.6), ("equalize", 9, 1.0)),
+    (("color", 0, 0.4), ("equalize", 3, 0.6)),
+    (("equalize", 7, 0.4), ("solarize", 4, 0.2)),
+    (("solarize", 5, 0.6), ("autocontrast", 5, 0.6)),
+    (("invert", 4, 0.6), ("equalize", 8, 1.0)),
+    (("color", 4, 0.6), ("contrast", 8, 1.0)),
+    (("equalize", 8, 0.8), ("equalize", 3, 0.6)),
+)
 
 
 def operation(name: str, level: int):
@@ -26,6 +40,7 @@ def operation(name: str, level: int):
     Rotation and shear take either sign with equal chance.
     """
     from mindspore.dataset import transforms, vision
+
     either = lambda make, amount: transforms.RandomChoice([make(amount), make(-amount)])
     factor = 0.1 + 0.18 * level
     # Shear is published as a slope, MindSpore takes degrees.
@@ -48,5 +63,7 @@ def operation(name: str, level: int):
 def imagenet_policy():
     """The policy as one operation of a pipeline, for uint8 HWC pictures."""
     from mindspore.dataset import vision
-    return vision.RandomSelectSubpolicy([[(operation(name, level), probability) for name, level, probability in row]
-                                         for row in POLICY])
+
+    return vision.RandomSelectSubpolicy(
+        [[(operation(name, level), probability) for name, level, probability in row] for row in POLICY]
+    )

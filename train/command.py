@@ -1,4 +1,5 @@
 """`glorext train` and `python -m glorext.train`: flags to a recipe, and the run."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,21 +12,29 @@ from .recipe import Flag, Recipe, add_recipe_flags, load_recipe, recipe_names, u
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
 EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
 
+
 def make_parser():
     """All flags: the run's own and one per key of a recipe, with the published spellings."""
     from argparse import RawDescriptionHelpFormatter
+    from typing import Literal, Optional
+
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
     from jsonargparse.typing import NonNegativeInt, PositiveInt
-    from typing import Literal, Optional
 
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the example on a line of its own."""
 
-    parser = ArgumentParser(prog="glorext train", exit_on_error=False, allow_abbrev=False, formatter_class=Formatter,
-                            epilog=f"example:\n  {EXAMPLE}",
-                            description="Train a network from a recipe; every key of the recipe is a flag.")
-    parser.add_argument("--recipe", type=str, default="resnext50_imagenet",
-                        help=f"YAML file, or one of {', '.join(recipe_names())}")
+    parser = ArgumentParser(
+        prog="glorext train",
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=Formatter,
+        epilog=f"example:\n  {EXAMPLE}",
+        description="Train a network from a recipe; every key of the recipe is a flag.",
+    )
+    parser.add_argument(
+        "--recipe", type=str, default="resnext50_imagenet", help=f"YAML file, or one of {', '.join(recipe_names())}"
+    )
     parser.add_argument("--data_dir", type=str, required=True, help="training pictures, FOLDER/<class>/<file>")
     parser.add_argument("--val_dir", type=Optional[str], help="validation pictures, evaluated after every epoch")
     parser.add_argument("--labels", type=Optional[str], help="file with one class name per line, in index order")
@@ -34,13 +43,20 @@ def make_parser():
     parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
     parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
     parser.add_argument("--stop_after", type=Optional[PositiveInt], help="save the state and stop at that step")
-    parser.add_argument("--verify_resume", type=Optional[PositiveInt], metavar="K",
-                        help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing")
+    parser.add_argument(
+        "--verify_resume",
+        type=Optional[PositiveInt],
+        metavar="K",
+        help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing",
+    )
     parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
     add_recipe_flags(parser)
     # These stand for other keys of the recipe than their own name.
-    parser.add_argument("--from", type=Optional[str], help="checkpoint, run, package or published name to start from, "
-                        "with a new classifier for the folder's classes")
+    parser.add_argument(
+        "--from",
+        type=Optional[str],
+        help="checkpoint, run, package or published name to start from, with a new classifier for the folder's classes",
+    )
     parser.add_argument("--image_size", "--image_height", type=Optional[str], help="published spelling of --input.size")
     parser.add_argument("--use_autoaugment", type=Optional[Flag], help="published spelling of --augmentation")
     return parser
@@ -53,6 +69,7 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
         RecipeError, UsageError: wrong flags; jsonargparse's message names them.
     """
     from jsonargparse import ArgumentError
+
     parser = make_parser()
     try:
         chosen = _flag(argv, "--recipe")
@@ -90,7 +107,7 @@ def _flag(argv, name):
         if word == name:
             value = following
         elif word.startswith(f"{name}="):
-            value = word[len(name) + 1:]
+            value = word[len(name) + 1 :]
     return value
 
 
@@ -99,16 +116,27 @@ def main(argv: list[str]) -> int:
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
         from .verify import verify_resume
+
         return verify_resume(argv, run["verify_resume"])
-    from .loop import Interrupted, train
     from .distributed import launched
+    from .loop import Interrupted, train
+
     if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():
-        raise UsageError(expected="msrun to have started this process" if run["is_distributed"] else "one process",
-                         found="one process" if run["is_distributed"] else "msrun", where="--is_distributed",
-                         do="See train/scripts.")
+        raise UsageError(
+            expected="msrun to have started this process" if run["is_distributed"] else "one process",
+            found="one process" if run["is_distributed"] else "msrun",
+            where="--is_distributed",
+            do="See train/scripts.",
+        )
     try:
-        outcome = train(recipe, run["data_dir"], run["val_dir"], quiet=run["json"], device=run["device_target"],
-                        **{key: run[key] for key in ("labels", "device_id", "resume", "stop_after")})
+        outcome = train(
+            recipe,
+            run["data_dir"],
+            run["val_dir"],
+            quiet=run["json"],
+            device=run["device_target"],
+            **{key: run[key] for key in ("labels", "device_id", "resume", "stop_after")},
+        )
     except Interrupted as stop:
         if not run["json"]:
             print(stop)
@@ -128,4 +156,5 @@ def main(argv: list[str]) -> int:
 
 def _print_json(**values) -> None:
     from glorext.runtime import json_bytes
+
     print(json_bytes(values).decode(), end="")

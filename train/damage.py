@@ -1,11 +1,11 @@
 """Damaged pictures are found before training starts: some of them would end the whole process inside the decoder."""
+
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
 
@@ -26,6 +26,7 @@ def damage_of(path, thorough: bool = False) -> str | None:
             (some cameras write on after it).
     """
     from PIL import Image
+
     try:
         with open(path, "rb") as file, Image.open(file) as picture:
             if picture.format not in END:
@@ -53,13 +54,15 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         DataError: a picture cannot be decoded; names its path.
     """
     from tqdm import tqdm
+
     if not pictures.extensions:  # records, which were checked when they were written
         return pictures
     mine = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), mine, chunksize=64)
-        found = list(tqdm(found, total=len(mine), desc="check pictures", unit="picture", disable=quiet, leave=False,
-                          delay=1))
+        found = list(
+            tqdm(found, total=len(mine), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
+        )
     reasons = {i: reason for i, reason in zip(mine, found) if reason}
     damaged = np.zeros(len(pictures), np.int64)
     damaged[list(reasons)] = 1
@@ -68,10 +71,18 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         return pictures
     names = [pictures.folder / pictures.paths[i] for i in damaged]
     if not skip:
-        raise DataError(expected="a whole JPEG or PNG picture", found=reasons.get(int(damaged[0]), "a damaged one"),
-                        where=f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}",
-                        do="Replace or remove it, or use --skip_corrupt true.")
+        raise DataError(
+            expected="a whole JPEG or PNG picture",
+            found=reasons.get(int(damaged[0]), "a damaged one"),
+            where=f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}",
+            do="Replace or remove it, or use --skip_corrupt true.",
+        )
     if group.is_writer:
-        logger.warning("left out %d of %d pictures that cannot be decoded: %s%s", len(names), len(pictures),
-                       ", ".join(map(str, names[:SHOWN])), ", ..." if len(names) > SHOWN else "")
+        logger.warning(
+            "left out %d of %d pictures that cannot be decoded: %s%s",
+            len(names),
+            len(pictures),
+            ", ".join(map(str, names[:SHOWN])),
+            ", ..." if len(names) > SHOWN else "",
+        )
     return pictures.without(damaged)

@@ -1,4 +1,5 @@
 """Pictures to batches on MindSpore's C++ pipeline, compiled from an InputSpec and a recipe."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
@@ -46,19 +46,24 @@ class Pictures:
         """SHA-256 over the relative paths: equal for equal trees of names."""
         return sha256_bytes("".join(f"{path}\n" for path in self.paths).encode("utf-8", "surrogateescape"))
 
-    def without(self, indices) -> "Pictures":
+    def without(self, indices) -> Pictures:
         """All pictures but those at `indices`."""
         kept = np.setdiff1d(np.arange(len(self)), indices)
-        return dataclasses.replace(self, paths=tuple(self.paths[i] for i in kept), targets=self.targets[kept],
-                                   places=self.places[kept])
+        return dataclasses.replace(
+            self, paths=tuple(self.paths[i] for i in kept), targets=self.targets[kept], places=self.places[kept]
+        )
 
     def source(self, indices):
         """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
         import mindspore.dataset as ds
+
         indices = np.asarray(indices, int)
         return ds.ImageFolderDataset(
-            str(self.folder), sampler=ds.SubsetSampler(self.places[indices].tolist()),
-            extensions=list(self.extensions), class_indexing={label: i for i, label in enumerate(self.labels)})
+            str(self.folder),
+            sampler=ds.SubsetSampler(self.places[indices].tolist()),
+            extensions=list(self.extensions),
+            class_indexing={label: i for i, label in enumerate(self.labels)},
+        )
 
 
 def class_folders(folder) -> list[str]:
@@ -69,12 +74,20 @@ def class_folders(folder) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(expected="a folder with one folder of pictures per class", found="no such folder", where=folder,
-                        do="Check the path.")
+        raise DataError(
+            expected="a folder with one folder of pictures per class",
+            found="no such folder",
+            where=folder,
+            do="Check the path.",
+        )
     names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
     if not names:
-        raise DataError(expected="one folder of pictures per class", found="no folder", where=folder,
-                        do="Move the pictures into FOLDER/<class>/.")
+        raise DataError(
+            expected="one folder of pictures per class",
+            found="no folder",
+            where=folder,
+            do="Move the pictures into FOLDER/<class>/.",
+        )
     return sorted(names, key=os.fsencode)
 
 
@@ -93,6 +106,7 @@ def list_pictures(folder, labels=None, num_classes: int | None = None) -> Pictur
     """
     folder = Path(folder)
     from .mindrecord import is_record, read_records
+
     if is_record(folder):
         return read_records(folder, labels)
     classes = class_folders(folder)
@@ -104,8 +118,12 @@ def list_pictures(folder, labels=None, num_classes: int | None = None) -> Pictur
     paths, targets, places, seen, extensions = [], [], [], 0, set()
     for name in classes:
         if name not in index:
-            raise DataError(expected=f"only the {len(labels)} classes of the label list", found=f"the folder {name!r}",
-                            where=folder, do="Remove the folder or use the label list that belongs to these pictures.")
+            raise DataError(
+                expected=f"only the {len(labels)} classes of the label list",
+                found=f"the folder {name!r}",
+                where=folder,
+                do="Remove the folder or use the label list that belongs to these pictures.",
+            )
         before = len(paths)
         for file in _files(folder / name):
             if not file.startswith("."):
@@ -114,13 +132,18 @@ def list_pictures(folder, labels=None, num_classes: int | None = None) -> Pictur
                 places.append(seen)
             # MindSpore counts hidden pictures too, such as a Mac leaves behind.
             if file.lower().endswith(PICTURES):
-                extensions.add(file[file.rindex("."):])
+                extensions.add(file[file.rindex(".") :])
                 seen += 1
         if len(paths) == before:
-            raise DataError(expected="pictures", found="an empty class folder", where=folder / name,
-                            do="Remove the folder or put its pictures into it.")
-    return Pictures(folder, labels, tuple(paths), np.asarray(targets, np.int32), np.asarray(places),
-                    tuple(sorted(extensions)))
+            raise DataError(
+                expected="pictures",
+                found="an empty class folder",
+                where=folder / name,
+                do="Remove the folder or put its pictures into it.",
+            )
+    return Pictures(
+        folder, labels, tuple(paths), np.asarray(targets, np.int32), np.asarray(places), tuple(sorted(extensions))
+    )
 
 
 def _files(folder) -> list[str]:
@@ -128,8 +151,12 @@ def _files(folder) -> list[str]:
     entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     for entry in entries:
         if not entry.name.startswith(".") and not (entry.name.lower().endswith(PICTURES) and entry.is_file()):
-            raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="something else", where=entry.path,
-                            do="Move it elsewhere.")
+            raise DataError(
+                expected=f"pictures ({', '.join(PICTURES)})",
+                found="something else",
+                where=entry.path,
+                do="Move it elsewhere.",
+            )
     return [entry.name for entry in entries]
 
 
@@ -142,19 +169,25 @@ def culprit_named():
         found = CULPRIT.search(str(error))
         if not found:
             raise
-        raise DataError(expected="a whole JPEG or PNG picture", found=found[2].strip().rstrip("."), where=found[1],
-                        do="Replace or remove the file, or train with --skip_corrupt true.") from error
+        raise DataError(
+            expected="a whole JPEG or PNG picture",
+            found=found[2].strip().rstrip("."),
+            where=found[1],
+            do="Replace or remove the file, or train with --skip_corrupt true.",
+        ) from error
 
 
 def evaluation_steps(spec) -> list:
     """The InputSpec as operations of MindSpore's pipeline: encoded bytes to a float32 CHW tensor."""
     from mindspore.dataset import vision
+
     size = (spec.resize, spec.resize) if spec.resize_rule == "squash" else spec.resize
     return [vision.Decode(), vision.Resize(size, vision.Inter.BILINEAR), vision.CenterCrop(spec.size), *_finish(spec)]
 
 
 def _finish(spec) -> list:
     from mindspore.dataset import vision
+
     return [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
 
 
@@ -165,12 +198,14 @@ def training_steps(spec, augmentation: str) -> list:
     share, "none" the evaluation pipeline.
     """
     from mindspore.dataset import vision
+
     if augmentation == "none":
         return evaluation_steps(spec)
     crop = vision.RandomCropDecodeResize(spec.size, (0.08, 1.0), (3 / 4, 4 / 3), vision.Inter.BILINEAR)
     flip = vision.RandomHorizontalFlip(0.5)
     if augmentation == "autoaugment":
         from .autoaugment import imagenet_policy
+
         return [crop, imagenet_policy(), flip, *_finish(spec)]
     jitter = [vision.RandomColorAdjust(0.4, 0.4, 0.4)] if augmentation == "color_jitter" else []
     return [crop, flip, *jitter, *_finish(spec)]
@@ -190,6 +225,7 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, d
     import mindspore as ms
     import mindspore.dataset as ds
     from mindspore.dataset import transforms
+
     ds.config.set_seed(seed)
     source = source.map(steps, "image", num_parallel_workers=workers)
     source = source.map([transforms.TypeCast(ms.int32)], "label", num_parallel_workers=1)
@@ -202,6 +238,7 @@ def fed(pipeline, from_device_queue: bool):
         yield from pipeline.create_tuple_iterator(num_epochs=1)
         return
     import mindspore as ms
+
     next_batch = ms.data_sink(lambda *batch: batch, pipeline)
     try:
         for _ in range(pipeline.get_dataset_size()):

@@ -1,4 +1,5 @@
 """Scikit-learn's handwritten digits as a tree of pictures."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,9 +27,13 @@ def write_digits(out) -> tuple[int, int]:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise SetupError(expected="scikit-learn, whose handwritten digits these are", found="it is not installed",
-                         do='Run: pip install "scikit-learn>=1.4"') from error
+        raise SetupError(
+            expected="scikit-learn, whose handwritten digits these are",
+            found="it is not installed",
+            do='Run: pip install "scikit-learn>=1.4"',
+        ) from error
     from PIL import Image
+
     scans = load_digits()
     parts = train_test_split(range(len(scans.target)), test_size=0.2, random_state=SEED, stratify=scans.target)
     with atomic_dir(out) as folder:

@@ -1,11 +1,11 @@
 """One process or many: which device is mine, who I am among the devices, and sums and means over them."""
+
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
 import numpy as np
-
 from glorext.runtime.errors import UsageError
 
 
@@ -33,6 +33,7 @@ class Group:
         if self.size == 1:
             return numbers
         from mindspore import Tensor, ops
+
         return ops.AllReduce()(Tensor(numbers.astype(np.float32))).asnumpy().astype(numbers.dtype)
 
     def any(self, flag: bool) -> bool:
@@ -47,6 +48,7 @@ class Group:
         if self.size == 1:
             return
         from mindspore import ops
+
         all_reduce = ops.AllReduce()
         for parameter in net.get_parameters():
             if parameter.name.endswith(("moving_mean", "moving_variance")):
@@ -70,12 +72,18 @@ def join_group(device: str = "auto", device_id: int | None = None) -> tuple[str,
         DeviceError: the device is not there.
     """
     from glorext.runtime import set_device
+
     if not launched():
         return set_device(device, device_id), Group()
     if device_id is not None:
-        raise UsageError(expected="no number, as each process takes its own card", found=device_id, where="--device_id",
-                         do="Name the cards to the launcher: python -m glorext.train.launch --device_ids 0,1 ...")
+        raise UsageError(
+            expected="no number, as each process takes its own card",
+            found=device_id,
+            where="--device_id",
+            do="Name the cards to the launcher: python -m glorext.train.launch --device_ids 0,1 ...",
+        )
     device = set_device(device)
     from mindspore import communication
+
     communication.init()
     return device, Group(communication.get_rank(), communication.get_group_size())

@@ -1,4 +1,5 @@
 """Top-1 and top-5 of a network on a tree of pictures, every picture exactly once; and `glorext eval`."""
+
 from __future__ import annotations
 
 import os
@@ -8,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import sha256_file, write_json
 
@@ -51,27 +51,47 @@ class EvalResult:
         write_json(path, {"schema": SCHEMA, **asdict(self)})
 
 
-def evaluation(scores: Scores, pictures: Pictures, spec, weights_sha256: str, network: str, device: str,
-               precision: str) -> EvalResult:
+def evaluation(
+    scores: Scores, pictures: Pictures, spec, weights_sha256: str, network: str, device: str, precision: str
+) -> EvalResult:
     """The EvalResult of `scores`."""
     return EvalResult(
-        top1=scores.hits1 / scores.count, top5=scores.hits5 / scores.count, count=scores.count,
-        weights_sha256=weights_sha256, preprocessing_sha256=spec.digest(), labels_sha256=labels_digest(pictures.labels),
-        network=network, device=device, precision=precision, versions=versions(),
+        top1=scores.hits1 / scores.count,
+        top5=scores.hits5 / scores.count,
+        count=scores.count,
+        weights_sha256=weights_sha256,
+        preprocessing_sha256=spec.digest(),
+        labels_sha256=labels_digest(pictures.labels),
+        network=network,
+        device=device,
+        precision=precision,
+        versions=versions(),
         data={"folder": pictures.folder.resolve().name, "count": len(pictures), "sha256": pictures.digest()},
-        confusion=None if scores.confusion is None else scores.confusion.tolist())
+        confusion=None if scores.confusion is None else scores.confusion.tolist(),
+    )
 
 
 def versions() -> dict:
     """Versions of what computes: glorext, mindspore, numpy, python."""
     import platform
     from importlib.metadata import version
+
     return {"python": platform.python_version()} | {name: version(name) for name in ("glorext", "mindspore", "numpy")}
 
 
-def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: str, amp_level: str = "O0",
-             batch_size: int = 32, workers: int | None = None, skip_corrupt: bool = False,
-             group: Group = Group()) -> tuple[EvalResult, Results]:
+def evaluate(
+    net,
+    pictures: Pictures,
+    spec,
+    checkpoint,
+    network: str,
+    device: str,
+    amp_level: str = "O0",
+    batch_size: int = 32,
+    workers: int | None = None,
+    skip_corrupt: bool = False,
+    group: Group = Group(),
+) -> tuple[EvalResult, Results]:
     """Measure `net` on `pictures`: the accuracy with its evidence, and every picture's logits.
 
     Args:
@@ -91,20 +111,24 @@ def evaluate(net, pictures: Pictures, spec, checkpoint, network: str, device: st
     from glorext.models import weights_digest
 
     from .damage import without_damage
+
     quiet = not group.is_writer
     pictures = without_damage(pictures, skip_corrupt, group, quiet)
     net = ms.amp.auto_mixed_precision(net, amp_level)
     net.set_train(False)
     start = time.perf_counter()
-    answers = predictions(forward_of(net), pictures, spec, batch_size,
-                          min(workers or default_workers(group.size), os.cpu_count()), group)
+    answers = predictions(
+        forward_of(net), pictures, spec, batch_size, min(workers or default_workers(group.size), os.cpu_count()), group
+    )
     answers = list(with_bar(answers, len(group.share(len(pictures))), quiet))
     scores = score(answers, pictures, group)
     seconds = time.perf_counter() - start
     weights = weights_digest(checkpoint)
     model = {"file": Path(checkpoint).name, "sha256": sha256_file(checkpoint), "weights_sha256": weights}
-    return (evaluation(scores, pictures, spec, weights, network, device, amp_level),
-            _results(answers, pictures, model, device, batch_size, seconds, group))
+    return (
+        evaluation(scores, pictures, spec, weights, network, device, amp_level),
+        _results(answers, pictures, model, device, batch_size, seconds, group),
+    )
 
 
 def _results(answers, pictures, model, device, batch_size, seconds, group) -> Results:
@@ -118,11 +142,20 @@ def _results(answers, pictures, model, device, batch_size, seconds, group) -> Re
     best = best_classes(logits).tolist()
     kept = latencies([*milliseconds[first], *milliseconds[~first]], int(first.sum()))
     return Results(
-        backend="mindspore", model=model, device=device.lower(), batch=batch_size, workers=group.size,
-        threads=os.cpu_count(), logits=logits[order],
+        backend="mindspore",
+        model=model,
+        device=device.lower(),
+        batch=batch_size,
+        workers=group.size,
+        threads=os.cpu_count(),
+        logits=logits[order],
         pictures=[{"path": pictures.paths[i], "top5": best[i], "ms": float(milliseconds[i])} for i in order],
-        latency_ms=kept, throughput=len(pictures) / seconds, seconds=seconds, stages_ms={"infer": kept["mean"]},
-        versions=versions())
+        latency_ms=kept,
+        throughput=len(pictures) / seconds,
+        seconds=seconds,
+        stages_ms={"infer": kept["mean"]},
+        versions=versions(),
+    )
 
 
 def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe, tuple[str, ...] | None]:
@@ -137,11 +170,16 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
         UsageError: nothing says which network it is.
     """
     from glorext.models import network_name, read_checkpoint
+
     path = Path(path)
     checkpoint = path / "best.ckpt" if path.is_dir() else path
     if not checkpoint.is_file():
-        raise CheckpointError(expected="a checkpoint file or a run's folder with best.ckpt", found="nothing",
-                              where=checkpoint, do="Check the path.")
+        raise CheckpointError(
+            expected="a checkpoint file or a run's folder with best.ckpt",
+            found="nothing",
+            where=checkpoint,
+            do="Check the path.",
+        )
     beside = checkpoint.parent
     if recipe is None and network is None and (beside / "recipe.yaml").is_file():
         recipe = beside / "recipe.yaml"
@@ -152,16 +190,24 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
         return checkpoint, load_recipe(recipe, **({"network": network} if network else {})), labels
     network = network or network_name(read_checkpoint(checkpoint))
     if network is None:
-        raise UsageError(expected="recipe.yaml beside the checkpoint, --recipe or --network", found="none of them",
-                         where=checkpoint, do="Its widths and depths are those of no registered network.")
+        raise UsageError(
+            expected="recipe.yaml beside the checkpoint, --recipe or --network",
+            found="none of them",
+            where=checkpoint,
+            do="Its widths and depths are those of no registered network.",
+        )
     return checkpoint, Recipe(network=network), labels
 
 
 def make_parser():
     """The flags of `glorext eval`, the published ones among them."""
     from glorext.runtime.cli import parser as make
-    parser = make("eval", "Measure top-1 and top-5 of a checkpoint or a run; every picture counts exactly once.",
-                  "glorext eval RUN --data_dir pictures/val --out eval.json --results results")
+
+    parser = make(
+        "eval",
+        "Measure top-1 and top-5 of a checkpoint or a run; every picture counts exactly once.",
+        "glorext eval RUN --data_dir pictures/val --out eval.json --results results",
+    )
     parser.add_argument("checkpoint", nargs="?", help="checkpoint file, or a run's folder (its best.ckpt)")
     parser.add_argument("--pretrained", metavar="CKPT", help="published spelling of the checkpoint")
     parser.add_argument("--data_dir", required=True, help="folder with one folder of pictures per class")
@@ -182,9 +228,12 @@ def make_parser():
 def _pictures_for(data_dir, labels, num_classes: int) -> Pictures:
     pictures = list_pictures(data_dir, labels, num_classes)
     if len(pictures.labels) != num_classes:
-        raise DataError(expected=f"{num_classes} class names, as many as the checkpoint has",
-                        found=len(pictures.labels), where=data_dir,
-                        do="Give the label list of the training run with --labels FILE.")
+        raise DataError(
+            expected=f"{num_classes} class names, as many as the checkpoint has",
+            found=len(pictures.labels),
+            where=data_dir,
+            do="Give the label list of the training run with --labels FILE.",
+        )
     return pictures
 
 
@@ -205,20 +254,33 @@ def parse(argv: list[str]):
 def main(argv: list[str]) -> int:
     """`glorext eval` and `python -m glorext.train.evaluate`."""
     arguments = parse(argv)
-    checkpoint, recipe, labels = find_run(arguments.checkpoint or arguments.pretrained, arguments.labels,
-                                          arguments.recipe, arguments.network)
+    checkpoint, recipe, labels = find_run(
+        arguments.checkpoint or arguments.pretrained, arguments.labels, arguments.recipe, arguments.network
+    )
     from glorext.models import create, read_checkpoint
+
     content = read_checkpoint(checkpoint)
     pictures = _pictures_for(arguments.data_dir, labels, content.num_classes)
     device, group = join_group(arguments.device_target, arguments.device_id)
     net = create(recipe.network, checkpoint=content, num_classes=content.num_classes, **recipe.network_args)
-    result, results = evaluate(net, pictures, recipe.input_spec(), checkpoint, recipe.network, device,
-                               arguments.amp_level, arguments.batch_size, recipe.workers, arguments.skip_corrupt,
-                               group)
+    result, results = evaluate(
+        net,
+        pictures,
+        recipe.input_spec(),
+        checkpoint,
+        recipe.network,
+        device,
+        arguments.amp_level,
+        arguments.batch_size,
+        recipe.workers,
+        arguments.skip_corrupt,
+        group,
+    )
     if not group.is_writer:
         return 0
     if arguments.json:
         from glorext.runtime import json_bytes
+
         print(json_bytes(asdict(result)).decode(), end="", flush=True)
     else:
         print(f"{recipe.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
@@ -232,4 +294,5 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     from glorext.runtime.cli import main as command
+
     sys.exit(command(["eval", *sys.argv[1:]]))

@@ -1,4 +1,5 @@
 """The label list: one class name per line, a name's index is its line; read, written and hashed in one way."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,8 +20,12 @@ def check_labels(labels, where) -> None:
     """Raise DataError where a name, such as that of a folder, cannot be a line of UTF-8 text."""
     for label in labels:
         if not label or set("\n\r") & set(label) or label != label.encode("utf-8", "replace").decode("utf-8"):
-            raise DataError(expected="class names that fit on a line of UTF-8 text", found=repr(label), where=where,
-                            do="Rename the folder.")
+            raise DataError(
+                expected="class names that fit on a line of UTF-8 text",
+                found=repr(label),
+                where=where,
+                do="Rename the folder.",
+            )
 
 
 def labels_digest(labels) -> str:
@@ -55,6 +60,9 @@ def read_labels(path) -> tuple[str, ...]:
         raise DataError(expected="a text file with one class per line", found=str(error), where=path) from error
     names = tuple(text.removesuffix("\n").split("\n"))
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise DataError(expected="two or more different names, one per line", found=f"{len(names)} lines, "
-                        f"{len(set(names) - {''})} different names", where=path)
+        raise DataError(
+            expected="two or more different names, one per line",
+            found=f"{len(names)} lines, {len(set(names) - {''})} different names",
+            where=path,
+        )
     return names

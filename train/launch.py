@@ -1,4 +1,5 @@
 """Many devices: starts training or evaluation once per device through MindSpore's msrun, leaves no process behind."""
+
 from __future__ import annotations
 
 import argparse
@@ -31,8 +32,16 @@ class LaunchError(GlorextError):
     """A process of a distributed run failed."""
 
 
-def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master: str = "127.0.0.1",
-           port: int | None = None, hosts: int = 1, host: int = 0) -> int:
+def launch(
+    worker_args: list[str],
+    devices: int | list[int],
+    *,
+    log_dir,
+    master: str = "127.0.0.1",
+    port: int | None = None,
+    hosts: int = 1,
+    host: int = 0,
+) -> int:
     """Run `python WORKER_ARGS` once per device and wait; 0, or the status of an asked-for stop.
 
     Args:
@@ -60,15 +69,26 @@ def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master:
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in (*log_dir.glob("worker_*.log"), log_dir / "scheduler.log"):
         old.unlink(missing_ok=True)
-    msrun = ["msrun", f"--worker_num={devices * hosts}", f"--local_worker_num={devices}", f"--master_addr={master}",
-             f"--master_port={port or (_free_port() if hosts == 1 else PORT)}", f"--node_rank={host}", "--join=True",
-             f"--cluster_time_out={CLUSTER_TIMEOUT}", f"--log_dir={log_dir}", "python", *worker_args]
+    msrun = [
+        "msrun",
+        f"--worker_num={devices * hosts}",
+        f"--local_worker_num={devices}",
+        f"--master_addr={master}",
+        f"--master_port={port or (_free_port() if hosts == 1 else PORT)}",
+        f"--node_rank={host}",
+        "--join=True",
+        f"--cluster_time_out={CLUSTER_TIMEOUT}",
+        f"--log_dir={log_dir}",
+        "python",
+        *worker_args,
+    ]
     asked = []
     before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
     process = None
     try:
-        process = subprocess.Popen(msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         status = _watch(process, mark, log_dir / f"worker_{devices * host}.log", asked)
     finally:
         _end(mark)
@@ -77,13 +97,21 @@ def launch(worker_args: list[str], devices: int | list[int], *, log_dir, master:
         for number, handler in before.items():
             signal.signal(number, handler)
     if status is None:
-        raise LaunchError(expected=f"a stop within {GRACE} s of the signal", found="none, all processes were killed",
-                          where=log_dir, do="Go on with --resume auto from the last checkpoint.")
+        raise LaunchError(
+            expected=f"a stop within {GRACE} s of the signal",
+            found="none, all processes were killed",
+            where=log_dir,
+            do="Go on with --resume auto from the last checkpoint.",
+        )
     if asked:
         return 128 + asked[0]
     if status:
-        raise LaunchError(expected=f"all {devices} processes to succeed", found=_blame(log_dir), where=log_dir,
-                          do="Read the logs there; after a repair, go on with --resume auto.")
+        raise LaunchError(
+            expected=f"all {devices} processes to succeed",
+            found=_blame(log_dir),
+            where=log_dir,
+            do="Read the logs there; after a repair, go on with --resume auto.",
+        )
     return 0
 
 
@@ -119,11 +147,13 @@ def _watch(process, mark: str, log: Path, asked: list) -> int | None:
 def _members(mark: str) -> list:
     """Every living process of a launch, also those that msrun, which may be gone, put into sessions of their own."""
     import psutil
+
     return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
 
 
 def _end(mark: str) -> None:
     import psutil
+
     deadline = time.monotonic() + GRACE
     while (members := _members(mark)) and time.monotonic() < deadline:
         for member in members:
@@ -133,6 +163,7 @@ def _end(mark: str) -> None:
 
 def _environment(process) -> dict:
     import psutil
+
     try:
         return process.environ()
     except (psutil.Error, OSError):
@@ -141,6 +172,7 @@ def _environment(process) -> dict:
 
 def _signal(member, number, workers_only: bool = False) -> None:
     import psutil
+
     if workers_only and _environment(member).get("MS_ROLE") != "MS_WORKER":
         return
     try:
@@ -176,9 +208,13 @@ def _blame(log_dir: Path) -> str:
 def main(argv: list[str]) -> int:
     """`python -m glorext.train.launch --devices 8 train FLAGS OF glorext train`; eval likewise."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        prog=PROGRAM,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
         epilog=f"examples:\n  {PROGRAM} --devices 8 train --data_dir imagenet/train --platform Ascend\n"
-               f"  {PROGRAM} --device_ids 0,2 eval RUN --data_dir imagenet/val --platform GPU")
+        f"  {PROGRAM} --device_ids 0,2 eval RUN --data_dir imagenet/val --platform GPU",
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--devices", type=int, default=8, help="how many devices of this host (8)")
     which.add_argument("--device_ids", help="which cards of this host: 0-7 or 0,2; their order gives the ranks")
@@ -200,8 +236,15 @@ def main(argv: list[str]) -> int:
         raise UsageError(expected="at least one device and host, and --host below --hosts", found=" ".join(argv))
     module, parse = COMMANDS[arguments.command]
     parse(arguments.flags)  # wrong flags are told here, not in eight logs
-    return launch(["-m", module, *arguments.flags], devices, log_dir=arguments.log_dir, master=arguments.master,
-                  port=arguments.port, hosts=hosts, host=arguments.host)
+    return launch(
+        ["-m", module, *arguments.flags],
+        devices,
+        log_dir=arguments.log_dir,
+        master=arguments.master,
+        port=arguments.port,
+        hosts=hosts,
+        host=arguments.host,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """The training loop: reads top to bottom; everything it uses has a file of its own."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 
-from .data import batches, culprit_named, epoch_order, fed, list_pictures, shard, training_steps
 from .damage import without_damage
-from .distributed import Group, join_group
+from .data import batches, culprit_named, epoch_order, fed, list_pictures, shard, training_steps
+from .distributed import join_group
 from .evaluate import evaluation
 from .labels import read_labels
 from .recipe import Recipe, load_recipe
@@ -26,8 +26,15 @@ from .step import TrainStep
 
 logger = get_logger("train")
 # What a resumed run may change: nothing of it decides what is computed.
-MAY_CHANGE = {"ckpt_path", "rank", "save_checkpoint", "save_checkpoint_epochs", "ckpt_interval", "keep_checkpoint_max",
-              "tensorboard"}
+MAY_CHANGE = {
+    "ckpt_path",
+    "rank",
+    "save_checkpoint",
+    "save_checkpoint_epochs",
+    "ckpt_interval",
+    "keep_checkpoint_max",
+    "tensorboard",
+}
 HOPELESS = 50  # overflows in a row: halving the loss scale that often has not helped
 
 
@@ -50,8 +57,18 @@ class Outcome:
     is_writer: bool = True
 
 
-def train(recipe: Recipe, data_dir, val_dir=None, *, labels=None, device: str = "auto", device_id: int | None = None,
-          resume: str | None = None, stop_after: int | None = None, quiet: bool = False) -> Outcome:
+def train(
+    recipe: Recipe,
+    data_dir,
+    val_dir=None,
+    *,
+    labels=None,
+    device: str = "auto",
+    device_id: int | None = None,
+    resume: str | None = None,
+    stop_after: int | None = None,
+    quiet: bool = False,
+) -> Outcome:
     """Train as `recipe` says, into the folder `recipe.ckpt_path`.
 
     Args:
@@ -91,8 +108,12 @@ class _Run:
         self.level, self.spec = recipe.amp_for(device), recipe.input_spec()
         self.steps = len(pictures) // (recipe.batch_size * group.size)
         if not self.steps:
-            raise DataError(expected=f"at least one batch of {recipe.batch_size} x {group.size} devices",
-                            found=f"{len(pictures)} pictures", where=pictures.folder, do="Choose a smaller batch_size.")
+            raise DataError(
+                expected=f"at least one batch of {recipe.batch_size} x {group.size} devices",
+                found=f"{len(pictures)} pictures",
+                where=pictures.folder,
+                do="Choose a smaller batch_size.",
+            )
         self.sink = device != "CPU" if recipe.data_sink is None else recipe.data_sink
         if self.sink and device == "CPU":
             raise RecipeError(expected="false: only GPU and Ascend have a queue", found=True, where="key data_sink")
@@ -104,6 +125,7 @@ class _Run:
     def prepare(self, resume: str | None) -> None:
         """Make the network and bring it to where the run starts or goes on."""
         import mindspore as ms
+
         self.recipe, source = with_source(self.recipe)
         found = self.folder.newest(resume) if resume else None
         self._require_one_place(found)
@@ -132,25 +154,34 @@ class _Run:
         parameters = self.net.trainable_params()
         if self.frozen:
             from glorext.models.layouts import recognise
+
             head = recognise(self.weights).head
             parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]
-        self.step = TrainStep(self.model, parameters, self.recipe, self.rates, self.recipe.num_classes, self.level,
-                              self.group.size)
+        self.step = TrainStep(
+            self.model, parameters, self.recipe, self.rates, self.recipe.num_classes, self.level, self.group.size
+        )
         self.step.start_at(self.position.epoch * self.steps)
 
     def _require_one_place(self, found) -> None:
         position = Position.of(found[1]) if found else Position()
         place = np.array([position.epoch, position.step, found is not None], int)
         if (self.group.sum(place) != self.group.size * place).any():
-            raise CheckpointError(expected="the same checkpoint for every process", found=found[0] if found else "none",
-                                  where=self.folder.folder, do="Put the run's folder where every host sees it.")
+            raise CheckpointError(
+                expected="the same checkpoint for every process",
+                found=found[0] if found else "none",
+                where=self.folder.folder,
+                do="Put the run's folder where every host sees it.",
+            )
 
     def _require_same(self, path, tensors) -> None:
         """A run goes on only with the recipe and the pictures that it began with: its position counts them."""
         if not np.array_equal(tensors[PICTURES], fingerprint(self.pictures)):
-            raise DataError(expected="the pictures and labels that the run began with", found="others, or other names",
-                            where=f"{self.pictures.folder}, for {path}", do="Give the run its own pictures, or start "
-                            "a new one with --pretrained and another --out.")
+            raise DataError(
+                expected="the pictures and labels that the run began with",
+                found="others, or other names",
+                where=f"{self.pictures.folder}, for {path}",
+                do="Give the run its own pictures, or start a new one with --pretrained and another --out.",
+            )
         before = load_recipe(self.folder.folder / "recipe.yaml")
         for item in dataclasses.fields(Recipe):
             old, new = getattr(before, item.name), getattr(self.recipe, item.name)
@@ -159,16 +190,24 @@ class _Run:
             if item.name == "workers":  # another machine may have fewer cores
                 logger.warning("workers %d instead of %d: augmentation draws other numbers from here on", new, old)
             else:
-                raise RecipeError(expected=f"{item.name} {old}, as the run began", found=new,
-                                  where=self.folder.folder / "recipe.yaml", do="Resume with the same values.")
+                raise RecipeError(
+                    expected=f"{item.name} {old}, as the run began",
+                    found=new,
+                    where=self.folder.folder / "recipe.yaml",
+                    do="Resume with the same values.",
+                )
 
     def _restore(self, path, tensors) -> None:
         import mindspore as ms
+
         wanted = self.weights | self.step.parameters()
         for name, parameter in wanted.items():
             if name not in tensors or tensors[name].shape != tuple(parameter.shape):
-                raise CheckpointError(expected=f"{name} {tuple(parameter.shape)}", where=path,
-                                      found=tensors[name].shape if name in tensors else "nothing")
+                raise CheckpointError(
+                    expected=f"{name} {tuple(parameter.shape)}",
+                    where=path,
+                    found=tensors[name].shape if name in tensors else "nothing",
+                )
             parameter.set_data(ms.Tensor(tensors[name]))
         logger.info("resumed from %s", path)
 
@@ -197,8 +236,16 @@ class _Run:
         if epoch + 1 == self.recipe.freeze_epochs < self.recipe.epochs:
             self._build_step()
         self._say(f"epoch:{epoch + 1} step:{self.steps}, loss is {np.float32(loss)}")
-        self._finish_epoch({"event": "epoch", "epoch": epoch + 1, "loss": loss, "lr": rate, "images_per_second": speed,
-                            **self._scaling()})
+        self._finish_epoch(
+            {
+                "event": "epoch",
+                "epoch": epoch + 1,
+                "loss": loss,
+                "lr": rate,
+                "images_per_second": speed,
+                **self._scaling(),
+            }
+        )
 
     def _steps_of(self, epoch: int, first: int):
         """Train on the rest of an epoch, from step `first`; yields loss and learning rate of each step."""
@@ -206,9 +253,14 @@ class _Run:
         order = shard(epoch_order(len(self.pictures), recipe.seed, epoch), recipe.batch_size, group.rank, group.size)
         # The augmentation's random numbers depend on the epoch and on how many pictures came before, so skipped
         # batches are computed as well: that is what makes a resumed run equal to the bit.
-        seed = int(np.random.default_rng([recipe.seed, epoch, group.rank]).integers(2 ** 31))
-        source = batches(self.pictures.source(order), training_steps(self.spec, recipe.augmentation),
-                         recipe.batch_size, recipe.workers, seed)
+        seed = int(np.random.default_rng([recipe.seed, epoch, group.rank]).integers(2**31))
+        source = batches(
+            self.pictures.source(order),
+            training_steps(self.spec, recipe.augmentation),
+            recipe.batch_size,
+            recipe.workers,
+            seed,
+        )
         if first:
             source = source.skip(first)
         with culprit_named(), self._bar(epoch, first) as bar:
@@ -220,22 +272,35 @@ class _Run:
                 if result.finite:
                     self.in_a_row = 0
                 else:
-                    batch = order[i * recipe.batch_size:(i + 1) * recipe.batch_size]
+                    batch = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
                     self._not_finite(epoch, i, result.loss, rate, images, batch)
                 now = time.perf_counter()
                 speed, last = recipe.batch_size * group.size / (now - last), now
-                bar.set_postfix_str(f"loss {result.loss:.4f}, lr {rate:.4g}, grad norm {result.grad_norm:.3g}, "
-                                    f"{speed:.1f} images/s{self._skipped()}", refresh=False)
+                bar.set_postfix_str(
+                    f"loss {result.loss:.4f}, lr {rate:.4g}, grad norm {result.grad_norm:.3g}, "
+                    f"{speed:.1f} images/s{self._skipped()}",
+                    refresh=False,
+                )
                 bar.update()
                 self.position = dataclasses.replace(self.position, step=i + 1)
-                self._log(event="step", epoch=epoch + 1, step=i + 1, loss=result.loss, lr=rate,
-                          grad_norm=result.grad_norm if result.finite else None, images_per_second=speed,
-                          **self._scaling())
+                self._log(
+                    event="step",
+                    epoch=epoch + 1,
+                    step=i + 1,
+                    loss=result.loss,
+                    lr=rate,
+                    grad_norm=result.grad_norm if result.finite else None,
+                    images_per_second=speed,
+                    **self._scaling(),
+                )
                 yield result.loss, rate
                 if (result.stops or (self.stopping and group.size == 1)) and i + 1 < self.steps:
                     self._stop()
-                if recipe.ckpt_interval and (epoch * self.steps + i + 1) % recipe.ckpt_interval == 0 \
-                        and i + 1 < self.steps:
+                if (
+                    recipe.ckpt_interval
+                    and (epoch * self.steps + i + 1) % recipe.ckpt_interval == 0
+                    and i + 1 < self.steps
+                ):
                     self._save()
 
     def _finish_epoch(self, event: dict) -> None:
@@ -252,8 +317,9 @@ class _Run:
             if self.group.is_writer:
                 self._keep_best(result)
         self._log(**event, seconds=time.perf_counter() - begun)
-        if self.recipe.save_checkpoint and (epoch % self.recipe.save_checkpoint_epochs == 0
-                                            or epoch == self.recipe.epochs):
+        if self.recipe.save_checkpoint and (
+            epoch % self.recipe.save_checkpoint_epochs == 0 or epoch == self.recipe.epochs
+        ):
             self._save()
         # Signals reach the processes at different moments, but all must stop at the same one.
         if epoch < self.recipe.epochs and self.group.any(self.stopping):
@@ -261,14 +327,16 @@ class _Run:
 
     def _evaluate(self):
         self.model.set_train(False)
-        answers = predictions(self.forward, self.held_out, self.spec, self.recipe.batch_size, self.recipe.workers,
-                              self.group)
+        answers = predictions(
+            self.forward, self.held_out, self.spec, self.recipe.batch_size, self.recipe.workers, self.group
+        )
         answers = with_bar(answers, len(self.group.share(len(self.held_out))), self.quiet)
         scores = score(answers, self.held_out, self.group)
         return evaluation(scores, self.held_out, self.spec, "", self.recipe.network, self.device, self.level)
 
     def _keep_best(self, result) -> None:
         from glorext.models import save_checkpoint, weights_digest
+
         save_checkpoint(self.weights, self.folder.folder / "best.ckpt")
         if result:
             result.weights_sha256 = weights_digest(self.weights)
@@ -278,8 +346,12 @@ class _Run:
         path = None
         if self.group.is_writer:
             path = self.folder.save(
-                self.recipe.network, self.weights | self.step.parameters() | {PICTURES: fingerprint(self.pictures)},
-                self.position, self.steps, self.recipe.keep_checkpoint_max)
+                self.recipe.network,
+                self.weights | self.step.parameters() | {PICTURES: fingerprint(self.pictures)},
+                self.position,
+                self.steps,
+                self.recipe.keep_checkpoint_max,
+            )
         return path
 
     def _stop(self):
@@ -291,12 +363,20 @@ class _Run:
     def _not_finite(self, epoch, i, loss, rate, images, batch) -> None:
         """Count an overflow that a smaller loss scale can cure; stop the run for everything else."""
         from .nonfinite import NonFiniteError, first_nonfinite_layer
+
         self.position.overflows += 1
         self.in_a_row += 1
         if self.step.scaler is not None and np.isfinite(loss) and self.in_a_row < HOPELESS:
             return
-        raise NonFiniteError(epoch + 1, i + 1, loss, rate, self.step.scale, first_nonfinite_layer(self.model, images),
-                             [self.pictures.paths[k] for k in batch])
+        raise NonFiniteError(
+            epoch + 1,
+            i + 1,
+            loss,
+            rate,
+            self.step.scale,
+            first_nonfinite_layer(self.model, images),
+            [self.pictures.paths[k] for k in batch],
+        )
 
     def _scaling(self) -> dict:
         """The loss scale of the next step, and how many steps overflowed so far; nothing without a scale."""
@@ -307,8 +387,14 @@ class _Run:
 
     def _bar(self, epoch, first):
         from tqdm import tqdm
-        return tqdm(total=self.steps, initial=first, desc=f"epoch {epoch + 1}/{self.recipe.epochs}", unit="step",
-                    disable=self.quiet)
+
+        return tqdm(
+            total=self.steps,
+            initial=first,
+            desc=f"epoch {epoch + 1}/{self.recipe.epochs}",
+            unit="step",
+            disable=self.quiet,
+        )
 
     def _say(self, text: str) -> None:
         if not self.quiet:

@@ -1,4 +1,5 @@
 """Cross entropy with smoothed labels, as both networks published it."""
+
 from mindspore import nn, ops
 
 

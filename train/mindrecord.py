@@ -1,4 +1,5 @@
 """A tree of pictures as MindRecord, for file systems that are slow with many files."""
+
 from __future__ import annotations
 
 import argparse
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.cli import run
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_dir, require_space
@@ -27,6 +27,7 @@ class Records(Pictures):
     def source(self, indices):
         """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
         import mindspore.dataset as ds
+
         sampler = ds.SubsetSampler(self.places[np.asarray(indices, int)].tolist())
         return ds.MindDataset(_files(self.folder), columns_list=["image", "label"], sampler=sampler)
 
@@ -56,6 +57,7 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
     """
     from mindspore.mindrecord import FileWriter
     from tqdm import tqdm
+
     pictures = without_damage(list_pictures(folder, labels), quiet=False)
     total = sum((pictures.folder / path).stat().st_size for path in pictures.paths)
     require_space(out, total)
@@ -63,8 +65,12 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
         writer = FileWriter(str(temporary / NAME), 1 + total // shard_bytes)
         writer.add_schema({"path": {"type": "string"}, "label": {"type": "int32"}, "image": {"type": "bytes"}})
         for i in tqdm(range(0, len(pictures), CHUNK), desc="write", unit="chunk", leave=False, delay=1):
-            writer.write_raw_data([{"path": path, "label": int(target), "image": (pictures.folder / path).read_bytes()}
-                                   for path, target in zip(pictures.paths[i:i + CHUNK], pictures.targets[i:i + CHUNK])])
+            writer.write_raw_data(
+                [
+                    {"path": path, "label": int(target), "image": (pictures.folder / path).read_bytes()}
+                    for path, target in zip(pictures.paths[i : i + CHUNK], pictures.targets[i : i + CHUNK])
+                ]
+            )
         writer.commit()
         for path in temporary.iterdir():
             path.chmod(0o644)  # MindSpore writes 0600
@@ -79,18 +85,25 @@ def read_records(folder, labels=None):
         DataError: unreadable records, or `labels` that are not those of the records.
     """
     import mindspore.dataset as ds
+
     folder = Path(folder)
     own = read_labels(folder / LABELS)
     if labels is not None and tuple(labels) != own:
-        raise DataError(expected="the label list that the records were written with", found="another one", where=folder,
-                        do=f"Write them again with --labels, or use {folder / LABELS}.")
+        raise DataError(
+            expected="the label list that the records were written with",
+            found="another one",
+            where=folder,
+            do=f"Write them again with --labels, or use {folder / LABELS}.",
+        )
     try:
         source = ds.MindDataset(_files(folder), columns_list=["path", "label"], shuffle=False)
-        rows = [(str(path), int(label))
-                for path, label in source.create_tuple_iterator(num_epochs=1, output_numpy=True)]
+        rows = [
+            (str(path), int(label)) for path, label in source.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        ]
     except RuntimeError as error:
-        raise DataError(expected="MindRecord files", found=_reason(error), where=folder,
-                        do="Write them again.") from error
+        raise DataError(
+            expected="MindRecord files", found=_reason(error), where=folder, do="Write them again."
+        ) from error
     paths, targets = zip(*rows)
     return Records(folder, own, paths, np.array(targets, np.int32), np.arange(len(rows)), ())
 

@@ -1,4 +1,5 @@
 """What to say when a loss is not finite: where in the run, which pictures, and which layer was the first."""
+
 from __future__ import annotations
 
 from glorext.runtime.errors import GlorextError
@@ -14,12 +15,15 @@ class NonFiniteError(GlorextError):
         super().__init__(
             f"the loss is {loss} at epoch {epoch} step {step} (lr {rate:.6g}, loss scale {scale:g}); the first layer "
             f"whose output is not finite: {layer or 'none, the gradients are what is not finite'}; the batch: "
-            f"{', '.join(paths[:SHOWN])}{more}", do="Lower lr, warm up for longer, or look at the pictures.")
+            f"{', '.join(paths[:SHOWN])}{more}",
+            do="Lower lr, warm up for longer, or look at the pictures.",
+        )
 
 
 def first_nonfinite_layer(net, images) -> str | None:
     """Name of the first layer without sub-layers whose output for `images` holds inf or nan; None if all are finite."""
     import numpy as np
+
     found = []
 
     def watch(name):
@@ -27,10 +31,14 @@ def first_nonfinite_layer(net, images) -> str | None:
             outputs = output if isinstance(output, (tuple, list)) else (output,)
             if not found and any(not np.isfinite(o.float().asnumpy()).all() for o in outputs):
                 found.append(name)
+
         return hook
 
-    hooks = [cell.register_forward_hook(watch(name)) for name, cell in net.cells_and_names()
-             if name and not list(cell.cells())]
+    hooks = [
+        cell.register_forward_hook(watch(name))
+        for name, cell in net.cells_and_names()
+        if name and not list(cell.cells())
+    ]
     net(images)
     for hook in hooks:
         hook.remove()

@@ -1,4 +1,5 @@
 """Momentum with the published parameter groups: weight decay for weights only."""
+
 from __future__ import annotations
 
 NO_DECAY = ("bias", "gamma", "beta")
@@ -19,8 +20,12 @@ def make_optimizer(parameters, rates, momentum: float, weight_decay: float):
         rates: float32 array, one learning rate per step of the run.
     """
     from mindspore import nn
+
     with_decay, without = decayed(parameters)
-    groups = [{"params": with_decay, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0},
-              {"order_params": list(parameters)}]
+    groups = [
+        {"params": with_decay, "weight_decay": weight_decay},
+        {"params": without, "weight_decay": 0.0},
+        {"order_params": list(parameters)},
+    ]
     groups = [group for group in groups if group.get("params") or "order_params" in group]
     return nn.Momentum(groups, learning_rate=[float(rate) for rate in rates], momentum=momentum)

@@ -1,4 +1,5 @@
 """Ascend's rank tables: which cards, at which addresses, train together; and `glorext rank-table`."""
+
 from __future__ import annotations
 
 import re
@@ -32,13 +33,18 @@ def read_rank_table(path) -> list[Card]:
     """
     table = read_json(path)
     try:
-        cards = [Card(server["server_id"], int(device["device_id"]), device.get("device_ip", ""),
-                      int(device["rank_id"]))
-                 for server in table["server_list"] for device in server["device"]]
+        cards = [
+            Card(server["server_id"], int(device["device_id"]), device.get("device_ip", ""), int(device["rank_id"]))
+            for server in table["server_list"]
+            for device in server["device"]
+        ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(expected="a rank table: server_list, and device_id and rank_id of each device",
-                        found=f"{type(error).__name__} {error}", where=path,
-                        do="Make one with `glorext rank-table`.") from error
+        raise DataError(
+            expected="a rank table: server_list, and device_id and rank_id of each device",
+            found=f"{type(error).__name__} {error}",
+            where=path,
+            do="Make one with `glorext rank-table`.",
+        ) from error
     cards.sort(key=lambda card: card.rank)
     if not cards or [card.rank for card in cards] != list(range(len(cards))):
         raise DataError(expected="the ranks 0, 1, 2, ...", found=[card.rank for card in cards], where=path)
@@ -59,8 +65,11 @@ def cards_of_host(path, host: int) -> tuple[int, list[int]]:
         raise UsageError(expected=f"a host below {len(servers)}, the hosts of {path}", found=host, where="--host")
     each = len(cards) // len(servers)
     if [card.server for card in cards] != [server for server in servers for _ in range(each)]:
-        raise DataError(expected="as many cards on every host, and consecutive ranks on each",
-                        found=", ".join(f"rank {card.rank} on {card.server}" for card in cards), where=path)
+        raise DataError(
+            expected="as many cards on every host, and consecutive ranks on each",
+            found=", ".join(f"rank {card.rank} on {card.server}" for card in cards),
+            where=path,
+        )
     return len(servers), [card.device_id for card in cards if card.server == servers[host]]
 
 
@@ -75,10 +84,16 @@ def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) 
     missing = [device for device in devices if device not in addresses]
     if missing:
         raise UsageError(expected=f"cards out of {sorted(addresses)}", found=missing, where="--devices")
-    cards = [{"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
-             for rank, device in enumerate(devices)]
-    return {"version": "1.0", "server_count": "1", "status": "completed",
-            "server_list": [{"server_id": server, "host_nic_ip": "reserve", "device": cards}]}
+    cards = [
+        {"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
+        for rank, device in enumerate(devices)
+    ]
+    return {
+        "version": "1.0",
+        "server_count": "1",
+        "status": "completed",
+        "server_list": [{"server_id": server, "host_nic_ip": "reserve", "device": cards}],
+    }
 
 
 def card_addresses(conf: Path = HCCN) -> dict[int, str]:
@@ -93,21 +108,25 @@ def card_addresses(conf: Path = HCCN) -> dict[int, str]:
     for node in Path("/dev").glob("davinci[0-9]*"):
         card = int(node.name.removeprefix("davinci"))
         try:
-            answer = subprocess.run(["hccn_tool", "-i", str(card), "-ip", "-g"], capture_output=True, text=True,
-                                    timeout=30)
+            answer = subprocess.run(
+                ["hccn_tool", "-i", str(card), "-ip", "-g"], capture_output=True, text=True, timeout=30
+            )
         except (OSError, subprocess.TimeoutExpired):
             continue
         match = re.search(r"ipaddr:(\S+)", answer.stdout)
         if match:
             found[card] = match[1]
     if not found:
-        raise SetupError(expected=f"Ascend cards with addresses in {conf} or from hccn_tool", found="none",
-                         do="Give them: glorext rank-table --devices 0,1 --addresses 192.168.100.100,192.168.101.100")
+        raise SetupError(
+            expected=f"Ascend cards with addresses in {conf} or from hccn_tool",
+            found="none",
+            do="Give them: glorext rank-table --devices 0,1 --addresses 192.168.100.100,192.168.101.100",
+        )
     return found
 
 
 def numbers(text: str, where: str) -> list[int]:
-    """"0,1,2" or "0-7" as numbers, each once; `where` names the flag in errors."""
+    """ "0,1,2" or "0-7" as numbers, each once; `where` names the flag in errors."""
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     found = list(range(int(match[1]), int(match[2]) + 1)) if match else text.split(",")
     if not found or not all(str(part).isdecimal() for part in found) or len(set(map(int, found))) < len(found):
@@ -125,8 +144,12 @@ def _address(text: str, where: str) -> str:
 def main(argv: list[str]) -> int:
     """`glorext rank-table`: write a rank table, or show the cards of one."""
     from glorext.runtime.cli import parser as make_parser
-    parser = make_parser("rank-table", "Write a rank table for this host's Ascend cards, or show one.",
-                         "glorext rank-table --devices 0-7 --out rank_table_8.json")
+
+    parser = make_parser(
+        "rank-table",
+        "Write a rank table for this host's Ascend cards, or show one.",
+        "glorext rank-table --devices 0-7 --out rank_table_8.json",
+    )
     parser.add_argument("--devices", default="0-7", help="cards, 0-7 or 0,2,4; their order gives the ranks")
     parser.add_argument("--addresses", help="the cards' network addresses, instead of asking the driver")
     parser.add_argument("--server", default="127.0.0.1", help="this host's address")

@@ -1,4 +1,5 @@
 """A recipe: everything that decides a training run, read from YAML and flags into one typed dataclass."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -6,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional, Union, get_type_hints
+from typing import Any, Literal, Union, get_type_hints
 
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.runtime.files import atomic_path
@@ -33,9 +34,9 @@ class Recipe:
     """
 
     network: str = _key("resnext50", "name of the network", "backbone")
-    network_args: Dict[str, Any] = _key(dict, "further arguments of the network's constructor")
-    num_classes: Optional[int] = _key(None, "number of classes; by default as many as there are labels", "class_num")
-    input: Dict[str, Any] = _key(dict, "what differs from the network's InputSpec: size, resize, mean, ...")
+    network_args: dict[str, Any] = _key(dict, "further arguments of the network's constructor")
+    num_classes: int | None = _key(None, "number of classes; by default as many as there are labels", "class_num")
+    input: dict[str, Any] = _key(dict, "what differs from the network's InputSpec: size, resize, mean, ...")
     augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalisation")
     batch_size: int = _key(128, "pictures per step and device", "per_batch_size")
     epochs: int = _key(150, "length of the run", "max_epoch", "epoch_size")
@@ -43,23 +44,26 @@ class Recipe:
     lr_scheduler: Schedule = _key("cosine_annealing", "shape of the learning rate", "lr_decay_mode")
     lr_init: float = _key(0.0, "learning rate where the warm-up of the glore schedules starts")
     lr_end: float = _key(0.0, "learning rate at the end of the linear schedule")
-    lr_epochs: Union[List[int], str] = _key(lambda: [30, 60, 90, 120], "epochs where `exponential` decays")
+    lr_epochs: list[int] | str = _key(lambda: [30, 60, 90, 120], "epochs where `exponential` decays")
     lr_gamma: float = _key(0.1, "factor of `exponential`")
     eta_min: float = _key(0.0, "lowest learning rate of `cosine_annealing`")
-    T_max: Optional[int] = _key(None, "epochs of half a cosine; by default all")
+    T_max: int | None = _key(None, "epochs of half a cosine; by default all")
     warmup_epochs: int = _key(1, "epochs in which the learning rate rises")
     momentum: float = _key(0.9, "of the optimizer")
     weight_decay: float = _key(1e-4, "of weights; biases, gamma and beta have none")
     label_smooth: Flag = _key(True, "whether labels are smoothed", "use_label_smooth")
     label_smooth_factor: float = _key(0.1, "share of the target that goes to the other classes")
-    amp_level: Union[Level, Dict[Device, Level]] = _key(
-        dict, "mixed precision: O0, O2, O3, auto, or one per device; by default O0 on CPU, O2 on GPU and Ascend")
+    amp_level: Level | dict[Device, Level] = _key(
+        dict, "mixed precision: O0, O2, O3, auto, or one per device; by default O0 on CPU, O2 on GPU and Ascend"
+    )
     loss_scale: float = _key(1024.0, "factor of the loss under mixed precision (the first one, if dynamic)")
-    dynamic_loss_scale: Flag = _key(False, "halve the scale at overflow, double it after 2000 good steps",
-                                    "is_dynamic_loss_scale")
-    weight_init: Optional[Literal["he_normal", "he_uniform", "xavier_uniform"]] = _key(
-        None, "how fresh convolutions are filled; by default as the network says")
-    pretrained: Optional[Union[bool, str]] = _key(None, "checkpoint or published name to start from")
+    dynamic_loss_scale: Flag = _key(
+        False, "halve the scale at overflow, double it after 2000 good steps", "is_dynamic_loss_scale"
+    )
+    weight_init: Literal["he_normal", "he_uniform", "xavier_uniform"] | None = _key(
+        None, "how fresh convolutions are filled; by default as the network says"
+    )
+    pretrained: bool | str | None = _key(None, "checkpoint or published name to start from")
     new_head: Flag = _key(False, "start `pretrained` with a fresh classifier")
     pretrain_epoch_size: int = _key(0, "epochs of the schedule that `pretrained` has already had")
     freeze_epochs: int = _key(0, "first epochs in which only the classifier learns")
@@ -72,9 +76,9 @@ class Recipe:
     rank: int = _key(0, "of this process; the launcher says it")
     group_size: int = _key(1, "number of devices; the launcher says it")
     seed: int = _key(1, "of weights, order and augmentation")
-    workers: Optional[int] = _key(None, "threads of each stage of the input pipeline; by default the cores, at most 8")
+    workers: int | None = _key(None, "threads of each stage of the input pipeline; by default the cores, at most 8")
     jit_level: Literal["O0", "O1"] = _key("O0", "graph compiler: O1 fuses kernels")
-    data_sink: Optional[Flag] = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
+    data_sink: Flag | None = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
     skip_corrupt: Flag = _key(False, "leave out pictures that cannot be decoded, and report them")
     tensorboard: Flag = _key(False, "write a TensorBoard log into the run's folder")
 
@@ -120,6 +124,7 @@ class Recipe:
     def input_spec(self):
         """The InputSpec of the run: the network's own with the recipe's changes."""
         from glorext.models import InputSpec, spec
+
         try:
             own = spec(self.network).input.to_dict()
         except UsageError as error:
@@ -129,8 +134,9 @@ class Recipe:
         except UsageError as error:
             raise RecipeError(expected=error.expected, found=error.found, where="key input") from error
         if made.size % 32 and spec(self.network).family == "glore":  # its two ways of halving differ for odd sides
-            raise RecipeError(expected=f"input.size as a multiple of 32, for {self.network}", found=made.size,
-                              where="key input")
+            raise RecipeError(
+                expected=f"input.size as a multiple of 32, for {self.network}", found=made.size, where="key input"
+            )
         return made
 
     def amp_for(self, device: str) -> str:
@@ -142,19 +148,39 @@ class Recipe:
     def save(self, path) -> None:
         """Write the recipe as YAML, atomically."""
         import yaml
+
         with atomic_path(path) as temporary:
-            temporary.write_text(yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True),
-                                 encoding="utf-8")
+            temporary.write_text(
+                yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
 
 
-MANY = 10 ** 9
+MANY = 10**9
 LIMITS = (  # key, lowest, highest
-    ("num_classes", 2, MANY), ("batch_size", 1, MANY), ("epochs", 1, MANY), ("lr", 0, 1e3), ("lr_init", 0, 1e3),
-    ("lr_end", 0, 1e3), ("eta_min", 0, 1e3), ("lr_gamma", 0, 1), ("T_max", 1, MANY), ("warmup_epochs", 0, MANY),
-    ("momentum", 0, 1), ("weight_decay", 0, 1), ("label_smooth_factor", 0, 0.999), ("loss_scale", 1, 2.0 ** 32),
-    ("pretrain_epoch_size", 0, MANY), ("freeze_epochs", 0, MANY), ("save_checkpoint_epochs", 1, MANY),
-    ("ckpt_interval", 0, MANY), ("keep_checkpoint_max", 1, MANY), ("rank", 0, MANY), ("group_size", 1, MANY),
-    ("seed", 0, 2 ** 31 - 1), ("workers", 1, 1024))
+    ("num_classes", 2, MANY),
+    ("batch_size", 1, MANY),
+    ("epochs", 1, MANY),
+    ("lr", 0, 1e3),
+    ("lr_init", 0, 1e3),
+    ("lr_end", 0, 1e3),
+    ("eta_min", 0, 1e3),
+    ("lr_gamma", 0, 1),
+    ("T_max", 1, MANY),
+    ("warmup_epochs", 0, MANY),
+    ("momentum", 0, 1),
+    ("weight_decay", 0, 1),
+    ("label_smooth_factor", 0, 0.999),
+    ("loss_scale", 1, 2.0**32),
+    ("pretrain_epoch_size", 0, MANY),
+    ("freeze_epochs", 0, MANY),
+    ("save_checkpoint_epochs", 1, MANY),
+    ("ckpt_interval", 0, MANY),
+    ("keep_checkpoint_max", 1, MANY),
+    ("rank", 0, MANY),
+    ("group_size", 1, MANY),
+    ("seed", 0, 2**31 - 1),
+    ("workers", 1, 1024),
+)
 
 
 def add_recipe_flags(parser) -> None:
@@ -163,14 +189,20 @@ def add_recipe_flags(parser) -> None:
     for item in dataclasses.fields(Recipe):
         factory = item.default_factory is not dataclasses.MISSING
         default = item.default_factory() if factory else item.default
-        parser.add_argument(f"--{item.name}", *(f"--{alias}" for alias in item.metadata["aliases"]),
-                            type=hints[item.name], default=default, metavar=item.name.upper(),
-                            help=item.metadata["help"])
+        parser.add_argument(
+            f"--{item.name}",
+            *(f"--{alias}" for alias in item.metadata["aliases"]),
+            type=hints[item.name],
+            default=default,
+            metavar=item.name.upper(),
+            help=item.metadata["help"],
+        )
 
 
 @lru_cache(maxsize=1)
 def _typed():
     from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     add_recipe_flags(parser)
     return parser
@@ -211,6 +243,7 @@ def under_one_name(values: dict, where) -> dict:
 
 def _close(key) -> str:
     import difflib
+
     close = difflib.get_close_matches(str(key), _canonical(), 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -219,6 +252,7 @@ def make_recipe(values: dict, where="the arguments") -> Recipe:
     """A Recipe from plain values, published spellings allowed; `where` names their source in errors."""
     values = under_one_name(values, where)
     from jsonargparse import ArgumentError
+
     try:
         typed = _typed().parse_object(values)
     except ArgumentError as error:
@@ -253,8 +287,11 @@ def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(expected=f"one of {', '.join(recipe_names())}, or a YAML file", found=str(name_or_path),
-                          do="Check the name or the path.") from error
+        raise RecipeError(
+            expected=f"one of {', '.join(recipe_names())}, or a YAML file",
+            found=str(name_or_path),
+            do="Check the name or the path.",
+        ) from error
     values = _mapping(text, path)
     base = under_one_name(values, path)
     changed = under_one_name(overrides, "the arguments")
@@ -265,6 +302,7 @@ def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
 
 def _mapping(text: str, path) -> dict:
     import yaml
+
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)

@@ -1,11 +1,11 @@
 """The results folder: what a backend answered for every picture of a folder, as results.json and logits.npy."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_dir, json_bytes, read_json
 
@@ -96,8 +96,11 @@ def read_results(folder) -> Results:
     except (OSError, ValueError) as error:
         raise DataError(expected="an array of logits", found=str(error), where=folder / entry["logits"]) from error
     if logits.dtype != np.float32 or logits.ndim != 2 or not len(logits) == entry["count"] == len(entry["pictures"]):
-        raise DataError(expected=f"float32 logits for {entry['count']} pictures", where=folder,
-                        found=f"{logits.dtype} {logits.shape} for {len(entry['pictures'])}")
+        raise DataError(
+            expected=f"float32 logits for {entry['count']} pictures",
+            where=folder,
+            found=f"{logits.dtype} {logits.shape} for {len(entry['pictures'])}",
+        )
     return Results(logits=logits, **{key: entry[key] for key in KEYS})
 
 

@@ -1,4 +1,5 @@
 """The folder of a run: recipe, labels, metrics, checkpoints to resume from, the best weights and their evaluation."""
+
 from __future__ import annotations
 
 import json
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, SetupError, UsageError
 from glorext.runtime.files import atomic_path, sha256_bytes
 from glorext.runtime.log import get_logger
@@ -33,11 +33,13 @@ class Position:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As entries of a checkpoint."""
-        return {POSITION: np.array([self.epoch, self.step, self.overflows, self.best_epoch], np.int64),
-                BEST: np.array([self.best], np.float64)}
+        return {
+            POSITION: np.array([self.epoch, self.step, self.overflows, self.best_epoch], np.int64),
+            BEST: np.array([self.best], np.float64),
+        }
 
     @classmethod
-    def of(cls, tensors: dict) -> "Position":
+    def of(cls, tensors: dict) -> Position:
         """From the entries of a checkpoint."""
         epoch, step, overflows, best_epoch = (int(value) for value in tensors[POSITION])
         return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch)
@@ -54,8 +56,11 @@ def board_in(folder):
     try:
         from tensorboard.summary import Writer
     except ImportError as error:
-        raise SetupError(expected="TensorBoard, as the recipe's key tensorboard asks for", found="it is not installed",
-                         do="Run: pip install tensorboard") from error
+        raise SetupError(
+            expected="TensorBoard, as the recipe's key tensorboard asks for",
+            found="it is not installed",
+            do="Run: pip install tensorboard",
+        ) from error
     return Writer(str(folder))
 
 
@@ -72,11 +77,19 @@ class RunFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(expected="a folder for the run", found="a file", where=self.folder)
         if not resume and (self.folder / "recipe.yaml").exists():
-            raise UsageError(expected="a folder without a run", found="the run of an earlier command",
-                             where=self.folder, do="Choose another --out, or go on with --resume auto.")
+            raise UsageError(
+                expected="a folder without a run",
+                found="the run of an earlier command",
+                where=self.folder,
+                do="Choose another --out, or go on with --resume auto.",
+            )
         if not resume and self.checkpoints():  # they would be counted among those of which the newest stay
-            raise UsageError(expected="a folder without checkpoints", found=self.checkpoints()[0].name,
-                             where=self.folder, do="Choose another --out.")
+            raise UsageError(
+                expected="a folder without checkpoints",
+                found=self.checkpoints()[0].name,
+                where=self.folder,
+                do="Choose another --out.",
+            )
         self.metrics = self.folder / "metrics.jsonl"
         self.board = None
 
@@ -93,8 +106,12 @@ class RunFolder:
             write_labels(self.folder / LABELS, labels)
             recipe.save(self.folder / "recipe.yaml")
         except OSError as error:
-            raise UsageError(expected="a folder that can be written", found=error.strerror, where=self.folder,
-                             do="Choose another --out.") from error
+            raise UsageError(
+                expected="a folder that can be written",
+                found=error.strerror,
+                where=self.folder,
+                do="Choose another --out.",
+            ) from error
 
     def log(self, **event) -> None:
         """Append one line to metrics.jsonl."""
@@ -112,8 +129,11 @@ class RunFolder:
         return [path for _, path in self._checkpoints()]
 
     def _checkpoints(self) -> list[tuple]:
-        found = [((int(match[2]), int(match[3])), path) for path in self.folder.glob("*.ckpt")
-                 if (match := CHECKPOINT.fullmatch(path.name))]
+        found = [
+            ((int(match[2]), int(match[3])), path)
+            for path in self.folder.glob("*.ckpt")
+            if (match := CHECKPOINT.fullmatch(path.name))
+        ]
         return sorted(found, reverse=True)
 
     @staticmethod
@@ -124,6 +144,7 @@ class RunFolder:
     def save(self, network: str, tensors: dict, position: Position, steps_per_epoch: int, keep: int) -> Path:
         """Write a checkpoint named like MindSpore's own, NETWORK-EPOCH_STEP.ckpt, and drop the oldest beyond `keep`."""
         from glorext.models import save_checkpoint
+
         epoch, step = self._name_of(position, steps_per_epoch)
         path = self.folder / f"{network}-{epoch}_{step}.ckpt"
         save_checkpoint(tensors | position.arrays(), path)
@@ -142,9 +163,14 @@ class RunFolder:
             UsageError: the named one lies in another folder.
         """
         from glorext.models.formats import read_tensors
+
         if which != "auto" and Path(which).resolve().parent != self.folder.resolve():
-            raise UsageError(expected=f"a checkpoint in the run's folder {self.folder}", found=which, where="--resume",
-                             do="Name its folder with --out.")
+            raise UsageError(
+                expected=f"a checkpoint in the run's folder {self.folder}",
+                found=which,
+                where="--resume",
+                do="Name its folder with --out.",
+            )
         candidates = self.checkpoints() if which == "auto" else [Path(which)]
         for path in candidates:
             try:
@@ -157,8 +183,12 @@ class RunFolder:
                     raise
                 logger.warning("passed over: %s", error)
         if candidates:
-            raise CheckpointError(expected="a whole checkpoint", found=f"{len(candidates)} damaged ones",
-                                  where=self.folder, do="Start again in another folder.")
+            raise CheckpointError(
+                expected="a whole checkpoint",
+                found=f"{len(candidates)} damaged ones",
+                where=self.folder,
+                do="Start again in another folder.",
+            )
         return None
 
     def cut(self, position: Position, steps_per_epoch: int) -> None:

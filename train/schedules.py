@@ -1,8 +1,8 @@
 """Learning rates of a whole run, one per step, as both networks published them; and `glorext lr`."""
+
 from __future__ import annotations
 
 import numpy as np
-
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import atomic_path
 
@@ -46,7 +46,7 @@ def _cosine_annealing(recipe, step, steps_per_epoch, warmup, total):
 
 def _exponential(recipe, step, steps_per_epoch, warmup, total):
     decays = np.searchsorted(recipe.lr_epochs, np.floor(step / steps_per_epoch), side="right")
-    return _rise(recipe, step, warmup, recipe.lr * recipe.lr_gamma ** decays, 1, 0.0)
+    return _rise(recipe, step, warmup, recipe.lr * recipe.lr_gamma**decays, 1, 0.0)
 
 
 def _share(step, warmup, total):
@@ -73,13 +73,20 @@ def _cosine(recipe, step, steps_per_epoch, warmup, total):
     return _rise(recipe, step, warmup, recipe.lr * falling, 1, recipe.lr_init)
 
 
-SHAPES = {"cosine_annealing": _cosine_annealing, "exponential": _exponential, "linear": _linear, "poly": _poly,
-          "steps": _steps, "cosine": _cosine}
+SHAPES = {
+    "cosine_annealing": _cosine_annealing,
+    "exponential": _exponential,
+    "linear": _linear,
+    "poly": _poly,
+    "steps": _steps,
+    "cosine": _cosine,
+}
 
 
 def plot(rates: np.ndarray, steps_per_epoch: int, title: str, path) -> None:
     """Draw learning rates over epochs into a PNG file."""
     from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(np.arange(len(rates)) / steps_per_epoch, rates)
@@ -95,8 +102,12 @@ def main(argv: list[str]) -> int:
     from pathlib import Path
 
     from glorext.runtime.cli import parser as make_parser
-    parser = make_parser("lr", "Write the learning rate of every step of a recipe: an array (.npy) or a plot (.png).",
-                         "glorext lr --recipe glore_res50_imagenet --steps_per_epoch 1251 --out lr.png")
+
+    parser = make_parser(
+        "lr",
+        "Write the learning rate of every step of a recipe: an array (.npy) or a plot (.png).",
+        "glorext lr --recipe glore_res50_imagenet --steps_per_epoch 1251 --out lr.png",
+    )
     parser.add_argument("--recipe", required=True, help="name or YAML file")
     parser.add_argument("--steps_per_epoch", type=int, required=True, help="1251 for ImageNet on 8 devices x 128")
     parser.add_argument("--out", type=Path, required=True, help="FILE.npy or FILE.png")

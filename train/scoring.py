@@ -1,11 +1,11 @@
 """The answers of a network for every picture of a tree, each exactly once over all devices, and how many are right."""
+
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
 import numpy as np
-
 from glorext.runtime.errors import CheckpointError, DataError
 
 from .data import Pictures, batches, culprit_named, evaluation_steps
@@ -45,6 +45,7 @@ def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int
         indices into `pictures`, float32 logits (N, K), seconds for the batch.
     """
     import mindspore as ms
+
     mine = np.array(group.share(len(pictures)), int)
     if not len(mine):  # fewer pictures than devices
         return
@@ -57,11 +58,12 @@ def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int
             start = time.perf_counter()
             logits = forward(images).asnumpy()
             seconds = time.perf_counter() - start
-            indices = mine[i * batch_size:(i + 1) * batch_size]
+            indices = mine[i * batch_size : (i + 1) * batch_size]
             if not np.isfinite(logits).all():
-                raise CheckpointError(expected="finite logits", found="inf or nan",
-                                      where=f"the batch from {pictures.paths[indices[0]]}")
-            yield indices, logits[:len(indices)].astype(np.float32), seconds
+                raise CheckpointError(
+                    expected="finite logits", found="inf or nan", where=f"the batch from {pictures.paths[indices[0]]}"
+                )
+            yield indices, logits[: len(indices)].astype(np.float32), seconds
 
 
 def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
@@ -85,18 +87,22 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
         if confusion.size:
             np.add.at(confusion, (truth, best[:, 0]), 1)
     sums = group.sum(np.concatenate([[hits1, hits5], seen, confusion.ravel()]).astype(np.int64))
-    seen = sums[2:2 + len(pictures)]
+    seen = sums[2 : 2 + len(pictures)]
     if not (seen == 1).all():
         wrong = int(np.flatnonzero(seen != 1)[0])
-        raise DataError(expected=f"each of the {len(pictures)} pictures scored once",
-                        found=f"{pictures.paths[wrong]} {seen[wrong]} times", where=pictures.folder)
-    confusion = sums[2 + len(pictures):].reshape(confusion.shape) if confusion.size else None
+        raise DataError(
+            expected=f"each of the {len(pictures)} pictures scored once",
+            found=f"{pictures.paths[wrong]} {seen[wrong]} times",
+            where=pictures.folder,
+        )
+    confusion = sums[2 + len(pictures) :].reshape(confusion.shape) if confusion.size else None
     return Scores(int(sums[0]), int(sums[1]), len(pictures), confusion)
 
 
 def with_bar(answers, total: int, quiet: bool = False):
     """`answers` with a progress bar over `total` pictures."""
     from tqdm import tqdm
+
     with tqdm(total=total, desc="evaluate", unit="picture", disable=quiet, leave=False) as bar:
         for answer in answers:
             bar.update(len(answer[0]))

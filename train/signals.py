@@ -1,4 +1,5 @@
 """SIGTERM and Ctrl-C ask a run to stop after the present step."""
+
 from __future__ import annotations
 
 import signal

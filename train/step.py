@@ -1,4 +1,5 @@
 """One training step: forward, backward, averaging over devices, overflow check, update; compiled as one graph."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -49,6 +50,7 @@ class TrainStep:
     def __call__(self, images, targets, stop=False) -> StepResult:
         """Train on images (N, 3, H, W) and targets (N,); `stop` asks all devices to stop after this step."""
         import mindspore as ms
+
         numbers, finite = self._run(images, targets, ms.Tensor(float(stop), ms.float32))
         loss, grad_norm, stops = (float(number) for number in numbers.asnumpy())
         return StepResult(loss, grad_norm, bool(finite.asnumpy()), stops > 0)
@@ -68,6 +70,7 @@ class TrainStep:
     def start_at(self, step: int) -> None:
         """Count as if `step` steps were done."""
         import mindspore as ms
+
         self.optimizer.global_step.set_data(ms.Tensor(np.array([step], np.int32)))
 
 
@@ -80,6 +83,7 @@ def make_scaler(recipe, level: str):
     if level == "O0":
         return None
     from mindspore import amp
+
     if recipe.dynamic_loss_scale:
         return amp.DynamicLossScaler(recipe.loss_scale, DYNAMIC_FACTOR, DYNAMIC_WINDOW)
     return amp.StaticLossScaler(recipe.loss_scale)
@@ -94,6 +98,7 @@ def norm_and_check():
     """
     import mindspore as ms
     from mindspore import amp, ops
+
     half_of_squares, each = ops.L2Loss(), ops.HyperMap()
 
     def half(gradient):
@@ -113,6 +118,7 @@ def norm_and_check():
 def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
     import mindspore as ms
     from mindspore import nn, ops
+
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 

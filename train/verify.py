@@ -1,4 +1,5 @@
 """`glorext train --verify_resume K`: proof on this machine that a killed and resumed run ends with the same bits."""
+
 from __future__ import annotations
 
 import json
@@ -41,12 +42,25 @@ def verify_resume(argv: list[str], steps: int) -> int:
         UsageError: fewer than four steps.
     """
     if launched():
-        raise UsageError(expected="one process, which starts and kills others", found="one of msrun's",
-                         where="--verify_resume", do="Run it without the launcher.")
+        raise UsageError(
+            expected="one process, which starts and kills others",
+            found="one of msrun's",
+            where="--verify_resume",
+            do="Run it without the launcher.",
+        )
     if steps < 4:
         raise UsageError(expected="at least 4 steps", found=steps, where="--verify_resume")
-    base = without_flags(argv, "--verify_resume", "--out", "--ckpt_path", "--save_checkpoint_path", "--resume",
-                         "--stop_after", "--ckpt_interval", "--keep_checkpoint_max")
+    base = without_flags(
+        argv,
+        "--verify_resume",
+        "--out",
+        "--ckpt_path",
+        "--save_checkpoint_path",
+        "--resume",
+        "--stop_after",
+        "--ckpt_interval",
+        "--keep_checkpoint_max",
+    )
     base += ["--stop_after", str(steps), "--ckpt_interval", str(max(1, steps // 4)), "--keep_checkpoint_max", "2"]
     with tempfile.TemporaryDirectory(prefix="glorext-verify-") as folder:
         whole, parts = Path(folder, "whole"), Path(folder, "parts")
@@ -57,8 +71,10 @@ def verify_resume(argv: list[str], steps: int) -> int:
         print("3/3 resumed", flush=True)
         _run(base + ["--resume", "auto"], parts)
         tensors = _compare(whole, parts)
-    print(f"the same to the bit after {steps} steps: {tensors} tensors of weights, optimizer and position, "
-          "and every logged loss and accuracy")
+    print(
+        f"the same to the bit after {steps} steps: {tensors} tensors of weights, optimizer and position, "
+        "and every logged loss and accuracy"
+    )
     return 0
 
 
@@ -66,8 +82,9 @@ def _run(flags: list[str], out: Path, kill_after: int | None = None) -> None:
     out.mkdir(exist_ok=True)
     log = out.with_suffix(".log")
     with open(log, "ab") as output:
-        process = subprocess.Popen([sys.executable, "-m", "glorext.train", *flags, "--out", str(out)], stdout=output,
-                                   stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "glorext.train", *flags, "--out", str(out)], stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             while kill_after is not None and process.poll() is None and _steps_of(out) < kill_after:
                 time.sleep(0.02)
@@ -88,21 +105,29 @@ def _steps_of(out: Path) -> int:
 
 
 def _events(out: Path) -> list[dict]:
-    return [{key: value for key, value in json.loads(line).items() if key not in TIMED}
-            for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in json.loads(line).items() if key not in TIMED}
+        for line in (out / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def _compare(whole: Path, parts: Path) -> int:
     from glorext.models.formats import read_tensors
 
     from .run_folder import RunFolder
+
     paths = [RunFolder(folder, resume=True).checkpoints()[0] for folder in (whole, parts)]
     one, other = map(read_tensors, paths)
-    differing = [name for name in one.keys() | other.keys()
-                 if name not in one or name not in other or one[name].tobytes() != other[name].tobytes()]
+    differing = [
+        name
+        for name in one.keys() | other.keys()
+        if name not in one or name not in other or one[name].tobytes() != other[name].tobytes()
+    ]
     if paths[0].name != paths[1].name or differing:
-        raise ResumeError(expected=f"{paths[0].name} to the bit", found=f"{paths[1].name}, {len(differing)} tensors "
-                          f"differ: {', '.join(sorted(differing)[:5])}")
+        raise ResumeError(
+            expected=f"{paths[0].name} to the bit",
+            found=f"{paths[1].name}, {len(differing)} tensors differ: {', '.join(sorted(differing)[:5])}",
+        )
     if _events(whole) != _events(parts):
         raise ResumeError(expected="the same metrics.jsonl", found="other losses, rates or accuracies")
     return len(one)

@@ -1,4 +1,5 @@
 """glorext's side of the training benchmark: mindspore_side.py FOLDER NETWORK PER_ROUND CORES JIT_LEVEL."""
+
 import os
 import sys
 from pathlib import Path

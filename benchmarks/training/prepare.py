@@ -1,4 +1,5 @@
 """Start weights and batches of the training benchmark: prepare.py FOLDER NETWORK STEPS BATCH SIZE [PICTURES]."""
+
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from glorext.train.data import batches, epoch_order, evaluation_steps, list_pict
 if len(sys.argv) > 6:
     pictures = list_pictures(sys.argv[6])
     classes = len(pictures.labels)
-    order = epoch_order(len(pictures), 1, 0)[:steps * batch]
+    order = epoch_order(len(pictures), 1, 0)[: steps * batch]
     pipeline = batches(pictures.source(order), evaluation_steps(InputSpec(size=size, resize=size)), batch, 1)
     images, targets = map(np.stack, zip(*pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True)))
 else:

@@ -1,4 +1,5 @@
 """ResNeXt50 and GloRe-ResNet50 in plain PyTorch, with glorext's names, as the peers of the training benchmark."""
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -51,11 +52,12 @@ class ResNeXtBottleneck(Bottleneck):
     """The shortcut is a 1x1 with the stride."""
 
     def __init__(self, in_channels, stage, stride):
-        out_channels = 256 * 2 ** stage
+        out_channels = 256 * 2**stage
         super().__init__(in_channels, out_channels // 2, out_channels, stride, 32, nn.BatchNorm2d, False)
         if stride != 1 or in_channels != out_channels:
-            self.down_sample = nn.ModuleDict({"conv": conv(in_channels, out_channels, 1, stride),
-                                              "bn": nn.BatchNorm2d(out_channels)})
+            self.down_sample = nn.ModuleDict(
+                {"conv": conv(in_channels, out_channels, 1, stride), "bn": nn.BatchNorm2d(out_channels)}
+            )
 
     def shortcut(self, x):
         return self.down_sample["bn"](self.down_sample["conv"](x)) if hasattr(self, "down_sample") else x
@@ -65,7 +67,7 @@ class GloReBottleneck(Bottleneck):
     """The shortcut averages, then a 1x1."""
 
     def __init__(self, in_channels, stage, stride):
-        out_channels = 256 * 2 ** stage
+        out_channels = 256 * 2**stage
         super().__init__(in_channels, out_channels // 4, out_channels, stride, 1, glore_norm, True)
         if stride != 1 or in_channels != out_channels:
             pool = nn.AvgPool2d(stride, stride) if stride > 1 else nn.Identity()
@@ -105,7 +107,7 @@ def stages(block, units=()):
         members = []
         for j in range(1, blocks + 1):
             members.append(block(channels, stage, 2 if stage and j == 1 else 1))
-            channels = 256 * 2 ** stage
+            channels = 256 * 2**stage
             if stage == 2 and j in units:
                 members.append(GloReUnit(channels, channels // 4))
         yield f"layer{stage + 1}", nn.Sequential(*members)
@@ -116,8 +118,9 @@ class ResNeXt50(nn.Module):
 
     def __init__(self, num_classes):
         super().__init__()
-        self.backbone = nn.ModuleDict({"conv": conv(3, 64, 7, 2), "bn": nn.BatchNorm2d(64),
-                                       **dict(stages(ResNeXtBottleneck))})
+        self.backbone = nn.ModuleDict(
+            {"conv": conv(3, 64, 7, 2), "bn": nn.BatchNorm2d(64), **dict(stages(ResNeXtBottleneck))}
+        )
         self.head = nn.ModuleDict({"fc": nn.Linear(2048, num_classes)})
 
     def forward(self, x):
@@ -134,9 +137,15 @@ class GloReResNet50(nn.Module):
     def __init__(self, num_classes):
         super().__init__()
         self.conv1 = nn.Sequential()
-        for name, module in (("conv_1", conv(3, 32, 3, 2, same=True)), ("bn1", glore_norm(32)), ("relu1", nn.ReLU()),
-                             ("conv_2", conv(32, 32, 3)), ("bn2", glore_norm(32)), ("relu2", nn.ReLU()),
-                             ("conv_3", conv(32, 64, 3))):
+        for name, module in (
+            ("conv_1", conv(3, 32, 3, 2, same=True)),
+            ("bn1", glore_norm(32)),
+            ("relu1", nn.ReLU()),
+            ("conv_2", conv(32, 32, 3)),
+            ("bn2", glore_norm(32)),
+            ("relu2", nn.ReLU()),
+            ("conv_3", conv(32, 64, 3)),
+        ):
             self.conv1.add_module(name, module)
         self.bn1 = glore_norm(64)
         for name, module in stages(GloReBottleneck, (1, 3, 5)):

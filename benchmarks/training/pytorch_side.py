@@ -1,4 +1,5 @@
 """PyTorch's side of the training benchmark: pytorch_side.py FOLDER NETWORK PER_ROUND CORES (commas between)."""
+
 import sys
 from pathlib import Path
 
@@ -13,9 +14,14 @@ weights = dict(np.load(folder / "start.npz"))
 net = NETWORKS[sys.argv[2]](int(np.load(folder / "classes.npy")))
 load(net, weights)
 net.train()
-optimizer = torch.optim.SGD([{"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": 1e-4},
-                             {"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0}],
-                            lr=0.001, momentum=0.9)
+optimizer = torch.optim.SGD(
+    [
+        {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": 1e-4},
+        {"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ],
+    lr=0.001,
+    momentum=0.9,
+)
 
 
 def step(images, targets):

@@ -1,4 +1,5 @@
 """The loop that both frameworks run: a line on standard input starts a round of steps, a line of JSON answers it."""
+
 import json
 import os
 import sys

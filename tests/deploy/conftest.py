@@ -1,4 +1,5 @@
 """What the tests of deployment share: the built programs, and one tiny network with everything made from it."""
+
 import numpy as np
 import pytest
 
@@ -11,7 +12,9 @@ def native():
     """The C++ programs with .root, .infer and .convert; built in the real cache, since building takes a while."""
     import shutil
     from types import SimpleNamespace
+
     from glorext.deploy import native
+
     if missing := [name for name in ("g++", "cmake") if shutil.which(name) is None]:
         pytest.skip(f"no {' and no '.join(missing)} on this machine")
     programs = native.build()
@@ -25,6 +28,7 @@ def source(tmp_path_factory):
     from glorext.deploy.source import Source
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
     from glorext.runtime import set_device
+
     set_device("CPU")
     generator = np.random.default_rng(7)
     ms.set_seed(7)
@@ -35,14 +39,16 @@ def source(tmp_path_factory):
         parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
     path = tmp_path_factory.mktemp("source") / "tiny.ckpt"
     save_checkpoint(net, path)
-    return Source("tiny", "resnext50", TINY, path, InputSpec(size=SIZE, resize=SIZE), tuple("0123456789"),
-                  weights_digest(path))
+    return Source(
+        "tiny", "resnext50", TINY, path, InputSpec(size=SIZE, resize=SIZE), tuple("0123456789"), weights_digest(path)
+    )
 
 
 @pytest.fixture(scope="session")
 def exported(source, tmp_path_factory):
     """The folder with the tiny network as MINDIR and ONNX with a dynamic batch."""
     from glorext.deploy.export import export
+
     folder = tmp_path_factory.mktemp("exported")
     export(source, folder)
     return folder
@@ -52,6 +58,7 @@ def exported(source, tmp_path_factory):
 def converted(exported, native, tmp_path_factory):
     """The folder with the tiny network as converted by MindSpore Lite, .mindir and .ms."""
     from glorext.deploy.convert import convert
+
     folder = tmp_path_factory.mktemp("converted")
     convert(exported / "tiny.mindir", folder, programs=native.programs)
     return folder
@@ -61,6 +68,7 @@ def converted(exported, native, tmp_path_factory):
 def pictures(tmp_path_factory):
     """40 pictures of noise in ten class folders, PNG and JPEG."""
     from PIL import Image
+
     folder = tmp_path_factory.mktemp("pictures")
     generator = np.random.default_rng(3)
     for number in range(40):
@@ -75,5 +83,7 @@ def by_mindspore(source, pictures, tmp_path_factory):
     """What MindSpore answers to `pictures`, as `glorext validate --reference` has it."""
     from glorext.deploy.backends import Request, prepare
     from glorext.train.data import list_pictures
+
     return prepare(source, Request("mindspore"), tmp_path_factory.mktemp("reference"))(
-        list_pictures(pictures, source.labels))
+        list_pictures(pictures, source.labels)
+    )

@@ -1,9 +1,21 @@
 """Accuracy is counted right, and called kept, lost or unclear by what the pictures can tell."""
+
 import numpy as np
 import pytest
-
-from glorext.deploy.accuracy import (FAIL, PASS, UNCLEAR, Claim, accuracy, claim_for, interval_beyond, judge,
-                                     listing_digest, pictures_needed, truths, wilson)
+from glorext.deploy.accuracy import (
+    FAIL,
+    PASS,
+    UNCLEAR,
+    Claim,
+    accuracy,
+    claim_for,
+    interval_beyond,
+    judge,
+    listing_digest,
+    pictures_needed,
+    truths,
+    wilson,
+)
 from glorext.runtime import DataError
 from glorext.train.evaluate import EvalResult
 
@@ -11,8 +23,20 @@ LABELS = tuple("abcdefghij")
 
 
 def evidence(confusion=None, top1=0.8, count=1000, paths=()):
-    return EvalResult(top1, 0.95, count, "f" * 64, "e" * 64, "d" * 64, "resnext50", "CPU", "O0", {},
-                      {"folder": "val", "count": count, "sha256": listing_digest(paths)}, confusion)
+    return EvalResult(
+        top1,
+        0.95,
+        count,
+        "f" * 64,
+        "e" * 64,
+        "d" * 64,
+        "resnext50",
+        "CPU",
+        "O0",
+        {},
+        {"folder": "val", "count": count, "sha256": listing_digest(paths)},
+        confusion,
+    )
 
 
 def answers(right, count, classes=10):
@@ -67,6 +91,7 @@ def test_one_class_tells_nothing_of_the_others_and_all_classes_need_no_widening(
 
 def test_the_digest_of_a_listing_is_that_of_the_evidence(tmp_path):
     from glorext.train.data import list_pictures
+
     # A folder's name that sorts before another one only until the slash counts.
     for path in ("a/2.png", "a/10.png", "a-b/1.png", "ä/1.png"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -101,8 +126,17 @@ def test_without_numbers_for_each_class_missing_classes_are_named(confusion):
     assert claim_for(None, ["a/1.png"], np.array([0]), 2) is None
 
 
-@pytest.mark.parametrize("right, count, state", [
-    (80, 100, UNCLEAR), (60, 100, FAIL), (100, 100, PASS), (40100, 50000, PASS), (39900, 50000, UNCLEAR), (39000, 50000, FAIL)])
+@pytest.mark.parametrize(
+    "right, count, state",
+    [
+        (80, 100, UNCLEAR),
+        (60, 100, FAIL),
+        (100, 100, PASS),
+        (40100, 50000, PASS),
+        (39900, 50000, UNCLEAR),
+        (39000, 50000, FAIL),
+    ],
+)
 def test_other_pictures_decide_by_the_interval(right, count, state):
     check = judge(Claim(0.8, 50000, "all classes"), *answers(right, count), 10)
     assert check.state == state

@@ -1,8 +1,8 @@
 """The contract beside a model: complete, strict, bound to the file's bytes."""
+
 import json
 
 import pytest
-
 from glorext.deploy.artifact import Port, read_artifact, write_artifact
 from glorext.models import InputSpec
 from glorext.runtime import DataError, IntegrityError
@@ -12,9 +12,18 @@ from glorext.runtime import DataError, IntegrityError
 def model(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"not really a model")
-    write_artifact(path, format="onnx", name="m", weights_sha256="0" * 64, source=None,
-                   input=Port("image", "float32", (-1, 3, 8, 8), "NCHW"), output=Port("logits", "float32", (-1, 2)),
-                   input_spec=InputSpec(size=8, resize=8), labels=("a", "b"), versions={"glorext": "1"})
+    write_artifact(
+        path,
+        format="onnx",
+        name="m",
+        weights_sha256="0" * 64,
+        source=None,
+        input=Port("image", "float32", (-1, 3, 8, 8), "NCHW"),
+        output=Port("logits", "float32", (-1, 2)),
+        input_spec=InputSpec(size=8, resize=8),
+        labels=("a", "b"),
+        versions={"glorext": "1"},
+    )
     return path
 
 
@@ -46,10 +55,17 @@ def test_missing_model_and_missing_contract_are_told_apart(model):
         read_artifact(model)
 
 
-@pytest.mark.parametrize("change", [
-    lambda values: values.update(schema="glorext.artifact/9"), lambda values: values.update(format="exe"),
-    lambda values: values.pop("labels"), lambda values: values["input"].pop("shape"),
-    lambda values: values["input"].update(shape="abc"), lambda values: values["input_spec"].update(size="x")])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(schema="glorext.artifact/9"),
+        lambda values: values.update(format="exe"),
+        lambda values: values.pop("labels"),
+        lambda values: values["input"].pop("shape"),
+        lambda values: values["input"].update(shape="abc"),
+        lambda values: values["input_spec"].update(size="x"),
+    ],
+)
 def test_a_contract_that_is_not_one_is_refused(model, change):
     edit(model, change)
     with pytest.raises(DataError, match="m.onnx.json"):

@@ -1,8 +1,8 @@
 """What the converter and atc are told for each card, and which combinations are refused with which reason."""
+
 import configparser
 
 import pytest
-
 from glorext.deploy.artifact import Artifact, Port
 from glorext.deploy.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, TARGETS, AscendOptions, plan, write_files
 from glorext.models import InputSpec
@@ -11,8 +11,19 @@ from glorext.runtime import UsageError
 
 def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):
     shape = (batch, 3, 224, 224) if layout == "NCHW" else (batch, 224, 224, 3)
-    return Artifact("m.mindir", kind, "m", 1, "0" * 64, "0" * 64, None, Port("image", dtype, shape, layout, values),
-                    Port("logits", "float32", (batch, 1000)), InputSpec(), ("a",))
+    return Artifact(
+        "m.mindir",
+        kind,
+        "m",
+        1,
+        "0" * 64,
+        "0" * 64,
+        None,
+        Port("image", dtype, shape, layout, values),
+        Port("logits", "float32", (batch, 1000)),
+        InputSpec(),
+        ("a",),
+    )
 
 
 def config(found):
@@ -25,12 +36,25 @@ def config(found):
 def test_a_dynamic_batch_for_the_310():
     found = plan(model(), AscendOptions("ascend310", (1, 4, 8)), "m_310")
     assert config(found) == {
-        "ascend_context": {"input_format": "NCHW", "precision_mode": "enforce_fp16", "dynamic_dims": "[1],[4],[8]",
-                           "input_shape": "image:[-1,3,224,224]"},
-        "acl_init_options": {"ge.socVersion": "Ascend310"}}
-    assert found.atc == ["atc", "--framework=1", "--model=m.mindir", "--output=m_310", "--soc_version=Ascend310",
-                         "--input_format=NCHW", "--input_shape=image:-1,3,224,224", "--precision_mode=force_fp16",
-                         "--dynamic_batch_size=1,4,8"]
+        "ascend_context": {
+            "input_format": "NCHW",
+            "precision_mode": "enforce_fp16",
+            "dynamic_dims": "[1],[4],[8]",
+            "input_shape": "image:[-1,3,224,224]",
+        },
+        "acl_init_options": {"ge.socVersion": "Ascend310"},
+    }
+    assert found.atc == [
+        "atc",
+        "--framework=1",
+        "--model=m.mindir",
+        "--output=m_310",
+        "--soc_version=Ascend310",
+        "--input_format=NCHW",
+        "--input_shape=image:-1,3,224,224",
+        "--precision_mode=force_fp16",
+        "--dynamic_batch_size=1,4,8",
+    ]
     assert found.input == model().input
 
 
@@ -41,7 +65,9 @@ def test_a_fixed_batch_is_left_to_the_model():
 
 
 def test_the_310p_goes_by_two_names_and_the_310b_by_one():
-    assert config(plan(model(1), AscendOptions("ascend310p"), "m"))["acl_init_options"] == {"ge.socVersion": "Ascend710"}
+    assert config(plan(model(1), AscendOptions("ascend310p"), "m"))["acl_init_options"] == {
+        "ge.socVersion": "Ascend710"
+    }
     found = plan(model(1), AscendOptions("ascend310b"), "m")
     assert "acl_init_options" not in config(found) and "--soc_version=Ascend310B1" in found.atc
 
@@ -62,22 +88,26 @@ def test_every_precision_mode_has_its_atc_name(mode):
     assert f"--precision_mode={PRECISION[mode]}" in found.atc
 
 
-@pytest.mark.parametrize("artifact, options, reason", [
-    (model(), AscendOptions("ascend310"), "only the sizes it was built for"),
-    (model(1), AscendOptions("ascend310", (1, 4)), "fixed batch 1"),
-    (model(), AscendOptions("ascend310", (1, 4), aipp=True), "excludes --dynamic_dims"),
-    (model(1, "uint8"), AscendOptions("ascend310", aipp=True), "normalise again"),
-    (model(1, values="pixels"), AscendOptions("ascend310", aipp=True), "normalise again"),
-    (model(1, "uint8"), AscendOptions("ascend310"), "uint8 only through AIPP"),
-    (model(1, layout="NHWC"), AscendOptions("ascend310"), "NCHW only"),
-    (model(1), AscendOptions("ascend310", keep_fp32=("head.fc",)), "keep list"),
-    (model(1), AscendOptions("ascend610"), "ascend610"),
-    (model(1), AscendOptions("ascend310", precision_mode="fast"), "--precision_mode"),
-    (model(), AscendOptions("ascend310", (4, 1)), "rising"),
-    (model(), AscendOptions("ascend310", (0, 1)), "from 1 to 2048"),
-    (model(), AscendOptions("ascend310", (1, 4096)), "from 1 to 2048"),
-    (model(), AscendOptions("ascend310", tuple(range(1, 102))), "at most 100"),
-    (model(1, kind="ms"), AscendOptions("ascend310"), "m.mindir")])
+@pytest.mark.parametrize(
+    "artifact, options, reason",
+    [
+        (model(), AscendOptions("ascend310"), "only the sizes it was built for"),
+        (model(1), AscendOptions("ascend310", (1, 4)), "fixed batch 1"),
+        (model(), AscendOptions("ascend310", (1, 4), aipp=True), "excludes --dynamic_dims"),
+        (model(1, "uint8"), AscendOptions("ascend310", aipp=True), "normalise again"),
+        (model(1, values="pixels"), AscendOptions("ascend310", aipp=True), "normalise again"),
+        (model(1, "uint8"), AscendOptions("ascend310"), "uint8 only through AIPP"),
+        (model(1, layout="NHWC"), AscendOptions("ascend310"), "NCHW only"),
+        (model(1), AscendOptions("ascend310", keep_fp32=("head.fc",)), "keep list"),
+        (model(1), AscendOptions("ascend610"), "ascend610"),
+        (model(1), AscendOptions("ascend310", precision_mode="fast"), "--precision_mode"),
+        (model(), AscendOptions("ascend310", (4, 1)), "rising"),
+        (model(), AscendOptions("ascend310", (0, 1)), "from 1 to 2048"),
+        (model(), AscendOptions("ascend310", (1, 4096)), "from 1 to 2048"),
+        (model(), AscendOptions("ascend310", tuple(range(1, 102))), "at most 100"),
+        (model(1, kind="ms"), AscendOptions("ascend310"), "m.mindir"),
+    ],
+)
 def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
     with pytest.raises(UsageError, match=reason):
         plan(artifact, options, "m")
@@ -85,35 +115,51 @@ def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
 
 def test_the_targets_are_the_devices_of_the_inference_program():
     from glorext.deploy.infer import DEVICES
+
     assert {"cpu", *TARGETS} == set(DEVICES)
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsys, monkeypatch):
     from glorext.deploy.convert import main
+
     monkeypatch.chdir(tmp_path)
     assert main([str(exported / "tiny.mindir"), "--target", "ascend310", "--dynamic_dims", "1,4", "--dry_run"]) == 0
     told = capsys.readouterr().out
-    for line in ("[ascend_context]", "dynamic_dims=[1],[4]", "input_shape=image:[-1,3,32,32]", "ge.socVersion=Ascend310",
-                 "--dynamic_batch_size=1,4", "not measured"):
+    for line in (
+        "[ascend_context]",
+        "dynamic_dims=[1],[4]",
+        "input_shape=image:[-1,3,32,32]",
+        "ge.socVersion=Ascend310",
+        "--dynamic_batch_size=1,4",
+        "not measured",
+    ):
         assert line in told
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("words, reason", [
-    (["--target", "ascend310", "--dry_run"], "only the sizes"), ([], "--out"),
-    (["--dry_run", "--format", "om"], "--format"),
-    (["--target", "ascend310", "--dynamic_dims", "1,x", "--dry_run"], "numbers"),
-    (["--target", "ascend310", "--dynamic_dims", "1", "--keep_fp32", "head.fc", "--dry_run"], "keep list")])
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["--target", "ascend310", "--dry_run"], "only the sizes"),
+        ([], "--out"),
+        (["--dry_run", "--format", "om"], "--format"),
+        (["--target", "ascend310", "--dynamic_dims", "1,x", "--dry_run"], "numbers"),
+        (["--target", "ascend310", "--dynamic_dims", "1", "--keep_fp32", "head.fc", "--dry_run"], "keep list"),
+    ],
+)
 def test_the_command_refuses_in_the_same_words(exported, words, reason):
     from glorext.deploy.convert import main
+
     with pytest.raises(UsageError, match=reason):
         main([str(exported / "tiny.mindir"), *words])
 
 
 def test_without_cann_nothing_is_converted(exported, tmp_path):
     import ctypes.util
+
     from glorext.deploy.convert import convert_for_card
     from glorext.runtime import ConversionError
+
     if ctypes.util.find_library("ge_compiler"):
         pytest.skip("CANN is installed here")
     with pytest.raises(ConversionError, match="CANN.*libge_compiler"):

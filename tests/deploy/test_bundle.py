@@ -1,4 +1,5 @@
 """The bundle builds and proves itself in an empty folder without Python; the published script keeps its arguments."""
+
 import os
 import re
 import shutil
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from glorext.deploy.artifact import Port
 from glorext.deploy.ascend import AscendOptions
 from glorext.deploy.bundle import bundle
@@ -34,16 +34,40 @@ def unpacked(source, native, tmp_path_factory):
 def path_without_python(tmp_path_factory):
     """A PATH with a compiler and the shell's own tools, and no Python."""
     folder = tmp_path_factory.mktemp("bin")
-    for name in ("sh", "sed", "cat", "rm", "tail", "nproc", "dirname", "cmake", "make", "g++", "cc", "gcc", "c++", "ld", "as",
-                 "ar", "ranlib", "pkg-config", "uname"):
+    for name in (
+        "sh",
+        "sed",
+        "cat",
+        "rm",
+        "tail",
+        "nproc",
+        "dirname",
+        "cmake",
+        "make",
+        "g++",
+        "cc",
+        "gcc",
+        "c++",
+        "ld",
+        "as",
+        "ar",
+        "ranlib",
+        "pkg-config",
+        "uname",
+    ):
         if found := shutil.which(name):
             (folder / name).symlink_to(found)
     return str(folder)
 
 
 def selftest(folder, path, native, *words, **more):
-    return subprocess.run(["./selftest.sh", *words], cwd=folder, capture_output=True, text=True,
-                          env={"PATH": path, "MINDSPORE_LITE_HOME": str(native.root), **more})
+    return subprocess.run(
+        ["./selftest.sh", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"PATH": path, "MINDSPORE_LITE_HOME": str(native.root), **more},
+    )
 
 
 def test_it_passes_here_without_python(unpacked, path_without_python, native):
@@ -70,16 +94,22 @@ def test_wrong_calls_are_told(unpacked, path_without_python, native):
 
 def test_the_same_model_gives_the_same_sources_and_modes(unpacked):
     assert os.access(unpacked / "selftest.sh", os.X_OK)
-    assert (unpacked / "cpp" / "src" / "sha256.cc").read_bytes() == \
-        (files("glorext.deploy") / "cpp" / "src" / "sha256.cc").read_bytes()
+    assert (unpacked / "cpp" / "src" / "sha256.cc").read_bytes() == (
+        files("glorext.deploy") / "cpp" / "src" / "sha256.cc"
+    ).read_bytes()
 
 
 def script(*words, **environment):
     import sys
     from pathlib import Path
+
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(["bash", str(files("glorext.deploy") / "scripts" / "run_infer_310.sh"), *map(str, words)],
-                          capture_output=True, text=True, env={**os.environ, "PATH": path, **environment})
+    return subprocess.run(
+        ["bash", str(files("glorext.deploy") / "scripts" / "run_infer_310.sh"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path, **environment},
+    )
 
 
 def test_the_published_script_prints_the_published_line(converted, pictures, tmp_path, monkeypatch):
@@ -104,16 +134,22 @@ CARD = AscendOptions("ascend310", aipp=True)
 @pytest.fixture(scope="module")
 def for_card(source, unpacked, native, tmp_path_factory):
     """A bundle of probabilities for an Ascend 310 with AIPP, unpacked over the other one: its programs are built."""
-    archive = bundle(source, tmp_path_factory.mktemp("card") / "card.tar.gz", native.programs, Variant(softmax=True), CARD)
+    archive = bundle(
+        source, tmp_path_factory.mktemp("card") / "card.tar.gz", native.programs, Variant(softmax=True), CARD
+    )
     with tarfile.open(archive) as packed:
         packed.extractall(unpacked.parent, filter="data")
     return unpacked
 
 
-def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_card(for_card, path_without_python, native):
+def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_card(
+    for_card, path_without_python, native
+):
     done = selftest(for_card, path_without_python, native)
     assert done.returncode == 0 and "4 of 4 inputs pass" in done.stdout, done.stderr
-    assert float(re.search(r"limit (\S+)\)", done.stdout)[1]) < 1e-3, "probabilities are held against the largest of them"
+    assert float(re.search(r"limit (\S+)\)", done.stdout)[1]) < 1e-3, (
+        "probabilities are held against the largest of them"
+    )
     done = selftest(for_card, path_without_python, native, "ascend310p")
     assert done.returncode == 2 and "for ascend310, not ascend310p" in done.stderr
     done = selftest(for_card, path_without_python, native, "ascend310")
@@ -122,11 +158,14 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
 
 def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
     from glorext.deploy.export import golden_pixels
+
     card = for_card / "card"
     assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()
     config = (card / "ascend.cfg").read_text()
     assert "insert_op_config_file_path=aipp.cfg" in config and "min_chn_0" in (card / "aipp.cfg").read_text()
-    assert "--soc_version=Ascend310 " in (card / "atc.sh").read_text() and "--framework=5" in (card / "atc.sh").read_text()
+    assert (
+        "--soc_version=Ascend310 " in (card / "atc.sh").read_text() and "--framework=5" in (card / "atc.sh").read_text()
+    )
 
 
 def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_path, path_without_python):
@@ -135,15 +174,23 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
     from glorext.deploy.convert import converter_command
     from glorext.deploy.lite import Lite
     from glorext.deploy.native import Programs
+
     tool = tmp_path / "sdk" / "tools" / "converter" / "converter" / "converter_lite"
     tool.parent.mkdir(parents=True)
-    tool.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done >told\necho compiled >tiny_softmax_ascend310.mindir\n')
+    tool.write_text(
+        '#!/bin/sh\nfor word in "$@"; do echo "$word"; done >told\necho compiled >tiny_softmax_ascend310.mindir\n'
+    )
     tool.chmod(0o755)
     for name in ("sha256sum", "cut", "wc", "tr", "chmod"):
         if not (Path(path_without_python) / name).exists():
             (Path(path_without_python) / name).symlink_to(shutil.which(name))
-    done = subprocess.run(["./convert.sh"], cwd=for_card, capture_output=True, text=True,
-                          env={"PATH": path_without_python, "MINDSPORE_LITE_HOME": str(tmp_path / "sdk")})
+    done = subprocess.run(
+        ["./convert.sh"],
+        cwd=for_card,
+        capture_output=True,
+        text=True,
+        env={"PATH": path_without_python, "MINDSPORE_LITE_HOME": str(tmp_path / "sdk")},
+    )
     assert done.returncode == 0, done.stderr
     model = for_card / "card" / "tiny_softmax_ascend310.mindir"
     artifact = read_artifact(model)
@@ -151,8 +198,9 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
     assert artifact.output.name == "probabilities" and artifact.source["file"] == "tiny_softmax.onnx"
     exported = replace(artifact, format="onnx")
     programs = Programs(Path(), Path(), None, Lite(Path(), "2.0.0", "", tool))
-    wanted = converter_command(Path("tiny_softmax.onnx"), Path("tiny_softmax_ascend310"), "mindir", exported, programs,
-                               Path("ascend.cfg"))
+    wanted = converter_command(
+        Path("tiny_softmax.onnx"), Path("tiny_softmax_ascend310"), "mindir", exported, programs, Path("ascend.cfg")
+    )
     assert sorted((for_card / "card" / "told").read_text().splitlines()) == sorted(wanted[1:])
 
 

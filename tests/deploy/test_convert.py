@@ -1,9 +1,9 @@
 """The real converter's results compute what MindSpore computes, or are not kept."""
+
 import shutil
 
 import numpy as np
 import pytest
-
 from glorext.deploy.artifact import read_artifact
 from glorext.deploy.convert import convert
 from glorext.deploy.infer import infer, run_tensor
@@ -17,6 +17,7 @@ MODELS = ("tiny_lite.mindir", "tiny.ms")
 @pytest.mark.parametrize("batch", [1, 4, 7])
 def test_a_converted_model_gives_mindspores_logits_at_any_batch(source, converted, native, model, batch):
     import mindspore as ms
+
     inputs = np.random.default_rng(batch).normal(size=(batch, 3, 32, 32)).astype(np.float32)
     expected = source.create()(ms.Tensor(inputs)).asnumpy()
     found = run_tensor(converted / model, inputs, native.programs)
@@ -42,12 +43,22 @@ def test_a_result_that_computes_something_else_is_not_kept(exported, native, tmp
 
 def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path):
     from glorext.deploy.artifact import write_artifact
+
     for name in ("tiny_golden_input.npy", "tiny_golden_output.npy"):
         shutil.copy(exported / name, tmp_path)
     origin = read_artifact(exported / "tiny.onnx")
     (tmp_path / "tiny.onnx").write_bytes((exported / "tiny.onnx").read_bytes()[:50_000])
-    write_artifact(tmp_path / "tiny.onnx", format="onnx", name="tiny", weights_sha256=origin.weights_sha256, source=None,
-                   input=origin.input, output=origin.output, input_spec=origin.input_spec, labels=origin.labels)
+    write_artifact(
+        tmp_path / "tiny.onnx",
+        format="onnx",
+        name="tiny",
+        weights_sha256=origin.weights_sha256,
+        source=None,
+        input=origin.input,
+        output=origin.output,
+        input_spec=origin.input_spec,
+        labels=origin.labels,
+    )
     with pytest.raises(ConversionError, match="could not convert tiny.onnx"):
         convert(tmp_path / "tiny.onnx", tmp_path / "out", ["ms"], native.programs)
 
@@ -67,6 +78,7 @@ def test_a_format_that_lite_does_not_write_is_refused(exported, tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, by_mindspore, tmp_path, model):
     from glorext.deploy.verdict import compare
+
     results = infer(converted / model, pictures, tmp_path / "results", programs=native.programs)
     validation = compare(source, results, by_mindspore)
     assert validation.verdict == "pass", validation.checks
@@ -103,6 +115,7 @@ def test_a_broken_picture_fails_the_run_unless_allowed(converted, native, pictur
 
 def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pictures, tmp_path):
     import json
+
     shutil.copy(converted / "tiny.ms", tmp_path)
     values = json.loads((converted / "tiny.ms.json").read_text())
     values["output"]["shape"] = [-1, 7]
@@ -114,8 +127,9 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
 def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, by_mindspore, tmp_path):
     from glorext.deploy.export import export
     from glorext.deploy.verdict import compare
+
     export(source, tmp_path, ["mindir"], batch=16)
-    artifact, = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
+    (artifact,) = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
     results = infer(tmp_path / artifact.file, pictures, tmp_path / "results", programs=native.programs)
     assert results.batch == 16 and results.count == 40, "40 pictures are two and a half batches"
     assert compare(source, results, by_mindspore).verdict == "pass"

@@ -1,4 +1,5 @@
 """The driver of MindSpore Lite's converter library: a file on success, a reason and nothing else on failure."""
+
 import subprocess
 
 import pytest
@@ -13,10 +14,26 @@ def convert(native, exported, tmp_path):
         pytest.skip("this MindSpore Lite brings its converter as a program")
 
     def call(*arguments, model=exported / "tiny.onnx", save="ms"):
-        done = subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(model), "--save", save, "--out",
-                               str(tmp_path / "result"), *arguments], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [
+                str(native.convert),
+                "--fmk",
+                "onnx",
+                "--model",
+                str(model),
+                "--save",
+                save,
+                "--out",
+                str(tmp_path / "result"),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode in (0, 1, 2), f"ended by signal {-done.returncode}: {done.stderr}"
         return done.returncode, done.stderr
+
     return call
 
 
@@ -42,17 +59,34 @@ def test_a_file_that_is_no_model_is_refused(convert, tmp_path):
 
 def test_the_mindir_of_this_mindspore_is_refused_without_a_crash(native, exported, tmp_path):
     mindir = exported / "tiny.mindir"
-    done = subprocess.run([str(native.convert), "--fmk", "mindir", "--model", str(mindir), "--save", "ms", "--out",
-                           str(tmp_path / "result")], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [
+            str(native.convert),
+            "--fmk",
+            "mindir",
+            "--model",
+            str(mindir),
+            "--save",
+            "ms",
+            "--out",
+            str(tmp_path / "result"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 1 and "cannot convert" in done.stderr and not (tmp_path / "result.ms").exists()
 
 
-@pytest.mark.parametrize("arguments, message, status", [
-    (("--input_shape", "image"), "expected name:n,c,h,w", 2),
-    (("--input_shape", "image:1,x,3"), "expected positive numbers or -1", 2),
-    (("--optimize", "fast"), "expected one of none, general, ascend_oriented", 2),
-    (("--config", "missing.cfg"), "cannot read missing.cfg", 1),
-])
+@pytest.mark.parametrize(
+    "arguments, message, status",
+    [
+        (("--input_shape", "image"), "expected name:n,c,h,w", 2),
+        (("--input_shape", "image:1,x,3"), "expected positive numbers or -1", 2),
+        (("--optimize", "fast"), "expected one of none, general, ascend_oriented", 2),
+        (("--config", "missing.cfg"), "cannot read missing.cfg", 1),
+    ],
+)
 def test_bad_arguments_are_named(convert, tmp_path, arguments, message, status):
     found, errors = convert(*arguments)
     assert found == status and message in errors and list(tmp_path.iterdir()) == []
@@ -60,6 +94,7 @@ def test_bad_arguments_are_named(convert, tmp_path, arguments, message, status):
 
 def test_converting_for_ascend_without_cann_fails(convert, tmp_path):
     import ctypes
+
     try:
         ctypes.CDLL("libascendcl.so")
     except OSError:

@@ -1,4 +1,5 @@
 """The C++ decoders, parsers and preprocessing under sanitizers: equal to MindSpore, unharmed by broken files."""
+
 import io
 import json
 import os
@@ -11,25 +12,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from glorext.deploy.native import INSTALL, sources
 from glorext.models import InputSpec
 from glorext.runtime import write_json
+from PIL import Image
 
-DOCTEST = any((Path(folder) / "doctest" / "doctest.h").is_file()
-              for folder in ("/usr/include", "/usr/local/include", *os.environ.get("CPATH", "").split(":")))
-pytestmark = [pytest.mark.native, pytest.mark.slow,
-              pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("g++") is None or not DOCTEST,
-                                 reason=f"no compiler or no doctest: {INSTALL} doctest-dev")]
+DOCTEST = any(
+    (Path(folder) / "doctest" / "doctest.h").is_file()
+    for folder in ("/usr/include", "/usr/local/include", *os.environ.get("CPATH", "").split(":"))
+)
+pytestmark = [
+    pytest.mark.native,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("cmake") is None or shutil.which("g++") is None or not DOCTEST,
+        reason=f"no compiler or no doctest: {INSTALL} doctest-dev",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
     """The folder of a build of everything that needs no MindSpore Lite, with AddressSanitizer and UBSan."""
     folder = tmp_path_factory.mktemp("core")
-    for step in (["cmake", "-S", str(sources()), "-B", str(folder), "-DGLOREXT_TESTS=ON", "-DGLOREXT_SANITIZE=ON",
-                  "-DCMAKE_BUILD_TYPE=Debug"], ["cmake", "--build", str(folder), "--parallel", "2"]):
+    for step in (
+        [
+            "cmake",
+            "-S",
+            str(sources()),
+            "-B",
+            str(folder),
+            "-DGLOREXT_TESTS=ON",
+            "-DGLOREXT_SANITIZE=ON",
+            "-DCMAKE_BUILD_TYPE=Debug",
+        ],
+        ["cmake", "--build", str(folder), "--parallel", "2"],
+    ):
         done = subprocess.run(step, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert "warning:" not in done.stderr
@@ -40,8 +58,9 @@ def picture(width=80, height=60):
     """A picture with smooth parts, edges and noise."""
     y, x = np.mgrid[0:height, 0:width]
     noise = np.random.default_rng(width * height).integers(0, 40, (height, width))
-    return Image.fromarray(np.stack([x * 255 // width, (y // 7 % 2) * 200 + noise, (x + y) * 2 % 256],
-                                    -1).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        np.stack([x * 255 // width, (y // 7 % 2) * 200 + noise, (x + y) * 2 % 256], -1).clip(0, 255).astype(np.uint8)
+    )
 
 
 def encoded(image, **options):
@@ -57,15 +76,19 @@ def png_chunk(kind, data):
 
 def raw_png(width, height, depth, colour, rows):
     """A PNG of any depth and colour type, which Pillow cannot write."""
-    return (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-            + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
 
 
 def huge_jpeg():
     """A JPEG whose header promises 65000 x 65000 pixels."""
     data = bytearray(encoded(picture(), format="JPEG"))
     at = data.index(b"\xff\xc0") + 5
-    data[at:at + 4] = struct.pack(">HH", 65000, 65000)
+    data[at : at + 4] = struct.pack(">HH", 65000, 65000)
     return bytes(data)
 
 
@@ -112,8 +135,8 @@ def broken_files():
         "magic_only.png": (png[:8], "damaged PNG"),
         "no_end.jpg": (jpeg[:-2], "damaged JPEG"),
         "no_end.png": (png[:-12], "damaged PNG"),
-        "half_and_zeros.jpg": (jpeg[:len(jpeg) // 2] + bytes(len(jpeg)), "damaged JPEG"),
-        "half_and_zeros.png": (png[:len(png) // 2] + bytes(len(png)), "damaged PNG"),
+        "half_and_zeros.jpg": (jpeg[: len(jpeg) // 2] + bytes(len(jpeg)), "damaged JPEG"),
+        "half_and_zeros.png": (png[: len(png) // 2] + bytes(len(png)), "damaged PNG"),
         "wrong_sum.png": (bytes(wrong_sum), "damaged PNG"),
         "no_palette.png": (raw_png(8, 8, 8, 3, bytes(8 * 9)), "damaged PNG"),
         "no_width.png": (raw_png(0, 8, 8, 2, b""), "damaged PNG"),
@@ -123,15 +146,15 @@ def broken_files():
     for kind in ("GIF", "BMP", "TIFF"):
         files[f"drawing.{kind.lower()}"] = (encoded(picture(), format=kind), "neither JPEG nor PNG")
     for eighth in range(1, 8):
-        files[f"cut_{eighth}.jpg"] = (jpeg[:len(jpeg) * eighth // 8], "damaged JPEG")
-        files[f"cut_{eighth}.png"] = (png[:len(png) * eighth // 8], "damaged PNG")
-        files[f"cut_progressive_{eighth}.jpg"] = (progressive[:len(progressive) * eighth // 8], "damaged JPEG")
+        files[f"cut_{eighth}.jpg"] = (jpeg[: len(jpeg) * eighth // 8], "damaged JPEG")
+        files[f"cut_{eighth}.png"] = (png[: len(png) * eighth // 8], "damaged PNG")
+        files[f"cut_progressive_{eighth}.jpg"] = (progressive[: len(progressive) * eighth // 8], "damaged JPEG")
         flipped = bytearray(png)
         flipped[len(png) * eighth // 8] ^= 1 << eighth
         files[f"flipped_{eighth}.png"] = (bytes(flipped), "damaged PNG")
     for name in ("cmyk.jpg", "grey.jpg", "rotated.jpg", "palette.png", "deep_rgb.png", "deep_grey.png", "one_bit.png"):
         kind = "PNG" if name.endswith("png") else "JPEG"
-        files[f"half_of_{name}"] = (whole[name][:len(whole[name]) // 2], f"damaged {kind}")
+        files[f"half_of_{name}"] = (whole[name][: len(whole[name]) // 2], f"damaged {kind}")
     return files
 
 
@@ -155,7 +178,7 @@ def damaged(count):
             elif action == 1:
                 data[at] = generator.choice([0, 127, 255])
             elif action == 2 and len(data) > 50:
-                del data[at:at + generator.randrange(1, 40)]
+                del data[at : at + generator.randrange(1, 40)]
             else:
                 data[at:at] = generator.randbytes(generator.randrange(1, 9))
         yield f"{number}_{name}", bytes(data)
@@ -164,8 +187,18 @@ def damaged(count):
 def stages(core, tmp_path, spec, files):
     """What glorext_pixels wrote for the files: exit status and a folder per file."""
     write_json(tmp_path / "spec.json", spec.to_dict())
-    done = subprocess.run([str(core / "glorext_pixels"), "--input_spec", str(tmp_path / "spec.json"), "--out",
-                           str(tmp_path / "stages"), *map(str, files)], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            str(core / "glorext_pixels"),
+            "--input_spec",
+            str(tmp_path / "spec.json"),
+            "--out",
+            str(tmp_path / "stages"),
+            *map(str, files),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
     return done.returncode, [tmp_path / "stages" / str(number) for number in range(len(files))]
 
@@ -178,6 +211,7 @@ def test_the_unit_tests_pass_under_sanitizers(core):
 
 def test_every_kind_of_picture_decodes_to_mindspores_pixels(core, tmp_path):
     from mindspore.dataset import vision
+
     files = []
     for name, data in whole_pictures().items():
         files.append(tmp_path / name)
@@ -194,14 +228,27 @@ def test_every_kind_of_picture_decodes_to_mindspores_pixels(core, tmp_path):
 def test_preprocessing_equals_mindspores_evaluation_pipeline(core, tmp_path, rule, size, resize):
     from mindspore.dataset import vision
     from mindspore.dataset.vision import Inter
+
     spec = InputSpec(size=size, resize=resize, resize_rule=rule)
-    pipeline = [vision.Decode(), vision.Resize((resize, resize) if rule == "squash" else resize, Inter.BILINEAR),
-                vision.CenterCrop(size)]
+    pipeline = [
+        vision.Decode(),
+        vision.Resize((resize, resize) if rule == "squash" else resize, Inter.BILINEAR),
+        vision.CenterCrop(size),
+    ]
     normalise = [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
     files = []
     # 226 and 512 are halved, 32 and 256 are kept; 500 x 375 is the usual one; the rest is odd, thin or small.
-    for width, height in [(500, 375), (375, 500), (512, 512), (226, 226), (256, 256), (32, 32), (301, 299), (1000, 41),
-                          (7, 5)]:
+    for width, height in [
+        (500, 375),
+        (375, 500),
+        (512, 512),
+        (226, 226),
+        (256, 256),
+        (32, 32),
+        (301, 299),
+        (1000, 41),
+        (7, 5),
+    ]:
         files.append(tmp_path / f"{width}x{height}.png")
         picture(width, height).save(files[-1])
     status, folders = stages(core, tmp_path, spec, files)
@@ -240,8 +287,9 @@ def test_damaged_files_never_harm_the_parsers(core, tmp_path):
     for name, data in [*damaged(400), *((name, data) for name, (data, _) in broken_files().items())]:
         (tmp_path / name).write_bytes(data)
         names.append(name)
-    done = subprocess.run([str(core / "tests" / "glorext_core_fuzz"), *names], capture_output=True, cwd=tmp_path,
-                          timeout=300)
+    done = subprocess.run(
+        [str(core / "tests" / "glorext_core_fuzz"), *names], capture_output=True, cwd=tmp_path, timeout=300
+    )
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
     assert len(done.stdout.splitlines()) == len(names)
 
@@ -254,9 +302,20 @@ def test_the_program_counts_and_names_every_broken_picture(native, converted, tm
         (tmp_path / "pictures" / "whole" / name).write_bytes(data)
     for name, (data, _) in broken.items():
         (tmp_path / "pictures" / name).write_bytes(data)
-    done = subprocess.run([str(native.infer), "--model", str(converted / "tiny.ms"), "--images",
-                           str(tmp_path / "pictures"), "--out", str(tmp_path / "out")], capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run(
+        [
+            str(native.infer),
+            "--model",
+            str(converted / "tiny.ms"),
+            "--images",
+            str(tmp_path / "pictures"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert f"{len(broken)} of the {len(broken) + len(whole)} inputs are broken" in done.stderr
     found = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -270,6 +329,7 @@ def test_the_program_counts_and_names_every_broken_picture(native, converted, tm
 def test_numpy_refuses_what_the_program_refuses_but_for_missing_ends(tmp_path):
     from glorext.models.preprocess import read_picture
     from glorext.runtime import DataError
+
     accepted = []
     for name, (data, _) in broken_files().items():
         (tmp_path / name).write_bytes(data)

@@ -1,4 +1,5 @@
 """The C++ inference program: the same answers in every arrangement, and a named failure for every bad input."""
+
 import hashlib
 import json
 import shutil
@@ -8,10 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from glorext.deploy.artifact import Port, read_artifact, write_artifact
 from glorext.models.preprocess import preprocess
+from PIL import Image
 
 pytestmark = pytest.mark.native
 MODELS = ("tiny.ms", "tiny_lite.mindir")
@@ -20,12 +20,14 @@ MODELS = ("tiny.ms", "tiny_lite.mindir")
 @pytest.fixture
 def run(native, tmp_path):
     """Run glorext_infer; its exit status, stderr, and the result folder."""
+
     def call(*arguments, out="out"):
         command = [str(native.infer), *map(str, arguments)]
         command += ["--out", str(tmp_path / out)] if out else []
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode in (0, 1, 2), f"ended by signal {-done.returncode}: {done.stderr}"
         return done.returncode, done.stderr, tmp_path / out if out else done.stdout
+
     return call
 
 
@@ -33,8 +35,21 @@ def run(native, tmp_path):
 def expected(converted, pictures, native, tmp_path_factory):
     """Paths and logits of the pictures, one at a time by one worker."""
     out = tmp_path_factory.mktemp("expected") / "out"
-    subprocess.run([str(native.infer), "--model", str(converted / "tiny.ms"), "--images", str(pictures), "--out",
-                    str(out), "--workers", "1"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            str(native.infer),
+            "--model",
+            str(converted / "tiny.ms"),
+            "--images",
+            str(pictures),
+            "--out",
+            str(out),
+            "--workers",
+            "1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return [entry["path"] for entry in results(out)["pictures"]], np.load(out / "logits.npy")
 
 
@@ -42,14 +57,36 @@ def expected(converted, pictures, native, tmp_path_factory):
 def fixed(exported, native, tmp_path_factory):
     """The tiny network converted for batches of exactly 4."""
     folder = tmp_path_factory.mktemp("fixed")
-    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(exported / "tiny.onnx"), "--out",
-                    str(folder / "four"), "--save", "ms", "--input_shape", "image:4,3,32,32"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [
+            str(native.convert),
+            "--fmk",
+            "onnx",
+            "--model",
+            str(exported / "tiny.onnx"),
+            "--out",
+            str(folder / "four"),
+            "--save",
+            "ms",
+            "--input_shape",
+            "image:4,3,32,32",
+        ],
+        check=True,
+        capture_output=True,
+    )
     (folder / "four.ms").chmod(0o644)
     origin = read_artifact(exported / "tiny.onnx")
-    write_artifact(folder / "four.ms", format="ms", name="four", weights_sha256=origin.weights_sha256, source=None,
-                   input=Port("image", "float32", (4, 3, 32, 32), "NCHW"), output=Port("logits", "float32", (4, 10)),
-                   input_spec=origin.input_spec, labels=origin.labels)
+    write_artifact(
+        folder / "four.ms",
+        format="ms",
+        name="four",
+        weights_sha256=origin.weights_sha256,
+        source=None,
+        input=Port("image", "float32", (4, 3, 32, 32), "NCHW"),
+        output=Port("logits", "float32", (4, 10)),
+        input_spec=origin.input_spec,
+        labels=origin.labels,
+    )
     return folder / "four.ms"
 
 
@@ -67,13 +104,15 @@ def copy_model(converted, tmp_path, **changes):
 
 def test_paths_are_sorted_by_bytes_and_rows_follow_them(expected, pictures):
     paths, logits = expected
-    assert paths == sorted((str(file.relative_to(pictures)) for file in pictures.rglob("*") if file.is_file()),
-                           key=str.encode)
+    assert paths == sorted(
+        (str(file.relative_to(pictures)) for file in pictures.rglob("*") if file.is_file()), key=str.encode
+    )
     assert logits.shape == (40, 10) and logits.dtype == np.float32 and np.ptp(logits, axis=0).min() > 0
 
 
 def test_the_logits_are_mindspores_for_the_same_pictures(source, expected, pictures):
     import mindspore as ms
+
     paths, logits = expected
     inputs = np.stack([preprocess(pictures / path, source.input_spec) for path in paths])
     wanted = source.create()(ms.Tensor(inputs)).asnumpy()
@@ -81,8 +120,9 @@ def test_the_logits_are_mindspores_for_the_same_pictures(source, expected, pictu
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("arrangement", [("--workers", 2), ("--batch", 7), ("--batch", 64, "--workers", 2),
-                                         ("--threads", 2)])
+@pytest.mark.parametrize(
+    "arrangement", [("--workers", 2), ("--batch", 7), ("--batch", 64, "--workers", 2), ("--threads", 2)]
+)
 def test_every_arrangement_gives_the_same_logits(run, converted, pictures, expected, model, arrangement):
     status, errors, out = run("--model", converted / model, "--images", pictures, *arrangement)
     assert status == 0, errors
@@ -109,11 +149,35 @@ def test_a_fixed_batch_is_never_resized(run, fixed, pictures):
 
 
 def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pictures, expected, tmp_path):
-    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(exported / "tiny.onnx"), "--out",
-                    str(tmp_path / "last"), "--save", "ms", "--input_format", "NHWC"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            str(native.convert),
+            "--fmk",
+            "onnx",
+            "--model",
+            str(exported / "tiny.onnx"),
+            "--out",
+            str(tmp_path / "last"),
+            "--save",
+            "ms",
+            "--input_format",
+            "NHWC",
+        ],
+        check=True,
+        capture_output=True,
+    )
     origin = read_artifact(exported / "tiny.onnx")
-    write_artifact(tmp_path / "last.ms", format="ms", name="last", weights_sha256=origin.weights_sha256, source=None,
-                   input=origin.input, output=origin.output, input_spec=origin.input_spec, labels=origin.labels)
+    write_artifact(
+        tmp_path / "last.ms",
+        format="ms",
+        name="last",
+        weights_sha256=origin.weights_sha256,
+        source=None,
+        input=origin.input,
+        output=origin.output,
+        input_spec=origin.input_spec,
+        labels=origin.labels,
+    )
     _, _, described = run("--model", tmp_path / "last.ms", "--inspect", out=None)
     assert json.loads(described)["inputs"][0]["shape"] == [-1, 32, 32, 3]
     status, errors, out = run("--model", tmp_path / "last.ms", "--images", pictures)
@@ -122,8 +186,9 @@ def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pict
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_a_model_that_normalises_by_itself_takes_the_pixels(run, exported, native, pictures, expected, tmp_path,
-                                                            layout):
+def test_a_model_that_normalises_by_itself_takes_the_pixels(
+    run, exported, native, pictures, expected, tmp_path, layout
+):
     onnx = pytest.importorskip("onnx", reason="the graph of this test is edited with onnx")
     model = onnx.load(exported / "tiny.onnx")
     spec = read_artifact(exported / "tiny.onnx").input_spec
@@ -132,26 +197,49 @@ def test_a_model_that_normalises_by_itself_takes_the_pixels(run, exported, nativ
         node.input[:] = ["normalised" if name == "image" else name for name in node.input]
     mean, std = (np.reshape(values, (1, 3, 1, 1)).astype(np.float32) * 255 for values in (spec.mean, spec.std))
     model.graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in ((mean, "mean"), (std, "std")))
-    for node in (onnx.helper.make_node("Div", ["centred", "std"], ["normalised"]),
-                 onnx.helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
-                 onnx.helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT)):
+    for node in (
+        onnx.helper.make_node("Div", ["centred", "std"], ["normalised"]),
+        onnx.helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+        onnx.helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
+    ):
         model.graph.node.insert(0, node)
     onnx.save(model, tmp_path / "pixels.onnx")
-    subprocess.run([str(native.convert), "--fmk", "onnx", "--model", str(tmp_path / "pixels.onnx"), "--out",
-                    str(tmp_path / "pixels"), "--save", "ms", "--input_format", layout], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [
+            str(native.convert),
+            "--fmk",
+            "onnx",
+            "--model",
+            str(tmp_path / "pixels.onnx"),
+            "--out",
+            str(tmp_path / "pixels"),
+            "--save",
+            "ms",
+            "--input_format",
+            layout,
+        ],
+        check=True,
+        capture_output=True,
+    )
     origin = read_artifact(exported / "tiny.onnx")
-    write_artifact(tmp_path / "pixels.ms", format="ms", name="pixels", weights_sha256=origin.weights_sha256,
-                   source=None, input=Port("image", "uint8", origin.input.shape, layout), output=origin.output,
-                   input_spec=spec, labels=origin.labels)
+    write_artifact(
+        tmp_path / "pixels.ms",
+        format="ms",
+        name="pixels",
+        weights_sha256=origin.weights_sha256,
+        source=None,
+        input=Port("image", "uint8", origin.input.shape, layout),
+        output=origin.output,
+        input_spec=spec,
+        labels=origin.labels,
+    )
     status, errors, out = run("--model", tmp_path / "pixels.ms", "--images", pictures)
     assert status == 0, errors
     assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_stored_tensor_gives_the_logits_of_its_pictures(run, source, converted, pictures, expected, tmp_path,
-                                                          model):
+def test_a_stored_tensor_gives_the_logits_of_its_pictures(run, source, converted, pictures, expected, tmp_path, model):
     np.save(tmp_path / "input.npy", np.stack([preprocess(pictures / path, source.input_spec) for path in expected[0]]))
     status, errors, out = run("--model", converted / model, "--tensor", tmp_path / "input.npy", "--batch", 16)
     assert status == 0, errors
@@ -188,7 +276,10 @@ def test_broken_pictures_are_listed_and_fail_the_run(run, converted, mixed):
     found = results(out)
     assert [entry["path"] for entry in found["pictures"]] == ["a/good.png", "z.jpg"] and found["count"] == 2
     assert {entry["path"]: entry["error"] for entry in found["failed"]} == {
-        "a/cut.png": "damaged PNG: the file is cut off", "b.txt": "neither JPEG nor PNG", "c.jpg": "the file is empty"}
+        "a/cut.png": "damaged PNG: the file is cut off",
+        "b.txt": "neither JPEG nor PNG",
+        "c.jpg": "the file is empty",
+    }
     assert np.load(out / "logits.npy").shape == (2, 10)
 
 
@@ -252,17 +343,20 @@ def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pict
     assert status == 1 and "expected float32 logits [2, 12]" in errors
 
 
-@pytest.mark.parametrize("arguments, message, status", [
-    (("--images", "MISSING"), "is no folder", 1),
-    (("--images", "EMPTY"), "holds no files", 1),
-    (("--tensor", "MISSING"), "No such file", 1),
-    ((), "give either --images or --tensor", 2),
-    (("--images", "EMPTY", "--tensor", "MISSING"), "give either --images or --tensor", 2),
-    (("--images", "EMPTY", "--colour", "red"), "unknown flag --colour", 2),
-    (("--images", "EMPTY", "--device", "tpu"), "expected one of cpu, ascend310", 2),
-    (("--images", "EMPTY", "--workers", "0"), "from 1 to 1024", 2),
-    (("--images", "EMPTY", "--precision", "enforce_fp16"), "--precision is for Ascend", 2),
-])
+@pytest.mark.parametrize(
+    "arguments, message, status",
+    [
+        (("--images", "MISSING"), "is no folder", 1),
+        (("--images", "EMPTY"), "holds no files", 1),
+        (("--tensor", "MISSING"), "No such file", 1),
+        ((), "give either --images or --tensor", 2),
+        (("--images", "EMPTY", "--tensor", "MISSING"), "give either --images or --tensor", 2),
+        (("--images", "EMPTY", "--colour", "red"), "unknown flag --colour", 2),
+        (("--images", "EMPTY", "--device", "tpu"), "expected one of cpu, ascend310", 2),
+        (("--images", "EMPTY", "--workers", "0"), "from 1 to 1024", 2),
+        (("--images", "EMPTY", "--precision", "enforce_fp16"), "--precision is for Ascend", 2),
+    ],
+)
 def test_bad_arguments_leave_nothing_behind(run, converted, tmp_path, arguments, message, status):
     (tmp_path / "EMPTY").mkdir()
     arguments = [str(tmp_path / word) if word in ("EMPTY", "MISSING") else word for word in arguments]
@@ -294,6 +388,7 @@ def test_another_folder_is_not_overwritten_but_an_earlier_result_is(run, convert
 @pytest.mark.parametrize("device", ["ascend310", "ascend310p", "ascend310b", "ascend910"])
 def test_a_device_without_its_runtime_is_refused_and_not_replaced(run, converted, pictures, device):
     import ctypes
+
     try:
         ctypes.CDLL("libascendcl.so")
     except OSError:
@@ -307,8 +402,18 @@ def test_an_interrupted_run_leaves_nothing_behind(native, converted, pictures, t
     (tmp_path / "many").mkdir()
     for number in range(400):
         (tmp_path / "many" / str(number)).symlink_to(pictures)
-    started = subprocess.Popen([str(native.infer), "--model", str(converted / "tiny.ms"), "--images",
-                                str(tmp_path / "many"), "--out", str(tmp_path / "out")], stderr=subprocess.DEVNULL)
+    started = subprocess.Popen(
+        [
+            str(native.infer),
+            "--model",
+            str(converted / "tiny.ms"),
+            "--images",
+            str(tmp_path / "many"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(1)
     started.send_signal(signal.SIGINT)
     assert started.wait(timeout=60) == -signal.SIGINT

@@ -1,10 +1,10 @@
 """The rearranged graph computes what the network computes, in the forms that MindSpore Lite's CPU kernels like."""
+
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
-
 from glorext.deploy import cpu_graph, mindir
 from glorext.deploy.artifact import read_artifact, write_artifact
 from glorext.deploy.export import golden_paths
@@ -67,11 +67,34 @@ def test_the_logits_stay_the_same(graphs, exported, native, tmp_path, save):
     inputs = np.load(golden_paths(exported, "tiny")[0])
     logits = []
     for path in graphs:
-        subprocess.run([str(native.convert), "--fmk", "mindir", "--model", str(path), "--save", save, "--out",
-                        str(tmp_path / path.stem), "--input_format", "NCHW"], check=True, capture_output=True)
+        subprocess.run(
+            [
+                str(native.convert),
+                "--fmk",
+                "mindir",
+                "--model",
+                str(path),
+                "--save",
+                save,
+                "--out",
+                str(tmp_path / path.stem),
+                "--input_format",
+                "NCHW",
+            ],
+            check=True,
+            capture_output=True,
+        )
         model = tmp_path / f"{path.stem}.{save}"
-        write_artifact(model, format={"ms": "ms", "mindir": "lite-mindir"}[save], name="tiny", source=None,
-                       weights_sha256=origin.weights_sha256, input=origin.input, output=origin.output,
-                       input_spec=origin.input_spec, labels=origin.labels)
+        write_artifact(
+            model,
+            format={"ms": "ms", "mindir": "lite-mindir"}[save],
+            name="tiny",
+            source=None,
+            weights_sha256=origin.weights_sha256,
+            input=origin.input,
+            output=origin.output,
+            input_spec=origin.input_spec,
+            labels=origin.labels,
+        )
         logits.append(run_tensor(model, inputs, native.programs))
     assert np.abs(logits[0] - logits[1]).max() < 1e-5 * np.abs(logits[0]).max()

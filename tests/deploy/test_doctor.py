@@ -1,10 +1,10 @@
 """The doctor says what is there and what to do about what is not."""
+
 import dataclasses
 import json
 import os
 
 import pytest
-
 from glorext.deploy import cards, doctor
 from glorext.runtime.device import CAP
 
@@ -15,6 +15,7 @@ def found(name):
 
 def test_versions_are_the_installed_ones():
     import mindspore
+
     assert found("mindspore").found == mindspore.__version__
 
 
@@ -37,7 +38,7 @@ def test_what_is_missing_comes_with_a_command_and_status_1(monkeypatch, tmp_path
 
 def test_numpy_2_is_missing_not_ok(monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda name: "2.2.0")
-    assert found("numpy").state == "missing" and 'numpy<2' in found("numpy").do
+    assert found("numpy").state == "missing" and "numpy<2" in found("numpy").do
 
 
 @pytest.mark.skipif(os.path.exists("/dev/davinci0"), reason="this machine has an Ascend")
@@ -66,8 +67,10 @@ NPU_SMI_310 = """\
 
 def test_chips_are_read_from_the_table_of_npu_smi():
     assert cards.parse_npu_smi(NPU_SMI_310) == ["310", "310"]
-    assert cards.parse_npu_smi("| 0     910B3               | OK            | 67.3        42    0 / 0   |\n"
-                               "| 0                         | 0000:C1:00.0  | 0           1172  1 / 2   |") == ["910B3"]
+    assert cards.parse_npu_smi(
+        "| 0     910B3               | OK            | 67.3        42    0 / 0   |\n"
+        "| 0                         | 0000:C1:00.0  | 0           1172  1 / 2   |"
+    ) == ["910B3"]
     assert cards.parse_npu_smi("dcmi module initialize failed. ret is -8005") == []
 
 
@@ -78,8 +81,10 @@ def ascend(tmp_path, monkeypatch):
     monkeypatch.delenv("ASCEND_TOOLKIT_HOME", raising=False)
     home = tmp_path / "Ascend" / "ascend-toolkit" / "latest"
     info = home / f"{os.uname().machine}-linux" / "ascend_toolkit_install.info"
-    files = {"driver/version.info": "Version=23.0.rc2\nascendhal_version=7.13.28\naicpu_version=1.0\n",
-             "firmware/version.info": "Version=6.4.0.4.220\nfirmware_version=1.0\n"}
+    files = {
+        "driver/version.info": "Version=23.0.rc2\nascendhal_version=7.13.28\naicpu_version=1.0\n",
+        "firmware/version.info": "Version=6.4.0.4.220\nfirmware_version=1.0\n",
+    }
     for name, text in files.items():
         (tmp_path / "Ascend" / name).parent.mkdir(parents=True)
         (tmp_path / "Ascend" / name).write_text(text)
@@ -95,8 +100,13 @@ def ascend(tmp_path, monkeypatch):
 
 def test_versions_of_driver_firmware_and_cann_are_read_from_their_files(ascend):
     seen = cards.look()
-    assert (seen.devices, seen.driver, seen.firmware, seen.cann, seen.cann_home) == \
-        (2, "23.0.rc2", "6.4.0.4.220", "7.0.0", ascend)
+    assert (seen.devices, seen.driver, seen.firmware, seen.cann, seen.cann_home) == (
+        2,
+        "23.0.rc2",
+        "6.4.0.4.220",
+        "7.0.0",
+        ascend,
+    )
     (ascend / f"{os.uname().machine}-linux" / "ascend_toolkit_install.info").unlink()
     (ascend / "compiler").mkdir()
     (ascend / "compiler" / "version.info").write_text("Version=[7.1.0.1.206]\nversion_dir=CANN-7.0\n")
@@ -123,8 +133,16 @@ def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(as
     assert row.loads == "no" and row.reason.startswith("CANN: 7.0.0")
 
 
-@pytest.mark.parametrize("soc, target", [("Ascend310", "ascend310"), ("Ascend310P3", "ascend310p"),
-                                         ("Ascend310B4", "ascend310b"), ("Ascend910B3", "ascend910"), (None, None)])
+@pytest.mark.parametrize(
+    "soc, target",
+    [
+        ("Ascend310", "ascend310"),
+        ("Ascend310P3", "ascend310p"),
+        ("Ascend310B4", "ascend310b"),
+        ("Ascend910B3", "ascend910"),
+        (None, None),
+    ],
+)
 def test_only_the_model_for_this_chip_loads(ascend, soc, target):
     seen = dataclasses.replace(cards.look(), soc=soc, said_by="CANN", acl=None)
     assert seen.target == target

@@ -1,7 +1,7 @@
 """Exported files compute the network's logits, at any batch where the batch is open, and carry their contract."""
+
 import numpy as np
 import pytest
-
 from glorext.deploy.artifact import Port, read_artifact
 from glorext.deploy.export import Variant, check_request, export, main, run_exported
 from glorext.runtime import ExportError, UsageError
@@ -11,6 +11,7 @@ from glorext.runtime import ExportError, UsageError
 @pytest.mark.parametrize("batch", [1, 3])
 def test_an_open_batch_computes_the_networks_logits(source, exported, name, batch):
     import mindspore as ms
+
     inputs = np.random.default_rng(batch).normal(size=(batch, 3, 32, 32)).astype(np.float32)
     expected = source.create()(ms.Tensor(inputs)).asnumpy()
     found = run_exported(name, exported / f"tiny.{name}", inputs)
@@ -27,20 +28,29 @@ def test_the_contract_says_what_the_file_is(source, exported):
 
 def test_golden_files_hold_the_networks_own_answer(source, exported):
     import mindspore as ms
+
     inputs, logits = np.load(exported / "tiny_golden_input.npy"), np.load(exported / "tiny_golden_output.npy")
     assert inputs.shape == (4, 3, 32, 32) and logits.shape == (4, 10)
     np.testing.assert_allclose(source.create()(ms.Tensor(inputs)).asnumpy(), logits, atol=1e-5)
 
 
 def test_a_fixed_batch_is_written_and_checked(source, tmp_path):
-    artifact, = export(source, tmp_path, ["onnx"], batch=2)
+    (artifact,) = export(source, tmp_path, ["onnx"], batch=2)
     assert artifact.input.shape == (2, 3, 32, 32)
     assert run_exported("onnx", tmp_path / "tiny.onnx", np.zeros((2, 3, 32, 32), np.float32)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("formats, batch, told", [
-    (["tflite"], 1, "tflite"), (["onnx"], 0, "--batch"), (["onnx"], "many", "--batch"), (["onnx"], -2, "--batch"),
-    (["air"], 1, "only on Ascend"), (["air"], "dynamic", "dynamic batch")])
+@pytest.mark.parametrize(
+    "formats, batch, told",
+    [
+        (["tflite"], 1, "tflite"),
+        (["onnx"], 0, "--batch"),
+        (["onnx"], "many", "--batch"),
+        (["onnx"], -2, "--batch"),
+        (["air"], 1, "only on Ascend"),
+        (["air"], "dynamic", "dynamic batch"),
+    ],
+)
 def test_the_impossible_is_refused_before_work_starts(formats, batch, told):
     with pytest.raises(UsageError, match=told):
         check_request(formats, batch, "CPU")
@@ -54,11 +64,18 @@ def test_without_a_batch_it_is_open_where_the_format_allows_it():
     assert check_request(["mindir", "onnx", "air"], None, "Ascend") == {"mindir": -1, "onnx": -1, "air": 1}
 
 
-@pytest.mark.parametrize("formats, variant, told", [
-    (["air"], Variant("fp16"), "float16 weights"), (["air"], Variant(pixels="uint8"), "folded normalisation"),
-    (["onnx"], Variant("bf16"), "--precision"), (["onnx"], Variant("int8"), "int8 is not offered"),
-    (["onnx"], Variant(pixels="int8"), "--pixels"), (["onnx"], Variant(layout="NHWC"), "always NCHW"),
-    (["onnx"], Variant(pixels="uint8", layout="CHWN"), "--layout")])
+@pytest.mark.parametrize(
+    "formats, variant, told",
+    [
+        (["air"], Variant("fp16"), "float16 weights"),
+        (["air"], Variant(pixels="uint8"), "folded normalisation"),
+        (["onnx"], Variant("bf16"), "--precision"),
+        (["onnx"], Variant("int8"), "int8 is not offered"),
+        (["onnx"], Variant(pixels="int8"), "--pixels"),
+        (["onnx"], Variant(layout="NHWC"), "always NCHW"),
+        (["onnx"], Variant(pixels="uint8", layout="CHWN"), "--layout"),
+    ],
+)
 def test_a_variant_that_a_format_does_not_allow_is_refused_before_work_starts(formats, variant, told):
     with pytest.raises(UsageError, match=told):
         check_request(formats, 1, "Ascend", variant)
@@ -66,7 +83,10 @@ def test_a_variant_that_a_format_does_not_allow_is_refused_before_work_starts(fo
 
 def test_a_wrong_file_is_not_kept(source, tmp_path, monkeypatch):
     from glorext.deploy import export as module
-    monkeypatch.setattr(module, "run_exported", lambda name, path, batch, layout: np.full((len(batch), 10), 9, np.float32))
+
+    monkeypatch.setattr(
+        module, "run_exported", lambda name, path, batch, layout: np.full((len(batch), 10), 9, np.float32)
+    )
     with pytest.raises(ExportError, match="difference"):
         export(source, tmp_path, ["onnx"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny_golden_input.npy", "tiny_golden_output.npy"]
@@ -74,8 +94,10 @@ def test_a_wrong_file_is_not_kept(source, tmp_path, monkeypatch):
 
 def test_weights_that_give_nan_are_not_deployed(source, tmp_path):
     import dataclasses
+
     import mindspore as ms
     from glorext.models import save_checkpoint
+
     net = source.create()
     next(net.get_parameters()).set_data(ms.Tensor(np.full((16, 3, 7, 7), np.nan, np.float32)))
     save_checkpoint(net, tmp_path / "nan.ckpt")
@@ -87,8 +109,10 @@ def test_the_open_batch_of_an_onnx_file_is_open_at_both_ends(exported):
     onnx = pytest.importorskip("onnx", reason="reads the file by its own means")
     model = onnx.load(exported / "tiny.onnx")
     onnx.checker.check_model(model)
-    (first, *rest), = ([axis.dim_param or axis.dim_value for axis in output.type.tensor_type.shape.dim]
-                       for output in model.graph.output)
+    ((first, *rest),) = (
+        [axis.dim_param or axis.dim_value for axis in output.type.tensor_type.shape.dim]
+        for output in model.graph.output
+    )
     assert first == model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N" and rest == [10]
 
 
@@ -96,16 +120,36 @@ def test_the_open_batch_of_an_onnx_file_is_open_at_both_ends(exported):
 def published(source, tmp_path_factory):
     """A checkpoint as it was published, nothing beside it that says which network it is, exported with published flags."""
     import os
+
     from glorext.models import create, save_checkpoint
     from glorext.runtime.cli import run
+
     folder = tmp_path_factory.mktemp("published")
     save_checkpoint(create("resnext50", num_classes=7), folder / "net.ckpt")
     here = os.getcwd()
     os.chdir(folder)
     try:
-        status = run("export", lambda: main(["--device_target", "CPU", "--ckpt_file", "net.ckpt", "--file_format", "MINDIR",
-                                             "--file_name", "resnext50", "--batch_size", "1", "--width", "224",
-                                             "--height", "224"]))
+        status = run(
+            "export",
+            lambda: main(
+                [
+                    "--device_target",
+                    "CPU",
+                    "--ckpt_file",
+                    "net.ckpt",
+                    "--file_format",
+                    "MINDIR",
+                    "--file_name",
+                    "resnext50",
+                    "--batch_size",
+                    "1",
+                    "--width",
+                    "224",
+                    "--height",
+                    "224",
+                ]
+            ),
+        )
     finally:
         os.chdir(here)
     assert status == 0

@@ -1,10 +1,10 @@
 """Where MindSpore Lite comes from, and what is said when it is not there."""
+
 import subprocess
 import sys
 import zipfile
 
 import pytest
-
 from glorext.deploy import lite, native
 from glorext.runtime import IntegrityError, SetupError
 
@@ -65,8 +65,13 @@ def served_wheel(monkeypatch, folder):
     wheels.mkdir()
     with zipfile.ZipFile(wheels / f"mindspore_lite-2.0.0-{tag}.whl", "w") as archive:
         archive.writestr("mindspore_lite/lib/libx.so", "x")
-        archive.writestr("mindspore_lite-2.0.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: mindspore-lite\nVersion: 2.0.0\n")
-        archive.writestr("mindspore_lite-2.0.0.dist-info/WHEEL", f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: false\nTag: {tag}\n")
+        archive.writestr(
+            "mindspore_lite-2.0.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: mindspore-lite\nVersion: 2.0.0\n"
+        )
+        archive.writestr(
+            "mindspore_lite-2.0.0.dist-info/WHEEL",
+            f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: false\nTag: {tag}\n",
+        )
         archive.writestr("mindspore_lite-2.0.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
@@ -103,6 +108,10 @@ def test_a_build_that_fails_leaves_no_programs(nothing_here):
 
 
 def test_preparing_from_the_command_line_gives_one_line(nothing_here, monkeypatch):
-    done = subprocess.run([sys.executable, "-m", "glorext.deploy.native"], capture_output=True, text=True,
-                          env={"PATH": "/nonexistent", "GLOREXT_OFFLINE": "1", "GLOREXT_CACHE": str(nothing_here)})
+    done = subprocess.run(
+        [sys.executable, "-m", "glorext.deploy.native"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/nonexistent", "GLOREXT_OFFLINE": "1", "GLOREXT_CACHE": str(nothing_here)},
+    )
     assert done.returncode == 1 and done.stderr.startswith("glorext: ") and "Traceback" not in done.stderr

@@ -1,11 +1,11 @@
 """The MINDIR of MindSpore 2.10 reaches MindSpore Lite 2.0.0 whole, for every kind of network, or not at all."""
+
 import dataclasses
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from glorext.deploy import mindir
 from glorext.deploy.artifact import read_artifact, write_artifact
 from glorext.deploy.convert import convert, convert_routes
@@ -23,6 +23,7 @@ def make(folder, name, network, arguments):
     import mindspore as ms
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
     from glorext.runtime import set_device
+
     set_device("CPU")
     generator = np.random.default_rng(11)
     ms.set_seed(11)
@@ -64,8 +65,11 @@ def test_an_export_has_the_contracts_names(glore):
 
 def test_version_1_is_whole(version1):
     assert version1.mind_ir_version == 1
-    names = {name for node in version1.graph.node for name in node.output} | {"image"} \
+    names = (
+        {name for node in version1.graph.node for name in node.output}
+        | {"image"}
         | {parameter.name for parameter in version1.graph.parameter}
+    )
     assert {name for node in version1.graph.node for name in node.input} <= names
 
 
@@ -82,17 +86,23 @@ def test_constants_become_attributes_with_their_values(version1):
     pool = by_type["AvgPool"]
     assert [size.ints[0] for size in pool["kernel_size"].values] == [1, 1, 2, 2] and pool["pad_mode"].s == b"VALID"
     assert (by_type["MatMul"]["transpose_a"].i, by_type["MatMul"]["transpose_b"].i) == (0, 1)
-    assert sorted(attributes(primitive)["transpose_b"].i for primitive in version1.primitives
-                  if primitive.op_type == "BatchMatMul") == [0, 1]
+    assert sorted(
+        attributes(primitive)["transpose_b"].i
+        for primitive in version1.primitives
+        if primitive.op_type == "BatchMatMul"
+    ) == [0, 1]
     inputs = {node.op_type.split("::")[-1].split(":")[0]: len(node.input) for node in version1.graph.node}
     assert (inputs["BatchNorm"], inputs["AvgPool"], inputs["MatMul"], inputs["ReduceMean"]) == (5, 1, 2, 2)
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda model: setattr(model.primitives[-1], "op_type", "Erfinv"), "Erfinv"),
-    (lambda model: setattr(model.graph.node[-1], "op_type", "Partial"), "Partial"),
-    (lambda model: model.functions.add(name="branch"), "1 further functions"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda model: setattr(model.primitives[-1], "op_type", "Erfinv"), "Erfinv"),
+        (lambda model: setattr(model.graph.node[-1], "op_type", "Partial"), "Partial"),
+        (lambda model: model.functions.add(name="branch"), "1 further functions"),
+    ],
+)
 def test_what_is_not_known_is_named(glore, tmp_path, change, message):
     model = mindir.read(glore.folder / "glore.mindir")
     change(model)
@@ -121,6 +131,7 @@ def test_a_file_that_is_no_mindir_is_refused(glore, tmp_path, content):
 def check(source, model, programs):
     """The converted `model` computes the network's logits for five pictures."""
     import mindspore as ms
+
     inputs = np.random.default_rng(5).normal(size=(5, 3, SIZE, SIZE)).astype(np.float32)
     expected = source.create()(ms.Tensor(inputs)).asnumpy()
     assert np.abs(run_tensor(model, inputs, programs) - expected).max() < 1e-4 * max(1, np.abs(expected).max())
@@ -130,8 +141,9 @@ def check(source, model, programs):
 def routes(glore, native, tmp_path_factory):
     """The tiny GloRe-ResNet50 converted from its MINDIR and from its ONNX: the folder and the artifacts."""
     folder = tmp_path_factory.mktemp("routes")
-    artifacts = convert_routes([glore.folder / "glore.mindir", glore.folder / "glore.onnx"], folder,
-                               programs=native.programs)
+    artifacts = convert_routes(
+        [glore.folder / "glore.mindir", glore.folder / "glore.onnx"], folder, programs=native.programs
+    )
     return SimpleNamespace(folder=folder, artifacts=artifacts)
 
 
@@ -150,7 +162,10 @@ def test_the_results_of_both_routes_are_kept_apart(routes):
 @pytest.mark.native
 def test_routes_that_disagree_are_an_error(glore, native, tmp_path, monkeypatch):
     from glorext.deploy import convert as module
-    monkeypatch.setattr(module, "run_tensor", lambda model, *rest: run_tensor(model, *rest) + 0.01 * ("onnx" in model.name))
+
+    monkeypatch.setattr(
+        module, "run_tensor", lambda model, *rest: run_tensor(model, *rest) + 0.01 * ("onnx" in model.name)
+    )
     with pytest.raises(ConversionError, match="by mindir and by onnx.*1.0e-02"):
         convert_routes([glore.folder / "glore.mindir", glore.folder / "glore.onnx"], tmp_path, ["ms"], native.programs)
 
@@ -166,7 +181,7 @@ def test_a_pre_activation_trunk_with_a_padded_pool_converts_too(native, tmp_path
 @pytest.mark.native
 def test_a_fixed_batch_stays_fixed(source, native, tmp_path):
     export(source, tmp_path, ["mindir"], batch=2)
-    artifact, = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
+    (artifact,) = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
     assert artifact.input.shape == (2, 3, SIZE, SIZE)
     assert run_tensor(tmp_path / "tiny.ms", np.zeros((2, 3, SIZE, SIZE)), native.programs).shape == (2, 10)
 
@@ -174,8 +189,12 @@ def test_a_fixed_batch_stays_fixed(source, native, tmp_path):
 def test_exports_of_different_weights_do_not_check_each_other(glore, tmp_path):
     for name in ("glore.onnx", "glore.mindir", "glore.mindir.json"):
         shutil.copy(glore.folder / name, tmp_path)
-    values = {field.name: getattr(origin, field.name) for origin in [read_artifact(glore.folder / "glore.onnx")]
-              for field in dataclasses.fields(origin) if field.name not in ("file", "size", "sha256")}
+    values = {
+        field.name: getattr(origin, field.name)
+        for origin in [read_artifact(glore.folder / "glore.onnx")]
+        for field in dataclasses.fields(origin)
+        if field.name not in ("file", "size", "sha256")
+    }
     write_artifact(tmp_path / "glore.onnx", **{**values, "weights_sha256": "0" * 64})
     with pytest.raises(UsageError, match="one network"):
         convert_routes([tmp_path / "glore.mindir", tmp_path / "glore.onnx"], tmp_path / "out")

@@ -1,15 +1,17 @@
 """Each hop is held against the checkpoint, a hop that could not run says why, and float16's culprit is named."""
+
 import dataclasses
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from glorext.deploy import bisect_onnx, hops as stops, parity as module
+from glorext.deploy import bisect_onnx
+from glorext.deploy import hops as stops
+from glorext.deploy import parity as module
 from glorext.deploy.bisect import Departure, bisect, share, show, worth_keeping
 from glorext.deploy.hops import EXACT, FUSED, load_inputs, run_network
-from glorext.deploy.parity import Hop, main, measure, parity, read_parity
+from glorext.deploy.parity import main, measure, parity, read_parity
 from glorext.deploy.source import Source
 from glorext.runtime import AccuracyError, ConversionError, DataError, InferenceError, SetupError
 
@@ -42,10 +44,15 @@ def test_a_flip_between_two_close_answers_is_not_a_clear_one():
     assert clear.clear_flips == ({"input": "a", "margin": 1},)
 
 
-@pytest.mark.parametrize("found, reason", [
-    (moved(0, 0, 2 * EXACT), "logits 2.0e-04 apart, at most 1.0e-04 allowed"),
-    (moved(0, 0, np.nan), "NaN"), (moved(0, 0, -np.inf), "Inf"), (LOGITS[:2], "shape"),
-])
+@pytest.mark.parametrize(
+    "found, reason",
+    [
+        (moved(0, 0, 2 * EXACT), "logits 2.0e-04 apart, at most 1.0e-04 allowed"),
+        (moved(0, 0, np.nan), "NaN"),
+        (moved(0, 0, -np.inf), "Inf"),
+        (LOGITS[:2], "shape"),
+    ],
+)
 def test_a_hop_that_departs_fails_and_says_how(found, reason):
     hop = measure("x", LOGITS, found, NAMES, 0.1, EXACT)
     assert hop.state == "FAIL" and reason in hop.reason
@@ -65,19 +72,34 @@ def hops_of(monkeypatch, source, *runs):
     def raising(error):
         def run():
             raise error
+
         return run
+
     inputs = load_inputs(source, None, 1)
-    monkeypatch.setattr(module, "stations", lambda source, folder, inputs, onnx: [
-        (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else lambda: run(inputs.images))
-        for number, run in enumerate(runs)])
+    monkeypatch.setattr(
+        module,
+        "stations",
+        lambda source, folder, inputs, onnx: [
+            (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else lambda: run(inputs.images))
+            for number, run in enumerate(runs)
+        ],
+    )
     return parity(source, inputs)
 
 
 def test_what_is_missing_is_not_measured_and_what_breaks_fails(source, monkeypatch):
-    found = hops_of(monkeypatch, source, SetupError("no compiler"), InferenceError("it crashed"),
-                    lambda inputs: run_network(source.create(), inputs))
-    assert [(hop.state, hop.reason) for hop in found.hops] == [("not measured", "no compiler."), ("FAIL", "it crashed."),
-                                                               ("pass", "")]
+    found = hops_of(
+        monkeypatch,
+        source,
+        SetupError("no compiler"),
+        InferenceError("it crashed"),
+        lambda inputs: run_network(source.create(), inputs),
+    )
+    assert [(hop.state, hop.reason) for hop in found.hops] == [
+        ("not measured", "no compiler."),
+        ("FAIL", "it crashed."),
+        ("pass", ""),
+    ]
     assert not found.passed
 
 
@@ -88,6 +110,7 @@ def test_nothing_compared_is_an_error(source, monkeypatch):
 
 def test_pictures_are_chosen_evenly_and_preprocessed_as_for_evaluation(source, pictures):
     from glorext.models.preprocess import preprocess
+
     found = load_inputs(source, pictures, 4)
     assert found.names == ("0/00.jpg", "3/13.png", "6/26.png", "9/39.jpg") and found.images.shape == (4, 3, 32, 32)
     np.testing.assert_array_equal(found.images[1], preprocess(found.files[1], source.input_spec))
@@ -102,8 +125,15 @@ def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, 
     out = capsys.readouterr().out
     values = json.loads((tmp_path / "p.json").read_text())
     hops = {hop["name"]: hop for hop in values["hops"]}
-    assert list(hops) == ["float16 weights", "MINDIR in MindSpore", "ONNX in onnxruntime",
-                          "MindSpore Lite .mindir", "MindSpore Lite .ms", "C++ from the picture files", "Ascend 310"]
+    assert list(hops) == [
+        "float16 weights",
+        "MINDIR in MindSpore",
+        "ONNX in onnxruntime",
+        "MindSpore Lite .mindir",
+        "MindSpore Lite .ms",
+        "C++ from the picture files",
+        "Ascend 310",
+    ]
     assert hops["float16 weights"]["max_difference"] > hops["MINDIR in MindSpore"]["max_difference"]
     assert hops["MindSpore Lite .ms"]["state"] == "pass" and len(values["inputs"]) == 12
     assert hops["Ascend 310"]["state"] == "not measured" and "libascendcl" in out
@@ -127,6 +157,7 @@ def test_a_fault_in_preprocessing_shows_in_the_cpp_hop_alone(source, native, pic
 
     def state(name):
         return measure(name, reference, hops[name][1](), inputs.names, 0.1, hops[name][0]).state
+
     assert state("MindSpore Lite .mindir") == "pass" and state("C++ from the picture files") == "FAIL"
 
 
@@ -138,6 +169,7 @@ def with_another_mean(convert):
         values["input_spec"]["mean"][0] += 0.2
         path.write_text(json.dumps(values))
         return artifacts
+
     return changed
 
 
@@ -150,8 +182,9 @@ def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
 def damaged(exported, folder, name):
     """The exported ONNX file with one filter of `name` moved, as a faulty writer would leave it; its contract anew."""
     import onnx
-    from onnx import numpy_helper
     from glorext.deploy.artifact import read_artifact, write_artifact
+    from onnx import numpy_helper
+
     model = onnx.load(str(exported / "tiny.onnx"))
     weight = next(weight for weight in model.graph.initializer if weight.name == name)
     values = numpy_helper.to_array(weight).copy()
@@ -159,22 +192,29 @@ def damaged(exported, folder, name):
     weight.CopyFrom(numpy_helper.from_array(values, name))
     onnx.save(model, str(folder / "tiny.onnx"))
     contract = read_artifact(exported / "tiny.onnx")
-    kept = {key: getattr(contract, key) for key in ("format", "name", "weights_sha256", "source", "input", "output",
-                                                    "input_spec", "labels", "versions")}
+    kept = {
+        key: getattr(contract, key)
+        for key in ("format", "name", "weights_sha256", "source", "input", "output", "input_spec", "labels", "versions")
+    }
     write_artifact(folder / "tiny.onnx", **kept)
     return folder / "tiny.onnx"
 
 
-@pytest.mark.parametrize("weight, cell", [("backbone.layer2.0.conv2.weight", "backbone.layer2.0.conv2"),
-                                          ("backbone.layer3.0.bn1.gamma", "backbone.layer3.0.bn1"),
-                                          ("head.fc.bias", "head.fc")])
+@pytest.mark.parametrize(
+    "weight, cell",
+    [
+        ("backbone.layer2.0.conv2.weight", "backbone.layer2.0.conv2"),
+        ("backbone.layer3.0.bn1.gamma", "backbone.layer3.0.bn1"),
+        ("head.fc.bias", "head.fc"),
+    ],
+)
 def test_a_fault_in_one_layer_of_the_onnx_file_is_named(source, exported, tmp_path, weight, cell):
     pytest.importorskip("onnx")
     path = damaged(exported, tmp_path, weight)
     found = bisect_onnx.bisect(source, path, load_inputs(source, None).images)
     assert (found.first, found.before) == (cell, None) and cell in found.culprits
     order = [layer.cell for layer in found.layers]
-    assert all(layer.output < 1e-4 for layer in found.layers[:order.index(cell)])
+    assert all(layer.output < 1e-4 for layer in found.layers[: order.index(cell)])
     assert f"departs is {cell}" in bisect_onnx.said(found)
 
 
@@ -192,6 +232,7 @@ def test_a_fault_between_two_layers_is_placed_between_them(source, exported, tmp
 def test_the_layers_of_glore_are_followed_too(tmp_path):
     pytest.importorskip("onnx")
     from glorext.deploy.export import export
+
     glore = glore_source(tmp_path)
     export(glore, tmp_path, ["onnx"])
     inputs = load_inputs(glore, None).images
@@ -203,6 +244,7 @@ def test_the_layers_of_glore_are_followed_too(tmp_path):
 def glore_source(folder):
     import mindspore as ms
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
+
     arguments = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 8, "num_classes": 10}
     net = create("glore_res50", **arguments)
     generator = np.random.default_rng(3)
@@ -210,8 +252,15 @@ def glore_source(folder):
         value = parameter.asnumpy() + generator.normal(0, 0.1, parameter.shape)
         parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
     save_checkpoint(net, folder / "glore.ckpt")
-    return Source("glore", "glore_res50", arguments, folder / "glore.ckpt", InputSpec(size=32, resize=32), (),
-                  weights_digest(folder / "glore.ckpt"))
+    return Source(
+        "glore",
+        "glore_res50",
+        arguments,
+        folder / "glore.ckpt",
+        InputSpec(size=32, resize=32),
+        (),
+        weights_digest(folder / "glore.ckpt"),
+    )
 
 
 def test_a_file_of_other_weights_is_not_looked_at(source, exported):
@@ -221,6 +270,7 @@ def test_a_file_of_other_weights_is_not_looked_at(source, exported):
 
 def test_a_weight_beyond_float16_fails_that_hop(source):
     import mindspore as ms
+
     net = source.create()
     weight = next(parameter for parameter in net.get_parameters() if parameter.ndim > 1)
     weight.set_data(weight * ms.Tensor(1e6, ms.float32))
@@ -235,14 +285,19 @@ def test_share_is_of_the_largest_value_and_none_beyond_the_range():
 
 
 def test_only_the_innermost_culprits_are_worth_keeping():
-    found = [Departure("stage.0.conv", "Conv2d", None, None), Departure("stage.0", "Block", 0.5, 0.5),
-             Departure("stage.1.sum", "Sum", 0.5, 0.001), Departure("stage.1", "Block", 0.5, 0.5)]
+    found = [
+        Departure("stage.0.conv", "Conv2d", None, None),
+        Departure("stage.0", "Block", 0.5, 0.5),
+        Departure("stage.1.sum", "Sum", 0.5, 0.001),
+        Departure("stage.1", "Block", 0.5, 0.5),
+    ]
     assert worth_keeping(found, 0.01) == ("stage.0.conv", "stage.1")
 
 
 def test_the_layer_that_overflows_float16_is_named_and_keeping_it_heals_the_network(source, tmp_path, capsys):
     import mindspore as ms
     from glorext.models import save_checkpoint
+
     net = source.create()
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
     weight, variance = (parameters[f"backbone.layer2.0.{name}"] for name in ("conv2.weight", "bn2.moving_variance"))

@@ -1,13 +1,13 @@
 """MindSpore, NumPy, C++ and AIPP's arithmetic make the same tensor of a picture, or the first stage that differs is named."""
+
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from glorext.deploy import aipp
 from glorext.deploy.preprocess_check import by_mindspore, differences, main, ways
 from glorext.models import InputSpec
+from PIL import Image
 
 RULES = [InputSpec(resize_rule="squash"), InputSpec(resize_rule="short_side"), InputSpec(size=32, resize=32)]
 
@@ -15,12 +15,14 @@ RULES = [InputSpec(resize_rule="squash"), InputSpec(resize_rule="short_side"), I
 @pytest.fixture
 def photo(tmp_path):
     """A picture with smooth and sharp parts, of a size that no rule leaves as it is."""
+
     def make(width, height, name):
         y, x = np.mgrid[:height, :width]
         noise = np.random.default_rng(1).integers(0, 60, (height, width))
         picture = np.stack([x * 195 // width + noise, y * 195 // height + noise, (x // 16 + y // 16) % 2 * 255], -1)
         Image.fromarray(picture.astype(np.uint8)).save(tmp_path / name, quality=90)
         return tmp_path / name
+
     return make
 
 
@@ -55,7 +57,9 @@ def odd(path):
 
 @pytest.mark.native
 @pytest.mark.parametrize("spec", RULES[:2], ids=["squash", "short_side"])
-@pytest.mark.parametrize("name", ["L.jpg", "CMYK.jpg", "exif.jpg", "grey16.png", "palette.png", "RGBA.png", "LA.png", "1.png"])
+@pytest.mark.parametrize(
+    "name", ["L.jpg", "CMYK.jpg", "exif.jpg", "grey16.png", "palette.png", "RGBA.png", "LA.png", "1.png"]
+)
 def test_pictures_of_every_kind_agree_to_the_bit(tmp_path, native, spec, name):
     rows = differences(ways(odd(tmp_path / name), spec, native.programs))
     assert all(row.passed for row in rows) and max(row.max for row in rows if row.stage != "normalize") == 0
@@ -71,7 +75,10 @@ def test_another_resize_rule_is_seen_at_the_stage_where_it_acts(photo):
 
 def test_another_mean_is_seen_only_in_the_last_stage(photo):
     path = photo(500, 375, "a.jpg")
-    found = {"mindspore": by_mindspore(path, RULES[0]), "numpy": by_mindspore(path, InputSpec(mean=(0.5, 0.456, 0.406)))}
+    found = {
+        "mindspore": by_mindspore(path, RULES[0]),
+        "numpy": by_mindspore(path, InputSpec(mean=(0.5, 0.456, 0.406))),
+    }
     assert [row.stage for row in differences(found) if not row.passed] == ["normalize"]
 
 

@@ -1,4 +1,5 @@
 """The report shows what was measured, stands alone, and can be read in a browser of any width."""
+
 import json
 import re
 import shutil
@@ -6,7 +7,6 @@ import subprocess
 
 import numpy as np
 import pytest
-
 from glorext.deploy.parity import Hop, Parity
 from glorext.deploy.plots import blocks, confusion_plot, step_series
 from glorext.deploy.report import MISTAKES_SHOWN, confusion, mistakes, picture, write_report
@@ -23,13 +23,27 @@ LABELS = ("cat", "dog", "<script>alert(1)</script>")
 def parts(tmp_path_factory):
     """30 pictures of three classes; the offline answers are wrong on two, and on one MindSpore differs."""
     from PIL import Image
+
     folder = tmp_path_factory.mktemp("report")
     run = folder / "run"
     run.mkdir()
-    lines = [{"event": "step", "epoch": 1, "step": step, "loss": 2 / step, "lr": 0.1, "images_per_second": 9}
-             for step in range(1, 21)]
-    lines += [{"event": "epoch", "epoch": epoch, "loss": 0.2, "lr": 0.1, "images_per_second": 9, "top1": 0.5 + epoch / 9,
-               "top5": 1, "seconds": 3} for epoch in (1, 2)]
+    lines = [
+        {"event": "step", "epoch": 1, "step": step, "loss": 2 / step, "lr": 0.1, "images_per_second": 9}
+        for step in range(1, 21)
+    ]
+    lines += [
+        {
+            "event": "epoch",
+            "epoch": epoch,
+            "loss": 0.2,
+            "lr": 0.1,
+            "images_per_second": 9,
+            "top1": 0.5 + epoch / 9,
+            "top5": 1,
+            "seconds": 3,
+        }
+        for epoch in (1, 2)
+    ]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     classes = ("cat", "dog", "bird")
     logits, pictures = np.zeros((30, 3), np.float32), []
@@ -43,21 +57,40 @@ def parts(tmp_path_factory):
     logits[3] = (1, 2, 0)
     other[3] = (1, 2, 0)
     logits[4], other[4] = (1, 1.0004, 0), (1.0004, 1, 0)
-    source = Source("three", "resnext50", {"num_classes": 3}, run / "best.ckpt", InputSpec(), classes, "a" * 64,
-                    folder=run)
+    source = Source(
+        "three", "resnext50", {"num_classes": 3}, run / "best.ckpt", InputSpec(), classes, "a" * 64, folder=run
+    )
 
     def results(values, backend):
-        return Results(backend=backend, model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
-                       device="cpu", batch=1, workers=2, threads=1, logits=values, pictures=pictures,
-                       latency_ms={"p50": 6.0, "p90": 8.0, "p99": 9.0, "mean": 6.0, "warmup": 2}, throughput=33.3,
-                       seconds=0.9, stages_ms={"decode": 0.5, "infer": 5.5}, versions={"mindspore_lite": "2.0.0"})
+        return Results(
+            backend=backend,
+            model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
+            device="cpu",
+            batch=1,
+            workers=2,
+            threads=1,
+            logits=values,
+            pictures=pictures,
+            latency_ms={"p50": 6.0, "p90": 8.0, "p99": 9.0, "mean": 6.0, "warmup": 2},
+            throughput=33.3,
+            seconds=0.9,
+            stages_ms={"decode": 0.5, "infer": 5.5},
+            versions={"mindspore_lite": "2.0.0"},
+        )
 
     return source, results(logits, "lite-cpp"), results(other, "mindspore"), folder / "data"
 
 
-HOPS = Parity("three", "a" * 64, ("x", "y"), 0.1, (
-    Hop("MINDIR in MindSpore", "pass", "", 1e-4, 2.5e-6, 1e-7, 0.9999, ("x",)),
-    Hop("Ascend 310", "not measured", "no CANN here")))
+HOPS = Parity(
+    "three",
+    "a" * 64,
+    ("x", "y"),
+    0.1,
+    (
+        Hop("MINDIR in MindSpore", "pass", "", 1e-4, 2.5e-6, 1e-7, 0.9999, ("x",)),
+        Hop("Ascend 310", "not measured", "no CANN here"),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +108,11 @@ def test_disagreements_come_first_then_mistakes(parts):
 
 
 def test_steps_are_counted_through_the_whole_run():
-    lines = [{"event": "step", "epoch": epoch, "step": step, "loss": epoch + step, "lr": 0.1 * epoch}
-             for epoch in (1, 2) for step in (1, 2, 3)] + [{"event": "epoch", "epoch": 2}]
+    lines = [
+        {"event": "step", "epoch": epoch, "step": step, "loss": epoch + step, "lr": 0.1 * epoch}
+        for epoch in (1, 2)
+        for step in (1, 2, 3)
+    ] + [{"event": "epoch", "epoch": 2}]
     assert step_series(lines) == ([1, 2, 3, 4, 5, 6], [2, 3, 4, 3, 4, 5], [0.1, 0.1, 0.1, 0.2, 0.2, 0.2])
 
 
@@ -87,8 +123,17 @@ def test_confusion_counts_every_picture_once(parts):
 
 def test_numbers_of_the_validation_are_on_the_page(page):
     text = page.read_text()
-    for told in ("93.33%", "29 of 30", "33.3", "96.67%", "not measured", "Training loss", "cat/04.png",
-                 "2.5e-06", "no CANN here"):
+    for told in (
+        "93.33%",
+        "29 of 30",
+        "33.3",
+        "96.67%",
+        "not measured",
+        "Training loss",
+        "cat/04.png",
+        "2.5e-06",
+        "no CANN here",
+    ):
         assert told in text, told
 
 
@@ -122,6 +167,7 @@ def test_the_page_asks_nobody_for_anything(page):
 
 def test_labels_cannot_inject_markup(parts, tmp_path):
     import dataclasses
+
     source, results, reference, data = parts
     evil = dataclasses.replace(source, name=LABELS[2])
     write_report(tmp_path / "r.html", compare(evil, results, reference), evil, results, reference, data)
@@ -132,7 +178,9 @@ def test_labels_cannot_inject_markup(parts, tmp_path):
 def test_a_large_photograph_becomes_a_thumbnail_and_a_small_one_stays(tmp_path):
     import base64
     import io
+
     from PIL import Image
+
     noise = np.random.default_rng(0).integers(0, 256, (600, 900, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.jpg", quality=95)
     Image.fromarray(noise[:32, :32]).save(tmp_path / "small.png")
@@ -153,8 +201,10 @@ def large(tmp_path_factory):
     """1000 classes with long names, 4000 pictures, of which every tenth is wrong and every hundredth flips."""
     folder = tmp_path_factory.mktemp("large")
     classes = tuple(f"n{number:08d} of a name that is rather long" for number in range(1000))
-    pictures = [{"path": f"{classes[number // 4]}/{number:04d}.jpg", "top5": [], "ms": 5 + number % 97}
-                for number in range(4000)]
+    pictures = [
+        {"path": f"{classes[number // 4]}/{number:04d}.jpg", "top5": [], "ms": 5 + number % 97}
+        for number in range(4000)
+    ]
     logits = np.zeros((4000, 1000), np.float32)
     rows = np.arange(4000)
     logits[rows, (rows // 4 + (rows % 10 == 0) * 7) % 1000] = 5
@@ -164,10 +214,22 @@ def large(tmp_path_factory):
     source = Source("large", "resnext50", {"num_classes": 1000}, folder / "x.ckpt", InputSpec(), classes, "a" * 64)
 
     def results(values, backend):
-        return Results(backend=backend, model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
-                       device="cpu", batch=1, workers=2, threads=1, logits=values, pictures=pictures,
-                       latency_ms={"p50": 50.0, "p90": 90.0, "p99": 99.0, "mean": 50.0, "warmup": 2}, throughput=33.3,
-                       seconds=0.9, stages_ms={"infer": 5.5}, versions={})
+        return Results(
+            backend=backend,
+            model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
+            device="cpu",
+            batch=1,
+            workers=2,
+            threads=1,
+            logits=values,
+            pictures=pictures,
+            latency_ms={"p50": 50.0, "p90": 90.0, "p99": 99.0, "mean": 50.0, "warmup": 2},
+            throughput=33.3,
+            seconds=0.9,
+            stages_ms={"infer": 5.5},
+            versions={},
+        )
+
     found, reference = results(logits, "lite-cpp"), results(other, "mindspore")
     write_report(folder / "r.html", compare(source, found, reference), source, found, reference)
     assert len(mistakes(source, found, reference)) == MISTAKES_SHOWN
@@ -191,10 +253,26 @@ def shown_in(page, tmp_path, width):
         f.onload = () => {{ const d = f.contentDocument; document.title = d ? d.documentElement.scrollWidth + ' ' +
         d.querySelectorAll('svg').length + ' ' + d.querySelectorAll('img').length : 'no access' }}</script>""")
     done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-quic", "--allow-file-access-from-files",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000", "--dump-dom", probe.as_uri()],
-        capture_output=True, text=True, timeout=120)
+        [
+            chromium,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-quic",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     return tuple(map(int, re.search(r"<title>(\d+) (\d+) (\d+)</title>", done.stdout).groups()))
 
 

@@ -1,7 +1,7 @@
 """An early answer is wrong at most as often as promised, over many random orders of simulated answers."""
+
 import numpy as np
 import pytest
-
 from glorext.deploy.sequential import DROPPED, ERROR, KEPT, SureTest, against_claim, against_mindspore
 
 RUNS = 400
@@ -81,7 +81,7 @@ def test_changed_answers_that_cancel_out_are_kept():
 
 
 def test_the_whole_folder_always_decides_as_the_rule_for_all_pictures_does():
-    for hits in range(0, 41):
+    for hits in range(41):
         test = against_claim(0.8, 0.05, 40, error=1e-12)
         test.add(np.random.default_rng(hits).permutation(with_hits(hits, 40)))
         assert test.verdict == (KEPT if hits / 40 >= 0.75 - 1e-12 else DROPPED)

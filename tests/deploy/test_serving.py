@@ -1,26 +1,38 @@
 """The folders for Triton and MindSpore Serving say what the contract says, in the servers' own formats."""
+
 import py_compile
 import sys
 import types
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-
 from glorext.deploy.artifact import Port, write_artifact
 from glorext.deploy.serving import main, write_servable
 from glorext.models import InputSpec
 from glorext.runtime import UsageError
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 # The part of Triton's model_config.proto that is used: number, name, type, repeated, as published there.
 TRITON = {
-    "ModelConfig": [(1, "name", "string", 0), (2, "platform", "string", 0), (17, "backend", "string", 0),
-                    (4, "max_batch_size", "int32", 0), (5, "input", "ModelInput", 1), (6, "output", "ModelOutput", 1),
-                    (8, "default_model_filename", "string", 0), (11, "dynamic_batching", "ModelDynamicBatching", 0)],
+    "ModelConfig": [
+        (1, "name", "string", 0),
+        (2, "platform", "string", 0),
+        (17, "backend", "string", 0),
+        (4, "max_batch_size", "int32", 0),
+        (5, "input", "ModelInput", 1),
+        (6, "output", "ModelOutput", 1),
+        (8, "default_model_filename", "string", 0),
+        (11, "dynamic_batching", "ModelDynamicBatching", 0),
+    ],
     "ModelInput": [(1, "name", "string", 0), (2, "data_type", "DataType", 0), (4, "dims", "int64", 1)],
-    "ModelOutput": [(1, "name", "string", 0), (2, "data_type", "DataType", 0), (3, "dims", "int64", 1),
-                    (4, "label_filename", "string", 0)],
-    "ModelDynamicBatching": []}
+    "ModelOutput": [
+        (1, "name", "string", 0),
+        (2, "data_type", "DataType", 0),
+        (3, "dims", "int64", 1),
+        (4, "label_filename", "string", 0),
+    ],
+    "ModelDynamicBatching": [],
+}
 DATA_TYPES = {"TYPE_INVALID": 0, "TYPE_UINT8": 2, "TYPE_FP32": 11}
 
 
@@ -44,12 +56,22 @@ def parse(text):
     return text_format.Parse(text, config)
 
 
-def model(folder, batch=-1, kind="onnx", ending=".onnx", labels=("cat", 'a "dog"', "狗"), dtype="float32", output="logits"):
+def model(
+    folder, batch=-1, kind="onnx", ending=".onnx", labels=("cat", 'a "dog"', "狗"), dtype="float32", output="logits"
+):
     path = folder / f"net{ending}"
     path.write_bytes(b"the model")
-    write_artifact(path, format=kind, name="net", weights_sha256="0" * 64, source=None,
-                   input=Port("image", dtype, (batch, 3, 32, 32), "NCHW"), output=Port(output, "float32", (batch, 3)),
-                   input_spec=InputSpec(size=32, resize=32), labels=labels)
+    write_artifact(
+        path,
+        format=kind,
+        name="net",
+        weights_sha256="0" * 64,
+        source=None,
+        input=Port("image", dtype, (batch, 3, 32, 32), "NCHW"),
+        output=Port(output, "float32", (batch, 3)),
+        input_spec=InputSpec(size=32, resize=32),
+        labels=labels,
+    )
     return path
 
 
@@ -60,7 +82,10 @@ def test_tritons_configuration_is_the_contract(tmp_path):
     image, answer = config.input[0], config.output[0]
     assert (image.name, image.data_type, list(image.dims)) == ("image", DATA_TYPES["TYPE_UINT8"], [3, 32, 32])
     assert (answer.name, answer.data_type, list(answer.dims)) == ("probabilities", DATA_TYPES["TYPE_FP32"], [3])
-    assert config.HasField("dynamic_batching") and (folder / "1" / config.default_model_filename).read_bytes() == b"the model"
+    assert (
+        config.HasField("dynamic_batching")
+        and (folder / "1" / config.default_model_filename).read_bytes() == b"the model"
+    )
     assert (folder / answer.label_filename).read_text().splitlines() == ["cat", 'a "dog"', "狗"]
 
 
@@ -84,8 +109,11 @@ def test_the_servable_calls_mindspore_serving_as_its_interface_wants(tmp_path, m
     def register_method(output_names):
         return lambda function: methods.setdefault(function.__name__, (function, output_names))[0]
 
-    register = types.SimpleNamespace(declare_model=declare_model, register_method=register_method,
-                                     add_stage=lambda stage, *arguments, outputs_count: stage(*arguments))
+    register = types.SimpleNamespace(
+        declare_model=declare_model,
+        register_method=register_method,
+        add_stage=lambda stage, *arguments, outputs_count: stage(*arguments),
+    )
     server = types.ModuleType("mindspore_serving.server")
     server.register = register
     monkeypatch.setitem(sys.modules, "mindspore_serving", types.ModuleType("mindspore_serving"))
@@ -99,9 +127,14 @@ def test_the_servable_calls_mindspore_serving_as_its_interface_wants(tmp_path, m
         methods["predict"][0](image.astype(np.float64))
 
 
-@pytest.mark.parametrize("kind, ending, server, told", [
-    ("ms", ".ms", "triton", "onnx or lite-mindir"), ("onnx", ".onnx", "mindspore", "mindir or ms"),
-    ("onnx", ".onnx", "tensorflow", "--server")])
+@pytest.mark.parametrize(
+    "kind, ending, server, told",
+    [
+        ("ms", ".ms", "triton", "onnx or lite-mindir"),
+        ("onnx", ".onnx", "mindspore", "mindir or ms"),
+        ("onnx", ".onnx", "tensorflow", "--server"),
+    ],
+)
 def test_what_a_server_does_not_take_is_refused(tmp_path, kind, ending, server, told):
     with pytest.raises(UsageError, match=told):
         write_servable(model(tmp_path, kind=kind, ending=ending), tmp_path / "out", server)

@@ -1,14 +1,14 @@
 """Results are held against MindSpore picture by picture and against the evidence, and never passed by accident."""
+
 import dataclasses
 
 import numpy as np
 import pytest
-
-from glorext.deploy.source import Source
 from glorext.deploy.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
 from glorext.deploy.artifact import contract_path
 from glorext.deploy.backends import Request, join, prepare, take
 from glorext.deploy.shards import merge, parse_shard, write_shard
+from glorext.deploy.source import Source
 from glorext.deploy.validate import picked, until_sure
 from glorext.deploy.verdict import MAX_DIFFERENCE, Sure, compare, verdict
 from glorext.models import InputSpec
@@ -24,21 +24,46 @@ COUNT = 400
 def claimed(top1, paths=None):
     """Evidence of this top-1, for the pictures of `results` unless others are given."""
     paths = [f"{LABELS[i % 10]}/{i:03d}.png" for i in range(COUNT)] if paths is None else paths
-    return EvalResult(top1, 1.0, COUNT, "f" * 64, "e" * 64, "d" * 64, "resnext50", "CPU", "O0", {},
-                      {"folder": "val", "count": COUNT, "sha256": listing_digest(paths)}, None)
+    return EvalResult(
+        top1,
+        1.0,
+        COUNT,
+        "f" * 64,
+        "e" * 64,
+        "d" * 64,
+        "resnext50",
+        "CPU",
+        "O0",
+        {},
+        {"folder": "val", "count": COUNT, "sha256": listing_digest(paths)},
+        None,
+    )
 
 
 @pytest.fixture
 def model(tmp_path):
-    return Source("m", "resnext50", {"num_classes": 10}, tmp_path / "m.ckpt", InputSpec(), LABELS, "f" * 64, claimed(0.9))
+    return Source(
+        "m", "resnext50", {"num_classes": 10}, tmp_path / "m.ckpt", InputSpec(), LABELS, "f" * 64, claimed(0.9)
+    )
 
 
 def results(logits, backend="lite-cpp", weights="f" * 64):
     pictures = [{"path": f"{LABELS[i % 10]}/{i:03d}.png", "top5": [], "ms": 1.0} for i in range(len(logits))]
-    return Results(backend=backend, model={"file": "m", "sha256": "0" * 64, "weights_sha256": weights}, device="cpu",
-                   batch=1, workers=1, threads=1, logits=logits.astype(np.float32), pictures=pictures,
-                   latency_ms={"p50": 1, "p90": 1, "p99": 1, "mean": 1, "warmup": 0}, throughput=1.0, seconds=1.0,
-                   stages_ms={}, versions={})
+    return Results(
+        backend=backend,
+        model={"file": "m", "sha256": "0" * 64, "weights_sha256": weights},
+        device="cpu",
+        batch=1,
+        workers=1,
+        threads=1,
+        logits=logits.astype(np.float32),
+        pictures=pictures,
+        latency_ms={"p50": 1, "p90": 1, "p99": 1, "mean": 1, "warmup": 0},
+        throughput=1.0,
+        seconds=1.0,
+        stages_ms={},
+        versions={},
+    )
 
 
 @pytest.fixture
@@ -85,13 +110,15 @@ def test_two_flips_in_four_hundred_fail_and_are_named(model, logits):
 
 def test_accuracy_below_the_packages_evidence_fails(model, logits):
     more = dataclasses.replace(model, evidence=claimed(0.97))
-    assert failed(compare(more, results(logits), results(logits, "mindspore"))) == \
-        ["top-1 against the package's evidence"]
+    assert failed(compare(more, results(logits), results(logits, "mindspore"))) == [
+        "top-1 against the package's evidence"
+    ]
 
 
 def test_accuracy_below_the_wanted_value_fails(model, logits):
-    assert failed(compare(model, results(logits), results(logits, "mindspore"), min_top1=0.97)) == \
-        ["top-1 against the wanted value"]
+    assert failed(compare(model, results(logits), results(logits, "mindspore"), min_top1=0.97)) == [
+        "top-1 against the wanted value"
+    ]
 
 
 def test_results_of_other_weights_are_refused(model, logits):
@@ -130,9 +157,17 @@ def check(state):
     return Check("x", "", "", state)
 
 
-@pytest.mark.parametrize("states, compared, expected", [
-    ([PASS, FAIL], True, FAIL), ([PASS, UNCLEAR], True, PASS), ([PASS, UNCLEAR], False, UNCLEAR), ([UNCLEAR], True, UNCLEAR),
-    ([], False, UNCLEAR), ([PASS], False, PASS)])
+@pytest.mark.parametrize(
+    "states, compared, expected",
+    [
+        ([PASS, FAIL], True, FAIL),
+        ([PASS, UNCLEAR], True, PASS),
+        ([PASS, UNCLEAR], False, UNCLEAR),
+        ([UNCLEAR], True, UNCLEAR),
+        ([], False, UNCLEAR),
+        ([PASS], False, PASS),
+    ],
+)
 def test_nothing_shown_is_not_passed(states, compared, expected):
     assert verdict([check(state) for state in states], compared) == expected
 
@@ -158,11 +193,18 @@ def test_an_early_answer_is_judged_by_its_test_alone(model, logits):
 
 # A folder of 400 pictures that exists in name only, and backends that look their answers up.
 
+
 @pytest.fixture
 def pictures(tmp_path):
     paths = sorted(f"{LABELS[i % 10]}/{i:03d}.png" for i in range(COUNT))
-    return Pictures(tmp_path, LABELS, tuple(paths), np.array([LABELS.index(path[0]) for path in paths], np.int32),
-                    np.arange(COUNT), (".png",))
+    return Pictures(
+        tmp_path,
+        LABELS,
+        tuple(paths),
+        np.array([LABELS.index(path[0]) for path in paths], np.int32),
+        np.arange(COUNT),
+        (".png",),
+    )
 
 
 def looking_up(whole, asked=None):
@@ -170,6 +212,7 @@ def looking_up(whole, asked=None):
         if asked is not None:
             asked.append(pictures.paths)
         return picked(whole, pictures)
+
     return run
 
 
@@ -192,8 +235,9 @@ def test_until_sure_asks_for_each_picture_once_and_stops(model, whole, pictures)
 
 
 def test_until_sure_against_mindspore_finds_answers_that_were_lost(model, whole, pictures):
-    broken = dataclasses.replace(whole, logits=np.where(np.arange(COUNT)[:, None] % 4 == 0,
-                                                        np.roll(whole.logits, 1, axis=1), whole.logits))
+    broken = dataclasses.replace(
+        whole, logits=np.where(np.arange(COUNT)[:, None] % 4 == 0, np.roll(whole.logits, 1, axis=1), whole.logits)
+    )
     found, reference, sure = until_sure(looking_up(broken), looking_up(whole), model, pictures, batch=20, max_drop=0.05)
     assert sure.verdict == "dropped" and sure.paired and found.count == reference.count < COUNT
     assert compare(model, found, reference, max_drop=0.05, sure=sure).verdict == FAIL
@@ -291,11 +335,15 @@ def _other_weights(contract):
     contract["weights_sha256"] = "0" * 64
 
 
-@pytest.mark.parametrize("change, words", [
-    (_other_mean, r"the input spec of tiny, mean \[0.485, 0.456, 0.406\], found mean \[0.485, 0.466, 0.406\]"),
-    (_other_size, "resize 32, found resize 40"),
-    (_other_labels, "10 labels, number 3 is '3', found 10 labels, number 3 is '4'"),
-    (_other_weights, "the weights of tiny, .*found 0000000000000000")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (_other_mean, r"the input spec of tiny, mean \[0.485, 0.456, 0.406\], found mean \[0.485, 0.466, 0.406\]"),
+        (_other_size, "resize 32, found resize 40"),
+        (_other_labels, "10 labels, number 3 is '3', found 10 labels, number 3 is '4'"),
+        (_other_weights, "the weights of tiny, .*found 0000000000000000"),
+    ],
+)
 def test_a_model_that_is_not_the_packages_is_not_validated_as_such(source, exported, tmp_path, change, words):
     model = tmp_path / "tiny.onnx"
     model.write_bytes((exported / "tiny.onnx").read_bytes())

@@ -1,10 +1,10 @@
 """Every variant of a network, exported and converted, computes what the network computes on the same pictures."""
+
 import dataclasses
 import json
 
 import numpy as np
 import pytest
-
 from glorext.deploy.artifact import Port, read_artifact
 from glorext.deploy.convert import convert, convert_routes
 from glorext.deploy.export import Variant, export, golden_pixels, run_exported
@@ -43,6 +43,7 @@ def pixels():
 def wanted(source, pixels, variant):
     """What the network gives for normalised `pixels`, by the reference's normalisation and NumPy's softmax."""
     import mindspore as ms
+
     logits = source.create()(ms.Tensor(np.stack([normalise(one, source.input_spec) for one in pixels]))).asnumpy()
     assert np.ptp(logits, axis=0).max() > 0.02, "the pictures must differ"
     return softmax(logits) if variant.softmax else logits
@@ -77,6 +78,7 @@ def test_exported_a_variant_computes_the_networks_answer(folder, source, pixels,
 @pytest.mark.parametrize("ending", ["_lite.mindir", ".ms"])
 def test_pictures_are_normalised_exactly_once(folder, source, native, pictures, tmp_path, name, ending):
     import mindspore as ms
+
     results = infer(folder / f"{name}{ending}", pictures, tmp_path / "results", programs=native.programs)
     inputs = np.stack([preprocess(pictures / picture["path"], source.input_spec) for picture in results.pictures])
     logits = source.create()(ms.Tensor(inputs)).asnumpy()
@@ -87,6 +89,7 @@ def test_pictures_are_normalised_exactly_once(folder, source, native, pictures, 
 @pytest.mark.native
 def test_probabilities_are_validated_against_probabilities(folder, source, native, pictures, by_mindspore, tmp_path):
     from glorext.deploy.verdict import compare
+
     results = infer(folder / "tiny_uint8_softmax.ms", pictures, tmp_path / "results", programs=native.programs)
     assert results.model["output"] == "probabilities"
     validation = compare(source, results, by_mindspore)
@@ -104,22 +107,27 @@ def test_the_contract_says_what_the_model_takes_and_gives(folder):
 @pytest.mark.parametrize("ending", ["_lite.mindir", ".ms", "_onnx_lite.mindir", "_onnx.ms"])
 def test_a_converted_models_contract_has_the_layout_of_the_built_model(folder, native, ending):
     import subprocess
+
     model = folder / f"tiny_uint8_nhwc{ending}"
-    told = subprocess.run([str(native.infer), "--model", str(model), "--inspect"], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [str(native.infer), "--model", str(model), "--inspect"], capture_output=True, text=True, check=True
+    )
     assert list(read_artifact(model).input.shape) == json.loads(told.stdout)["inputs"][0]["shape"]
 
 
 def test_half_precision_weights_halve_the_exported_files_and_say_what_that_costs(folder, exported):
     for kind in ("mindir", "onnx"):
         artifact = read_artifact(folder / f"tiny_float32_fp16.{kind}")
-        assert artifact.size < 0.62 * read_artifact(exported / f"tiny.{kind}").size and artifact.weights_dtype == "float16"
+        assert (
+            artifact.size < 0.62 * read_artifact(exported / f"tiny.{kind}").size and artifact.weights_dtype == "float16"
+        )
         assert 0 < artifact.deviation["max_difference"] < 1e-2 and 0.99999 < artifact.deviation["cosine"] <= 1.000001
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("ending", ["_lite.mindir", ".ms", "_onnx.ms"])
 def test_half_precision_weights_stay_halved_when_converted(folder, exported, native, tmp_path, ending):
-    full, = convert(exported / "tiny.onnx", tmp_path, ["ms"], native.programs)
+    (full,) = convert(exported / "tiny.onnx", tmp_path, ["ms"], native.programs)
     artifact = read_artifact(folder / f"tiny_float32_fp16{ending}")
     assert artifact.size < 0.62 * full.size and artifact.deviation["max_difference"] > 0
 
@@ -127,9 +135,12 @@ def test_half_precision_weights_stay_halved_when_converted(folder, exported, nat
 def test_weights_beyond_half_precision_are_refused(source, tmp_path):
     import mindspore as ms
     from glorext.models import save_checkpoint
+
     net = source.create()
     weight = next(net.get_parameters())
-    weight.set_data(ms.Tensor(np.where(np.arange(weight.size).reshape(weight.shape) == 5, 1e5, weight.asnumpy()).astype("f4")))
+    weight.set_data(
+        ms.Tensor(np.where(np.arange(weight.size).reshape(weight.shape) == 5, 1e5, weight.asnumpy()).astype("f4"))
+    )
     save_checkpoint(net, tmp_path / "big.ckpt")
     with pytest.raises(ExportError, match="up to 65504.*found 1e.05"):
         export(dataclasses.replace(source, checkpoint=tmp_path / "big.ckpt"), tmp_path / "out", variant=HALF)

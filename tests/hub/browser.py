@@ -1,4 +1,5 @@
 """Headless Chromium, spoken to over its DevTools protocol: real layout, real scripts, every request recorded."""
+
 import asyncio
 import itertools
 import json
@@ -21,8 +22,19 @@ class Page:
 
     async def __aenter__(self):
         self._browser = subprocess.Popen(
-            [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0",
-             f"--user-data-dir={self.profile}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                CHROMIUM,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={self.profile}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         ready, deadline = self.profile / "DevToolsActivePort", time.time() + 30
         while not ready.exists() or not ready.read_text().strip():
             assert self._browser.poll() is None and time.time() < deadline, "Chromium did not start"
@@ -35,8 +47,13 @@ class Page:
         self._reader = asyncio.create_task(self._read())
         for domain in ("Page", "Runtime", "Network", "Log"):
             await self.call(f"{domain}.enable")
-        await self.call("Emulation.setDeviceMetricsOverride", width=self.width, height=self.height, deviceScaleFactor=1,
-                        mobile=self.width < 600)
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=self.width,
+            height=self.height,
+            deviceScaleFactor=1,
+            mobile=self.width < 600,
+        )
         return self
 
     async def __aexit__(self, *error):

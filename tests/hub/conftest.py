@@ -1,4 +1,5 @@
 """A small real training run, its package and a registry; and a cache of each test's own."""
+
 import importlib.util
 import json
 import os
@@ -9,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from glorext import models
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.runtime import sha256_file, write_json
 from glorext.train.labels import labels_bytes
+
 
 def _load(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
@@ -37,11 +38,23 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     models.save_checkpoint(models.create("resnext50", num_classes=10, **ARGUMENTS), folder / "best.ckpt")
     (folder / "labels.txt").write_bytes(labels_bytes(LABELS))
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(
-        {"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC}))
+    (folder / "recipe.yaml").write_text(
+        yaml.safe_dump({"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC})
+    )
     write_json(folder / "eval.json", samples.evaluation(folder))
-    epochs = [{"event": "epoch", "epoch": epoch, "loss": 2.0 / epoch, "lr": 0.05, "images_per_second": 30.0,
-               "top1": 1 - 0.3 / epoch, "top5": 1.0, "seconds": 4.0} for epoch in range(1, 6)]
+    epochs = [
+        {
+            "event": "epoch",
+            "epoch": epoch,
+            "loss": 2.0 / epoch,
+            "lr": 0.05,
+            "images_per_second": 30.0,
+            "top1": 1 - 0.3 / epoch,
+            "top5": 1.0,
+            "seconds": 4.0,
+        }
+        for epoch in range(1, 6)
+    ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
     return folder
 
@@ -75,8 +88,17 @@ def registry(_registry, tmp_path):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """The cache of this test; no registry, no proxy and no offline mode from outside."""
-    for name in ("GLOREXT_REGISTRIES", "GLOREXT_OFFLINE", "REQUESTS_CA_BUNDLE", "http_proxy", "HTTP_PROXY",
-                 "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in (
+        "GLOREXT_REGISTRIES",
+        "GLOREXT_OFFLINE",
+        "REQUESTS_CA_BUNDLE",
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOREXT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "hub"
@@ -106,6 +128,7 @@ def url(server, monkeypatch):
 @pytest.fixture
 def sound(cache):
     """Call it: every file under its final name in the cache has the bytes that its name promises."""
+
     def check():
         for blob in cache.glob("blobs/*"):
             assert sha256_file(blob) == blob.name
@@ -116,16 +139,24 @@ def sound(cache):
             for path in folder.rglob("*"):
                 if path.is_file() and path != manifest and not path.name.startswith("."):
                     assert sha256_file(path) == files[str(path.relative_to(folder))]["sha256"]
+
     return check
 
 
 @pytest.fixture
 def python():
     """Run a script in a fresh process; (status, stdout, stderr)."""
+
     def call(script, *args, **env):
-        done = subprocess.run([sys.executable, "-c", script, *map(str, args)], capture_output=True, text=True,
-                              env={**os.environ, **{key: str(value) for key, value in env.items()}}, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", script, *map(str, args)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **{key: str(value) for key, value in env.items()}},
+            timeout=120,
+        )
         return done.returncode, done.stdout, done.stderr
+
     return call
 
 
@@ -137,12 +168,14 @@ def small_disk(tmp_path):
     def mount(nbytes, options="rw"):
         folder = tmp_path / f"disk{len(mounted)}"
         folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={nbytes},{options}", "tmpfs", folder],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={nbytes},{options}", "tmpfs", folder], capture_output=True, text=True
+        )
         if done.returncode:
             pytest.skip(f"a file system of a few kilobytes needs the right to mount: {done.stderr.strip()}")
         mounted.append(folder)
         return folder
+
     yield mount
     for folder in mounted:
         subprocess.run(["umount", folder], check=True)

@@ -1,4 +1,5 @@
 """A real HTTP server on the loopback that serves a folder with Range, and misbehaves when told to."""
+
 import asyncio
 import threading
 from collections import defaultdict
@@ -38,6 +39,7 @@ class FaultServer:
             await site.start()
             self.port = site._server.sockets[0].getsockname()[1]
             started.set()
+
         self._loop.run_until_complete(start())
         self._loop.run_forever()
 
@@ -91,7 +93,7 @@ class FaultServer:
         await answer.prepare(request)
         end = len(data) if stop is None else max(start, min(stop, len(data)))
         for offset in range(start, end, chunk):
-            piece = data[offset:min(offset + chunk, end)]
+            piece = data[offset : min(offset + chunk, end)]
             await answer.write(piece)
             self.sent[request.path.rsplit("/", 1)[-1]] += len(piece)
             if delay:
@@ -104,34 +106,43 @@ class FaultServer:
 
 def cut(offset):
     """Break the connection when `offset` bytes of the file went out."""
+
     async def handler(server, request, data):
         return await server.body(request, data, stop=offset)
+
     return handler
 
 
 def status(code, text="", headers=None, content_type="text/plain"):
     """Answer with a status."""
+
     async def handler(server, request, data):
         return web.Response(status=code, text=text, headers=headers, content_type=content_type)
+
     return handler
 
 
 def instead(body, **headers):
     """Answer 200 with other bytes."""
+
     async def handler(server, request, data):
         return web.Response(body=body, headers={"Content-Type": "application/octet-stream", **headers})
+
     return handler
 
 
 def slow(delay, chunk=1 << 14):
     """Answer in small pieces with a pause after each."""
+
     async def handler(server, request, data):
         return await server.body(request, data, delay=delay, chunk=chunk)
+
     return handler
 
 
 def stalled(offset, seconds):
     """Send `offset` bytes, then nothing for `seconds`."""
+
     async def handler(server, request, data):
         answer = web.StreamResponse(headers={"Content-Length": str(len(data))})
         await answer.prepare(request)
@@ -139,6 +150,7 @@ def stalled(offset, seconds):
         await asyncio.sleep(seconds)
         request.transport.close()
         return answer
+
     return handler
 
 

@@ -1,4 +1,5 @@
 """What the sample run of these tests consists of."""
+
 from glorext import models
 from glorext.hub.pack import Details
 from glorext.runtime import sha256_bytes
@@ -14,9 +15,18 @@ def evaluation(run, **changes) -> dict:
     """An eval.json as `glorext eval` writes it for this run; 100 pictures, 98 right."""
     confusion = [[10 if row == column else 0 for column in range(10)] for row in range(10)]
     confusion[3][3], confusion[3][5], confusion[8][8], confusion[8][1] = 9, 1, 9, 1
-    return {"schema": "glorext.eval/1", "top1": 0.98, "top5": 1.0, "count": 100, "network": "resnext50",
-            "weights_sha256": models.weights_digest(run / "best.ckpt"),
-            "preprocessing_sha256": models.InputSpec(**SPEC).digest(),
-            "labels_sha256": sha256_bytes(labels_bytes(LABELS)), "device": "CPU", "precision": "O0",
-            "versions": {"mindspore": "2.10.0", "numpy": "1.26.4"}, "confusion": confusion,
-            "data": {"folder": "val", "count": 100, "sha256": "0" * 64}} | changes
+    return {
+        "schema": "glorext.eval/1",
+        "top1": 0.98,
+        "top5": 1.0,
+        "count": 100,
+        "network": "resnext50",
+        "weights_sha256": models.weights_digest(run / "best.ckpt"),
+        "preprocessing_sha256": models.InputSpec(**SPEC).digest(),
+        "labels_sha256": sha256_bytes(labels_bytes(LABELS)),
+        "device": "CPU",
+        "precision": "O0",
+        "versions": {"mindspore": "2.10.0", "numpy": "1.26.4"},
+        "confusion": confusion,
+        "data": {"folder": "val", "count": 100, "sha256": "0" * 64},
+    } | changes

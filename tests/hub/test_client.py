@@ -1,19 +1,29 @@
 """From a short name to a ready network: names, registries in order, the official signatures, published checkpoints."""
+
 import inspect
 import shutil
 from dataclasses import replace
 
+import mindspore_hub
 import numpy as np
 import pytest
-from samples import ARGUMENTS, DETAILS, LABELS
-
-import mindspore_hub
 from glorext import hub, models
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.published import parse_published, published_checkpoints
-from glorext.runtime import (CheckpointError, DownloadError, IntegrityError, NotFoundError, PackageError, RegistryError,
-                             UsageError, read_json, sha256_bytes, sha256_file)
+from glorext.runtime import (
+    CheckpointError,
+    DownloadError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RegistryError,
+    UsageError,
+    read_json,
+    sha256_bytes,
+    sha256_file,
+)
+from samples import ARGUMENTS, DETAILS, LABELS
 
 
 @pytest.fixture
@@ -81,6 +91,7 @@ def test_positional_arguments_go_to_the_constructor(here):
 
 def test_load_weights_gives_parameters_by_name(here, run, package):
     import mindspore as ms
+
     net = models.create("resnext50", num_classes=10, **ARGUMENTS)
     for weights in (hub.load_weights("tiny-digits"), hub.load_weights(str(package / "card.md"), source="local")):
         assert ms.load_param_into_net(net, weights) == ([], [])
@@ -91,11 +102,19 @@ def test_load_weights_gives_parameters_by_name(here, run, package):
 
 def test_official_signatures_and_defaults():
     def signature(function):
-        return [(name, part.default) for name, part in inspect.signature(function).parameters.items()
-                if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)]
+        return [
+            (name, part.default)
+            for name, part in inspect.signature(function).parameters.items()
+            if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)
+        ]
+
     empty = inspect.Parameter.empty
-    assert signature(mindspore_hub.load) == [("name", empty), ("source", "gitee"), ("pretrained", True),
-                                             ("force_reload", False)]
+    assert signature(mindspore_hub.load) == [
+        ("name", empty),
+        ("source", "gitee"),
+        ("pretrained", True),
+        ("force_reload", False),
+    ]
     assert signature(mindspore_hub.load_weights) == [("name", empty), ("source", "gitee"), ("force_reload", False)]
     assert [name for name, _ in signature(mindspore_hub.set_hub_dir)] == ["dir_path"]
     assert signature(mindspore_hub.hub_list) == [("version", None), ("force_reload", False)]
@@ -103,10 +122,16 @@ def test_official_signatures_and_defaults():
     assert {"load", "load_weights", "list", "hub_list", "info", "set_hub_dir", "get_hub_dir"} <= set(dir(mindspore_hub))
 
 
-@pytest.mark.parametrize("call", [lambda: hub.load(5), lambda: hub.load("tiny-digits", pretrained=1),
-                                  lambda: hub.load("tiny-digits", force_reload="yes"),
-                                  lambda: hub.load("tiny-digits", source="gitlab"),
-                                  lambda: hub.load("tiny-digits", colour="red", pretrained=False)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: hub.load(5),
+        lambda: hub.load("tiny-digits", pretrained=1),
+        lambda: hub.load("tiny-digits", force_reload="yes"),
+        lambda: hub.load("tiny-digits", source="gitlab"),
+        lambda: hub.load("tiny-digits", colour="red", pretrained=False),
+    ],
+)
 def test_wrong_arguments_are_usage_errors(here, call):
     with pytest.raises(UsageError):
         call()
@@ -193,27 +218,51 @@ def test_list_and_info_tell_measured_from_published(here):
 
 # name, digest, end of the address, versions of the cards with these bytes, their name: what the cards say
 PUBLISHED = [
-    ("resnext50", "22857131a4cc5186af07582907888c7cf0d8361aeb78545ca20bace4e8f3961e",
-     "r1.10/resnext50_ascend_v1100_imagenet2012_official_cv_top1acc78.51_top5acc94.18.ckpt",
-     ["1.3", "1.5", "1.6", "1.7", "1.8", "1.9", "1.10"], "resnext50"),
-    ("resnext50_32x4d", "988f75bc", "mindcv/resnext/resnext50_32x4d-988f75bc-910v2.ckpt", ["2.3", "2.5"],
-     "resnext50_32x4d"),
-    ("resnext101_32x4d", "a0d4a10034b4919f07a09bf9658e4869623b3470a5fbb0a00a55321ea64e9da2",
-     "r1.10/resnext101_ascend_v1100_imagenet2012_official_cv_top1acc79.46_top5acc94.63.ckpt", ["1.9", "1.10"],
-     "resnext101"),
-    ("glore_res50", "b2ee8e5bdf5059b9229d539c485c8da1437b23c7b5554970808ca99610631efd",
-     "r1.6/gloreres50_ascend_v160_imagenet2012_research_cv_top1acc78.33_top5acc94.02.ckpt", ["1.3", "1.5", "1.6"],
-     "gloreres50"),
-    ("glore_res200", "106bba976cc6f7d5d59a74a63062d5600165090763fcfebc96af507b15c24dfb",
-     "r1.6/gloreres200_ascend_v160_imagenet2012_research_cv_top1acc79.94_top5acc94.89.ckpt", ["1.3", "1.5", "1.6"],
-     "gloreres200")]
-OLD_FORM = {"glore_res50": "mindspore/ascend/1.3/gloreres50_v1.3_imagenet2012",
-            "glore_res200": "mindspore/ascend/1.3/gloreresnet200_v1.3_imagenet2012"}
+    (
+        "resnext50",
+        "22857131a4cc5186af07582907888c7cf0d8361aeb78545ca20bace4e8f3961e",
+        "r1.10/resnext50_ascend_v1100_imagenet2012_official_cv_top1acc78.51_top5acc94.18.ckpt",
+        ["1.3", "1.5", "1.6", "1.7", "1.8", "1.9", "1.10"],
+        "resnext50",
+    ),
+    (
+        "resnext50_32x4d",
+        "988f75bc",
+        "mindcv/resnext/resnext50_32x4d-988f75bc-910v2.ckpt",
+        ["2.3", "2.5"],
+        "resnext50_32x4d",
+    ),
+    (
+        "resnext101_32x4d",
+        "a0d4a10034b4919f07a09bf9658e4869623b3470a5fbb0a00a55321ea64e9da2",
+        "r1.10/resnext101_ascend_v1100_imagenet2012_official_cv_top1acc79.46_top5acc94.63.ckpt",
+        ["1.9", "1.10"],
+        "resnext101",
+    ),
+    (
+        "glore_res50",
+        "b2ee8e5bdf5059b9229d539c485c8da1437b23c7b5554970808ca99610631efd",
+        "r1.6/gloreres50_ascend_v160_imagenet2012_research_cv_top1acc78.33_top5acc94.02.ckpt",
+        ["1.3", "1.5", "1.6"],
+        "gloreres50",
+    ),
+    (
+        "glore_res200",
+        "106bba976cc6f7d5d59a74a63062d5600165090763fcfebc96af507b15c24dfb",
+        "r1.6/gloreres200_ascend_v160_imagenet2012_research_cv_top1acc79.94_top5acc94.89.ckpt",
+        ["1.3", "1.5", "1.6"],
+        "gloreres200",
+    ),
+]
+OLD_FORM = {
+    "glore_res50": "mindspore/ascend/1.3/gloreres50_v1.3_imagenet2012",
+    "glore_res200": "mindspore/ascend/1.3/gloreresnet200_v1.3_imagenet2012",
+}
 
 
 @pytest.mark.parametrize("name, digest, address, cards, card", PUBLISHED)
 def test_published_checkpoints_are_known_by_name_and_uid(name, digest, address, cards, card):
-    entry, = [entry for entry in published_checkpoints() if entry.name == name]
+    (entry,) = [entry for entry in published_checkpoints() if entry.name == name]
     assert (entry.sha256 or entry.sha256_prefix) == digest and entry.url.startswith("https://download")
     assert entry.url.endswith(f"/{address}")
     uids = {f"mindspore/{version}/{card}_imagenet2012" for version in cards} | {OLD_FORM.get(name)} - {None}
@@ -235,14 +284,17 @@ def split_checkpoint(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", ["whole digest", "8 digits"])
-def test_published_checkpoints_load_in_the_layout_they_have(split_checkpoint, server, registry, monkeypatch, caplog,
-                                                            known):
+def test_published_checkpoints_load_in_the_layout_they_have(
+    split_checkpoint, server, registry, monkeypatch, caplog, known
+):
     shutil.copy(split_checkpoint, registry / "resnext50_ascend.ckpt")
     digest = sha256_file(split_checkpoint)
-    entry = replace(next(entry for entry in published_checkpoints() if entry.name == "resnext50"),
-                    url=f"{server.url}/resnext50_ascend.ckpt",
-                    sha256=digest if known == "whole digest" else None,
-                    sha256_prefix=digest[:8] if known == "8 digits" else None)
+    entry = replace(
+        next(entry for entry in published_checkpoints() if entry.name == "resnext50"),
+        url=f"{server.url}/resnext50_ascend.ckpt",
+        sha256=digest if known == "whole digest" else None,
+        sha256_prefix=digest[:8] if known == "8 digits" else None,
+    )
     monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
     net = hub.load("mindspore/1.10/resnext50_imagenet2012")
     assert models.weights_digest(net) == models.weights_digest(split_checkpoint)
@@ -251,9 +303,13 @@ def test_published_checkpoints_load_in_the_layout_they_have(split_checkpoint, se
     assert server.count("resnext50_ascend.ckpt") == 1
 
 
-@pytest.mark.parametrize("address", [
-    "https://gitee.com/mindspore/hub/blob/master/mshub_res/assets/mindspore/1.10/resnext50_imagenet2012.md",
-    "https://hub.mindspore.com/mindspore/1.10/resnext50_imagenet2012"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://gitee.com/mindspore/hub/blob/master/mshub_res/assets/mindspore/1.10/resnext50_imagenet2012.md",
+        "https://hub.mindspore.com/mindspore/1.10/resnext50_imagenet2012",
+    ],
+)
 def test_addresses_of_official_cards_mean_their_uid(address):
     net = hub.load(address, pretrained=False)
     assert net.head.fc.weight.shape == (1000, 2048)
@@ -272,6 +328,7 @@ def test_published_checkpoint_with_other_bytes_is_refused(server, registry, monk
 
 def test_damaged_published_checkpoint_is_fetched_again_and_a_lost_name_is_not(server, registry, monkeypatch, cache):
     import os
+
     data = os.urandom(3000)
     (registry / "weights.ckpt").write_bytes(data)
     entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt", sha256=sha256_bytes(data))
@@ -294,8 +351,10 @@ def test_offline_published_checkpoint_is_a_named_error(monkeypatch):
 
 
 def test_every_built_in_file_is_read_strictly():
-    import glorext.hub.published as module
     from pathlib import Path
+
+    import glorext.hub.published as module
+
     file = next((Path(module.__file__).parent / "builtin").glob("*.json"))
     value = read_json(file)
     with pytest.raises(RegistryError, match="url"):

@@ -1,4 +1,5 @@
 """The fault table: whatever network and disk do, the cache holds the right bytes or none, and the next load works."""
+
 import os
 import random
 import ssl
@@ -8,7 +9,6 @@ import time
 
 import pytest
 from fault_server import FaultServer, cut, instead, slow, stalled, status, without_range
-
 from glorext.hub import download as downloads
 from glorext.hub import resolve
 from glorext.hub.download import Wanted, download
@@ -26,6 +26,7 @@ def size(registry):
 @pytest.fixture
 def loads_again(server, url, sound, registry):
     """Call it: the next load gives the published bytes, and the one after it fetches nothing."""
+
     def check():
         sound()
         package = resolve("tiny-digits")
@@ -34,6 +35,7 @@ def loads_again(server, url, sound, registry):
         resolve("tiny-digits")
         assert len(server.requests) == before
         sound()
+
     return check
 
 
@@ -167,8 +169,9 @@ def test_redirect_circle_is_an_error(server, url):
         resolve("tiny-digits")
 
 
-@pytest.mark.parametrize("body, words", [(b"", "empty"), (b"<!DOCTYPE html><html>Please log in", "HTML page"),
-                                         (b"\n <html>", "HTML page")])
+@pytest.mark.parametrize(
+    "body, words", [(b"", "empty"), (b"<!DOCTYPE html><html>Please log in", "HTML page"), (b"\n <html>", "HTML page")]
+)
 def test_empty_and_html_answers_are_called_that(server, url, body, words, loads_again):
     server.always[CKPT] = instead(body)
     with pytest.raises(DownloadError, match=words):
@@ -216,6 +219,7 @@ def test_disk_that_fills_up_meanwhile_leaves_nothing(server, small_disk, tmp_pat
 
     async def of_unknown_length(server, request, data):
         return await server.body(request, data, headers={"Transfer-Encoding": "chunked"})
+
     server.always["big"] = of_unknown_length
     with pytest.raises(DiskFullError, match="the disk is full"):
         download(f"{server.url}/big", disk / "part", Wanted(), "big")
@@ -293,9 +297,28 @@ def test_a_mirror_steps_in(server, url, registry, monkeypatch, caplog):
 
 def test_tls_is_verified_and_ca_settings_are_honoured(registry, tmp_path, monkeypatch, quick):
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days",
-                    "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     server = FaultServer(registry, ssl=context)
@@ -310,9 +333,28 @@ def test_tls_is_verified_and_ca_settings_are_honoured(registry, tmp_path, monkey
 
 def test_https_never_continues_as_http(registry, server, tmp_path, monkeypatch):
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days",
-                    "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     secure = FaultServer(registry, ssl=context)
@@ -332,6 +374,7 @@ def test_passwords_in_addresses_are_used_and_never_shown(server, registry, caplo
     async def with_login(server, request, data):
         if request.headers.get("Authorization") != "Basic bWU6c2VjcmV0":  # me:secret
             return await status(401)(server, request, data)
+
     server.always["index.json"] = with_login
     address = server.url.replace("//", "//me:secret@")
     assert resolve("tiny-digits", registry=address).source == server.url

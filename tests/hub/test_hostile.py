@@ -1,4 +1,5 @@
 """Hostile packages, indexes and cards are refused with a named error, and nothing outside the cache is touched."""
+
 import gzip
 import io
 import json
@@ -13,10 +14,6 @@ import numpy as np
 import pytest
 import yaml
 from fault_server import instead
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from samples import DETAILS
-
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
 from glorext.hub.evidence import parse_evidence
@@ -24,8 +21,24 @@ from glorext.hub.manifest import parse_manifest
 from glorext.hub.pack import pack
 from glorext.hub.registry import parse_index
 from glorext.hub.verify import verify
-from glorext.runtime import (CheckpointError, DiskFullError, DownloadError, GlorextError, IntegrityError, NotFoundError,
-                             PackageError, RegistryError, UsageError, json_bytes, sha256_bytes, sha256_file, write_json)
+from glorext.runtime import (
+    CheckpointError,
+    DiskFullError,
+    DownloadError,
+    GlorextError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RegistryError,
+    UsageError,
+    json_bytes,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import DETAILS
 
 
 @pytest.fixture
@@ -34,14 +47,41 @@ def manifest(package):
 
 
 def outside(tmp_path):
-    return {str(path): path.stat().st_mtime_ns for path in tmp_path.rglob("*")
-            if path.is_file() and "cache" not in path.parts}
+    return {
+        str(path): path.stat().st_mtime_ns
+        for path in tmp_path.rglob("*")
+        if path.is_file() and "cache" not in path.parts
+    }
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../evil", "a/..", "..", ".", "", "a//b", "a/",
-                                  "C:\\x", "a\\b",
-                                  "~/x", ".hidden", "a/.b", "nul\0byte", "new\nline", "x" * 201, "caf\u00e9",
-                                  "manifest.json", "MANIFEST.json", "trailing.", "-rf", "a b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../evil",
+        "/etc/passwd",
+        "a/../../evil",
+        "a/..",
+        "..",
+        ".",
+        "",
+        "a//b",
+        "a/",
+        "C:\\x",
+        "a\\b",
+        "~/x",
+        ".hidden",
+        "a/.b",
+        "nul\0byte",
+        "new\nline",
+        "x" * 201,
+        "caf\u00e9",
+        "manifest.json",
+        "MANIFEST.json",
+        "trailing.",
+        "-rf",
+        "a b",
+    ],
+)
 def test_paths_that_leave_the_package_are_refused(manifest, path):
     manifest["files"][path] = {"size": 1, "sha256": "0" * 64}
     with pytest.raises(PackageError, match="manifest.json: files"):
@@ -56,16 +96,34 @@ def test_two_names_for_one_file_are_refused(manifest, extra):
         parse_manifest(json_bytes(manifest))
 
 
-WRONG = {"schema": [None, 1, "glorext.package/2"], "name": ["", "..", "a/b", 5, None],
-         "version": ["1", "1.0", 1.0, "01.0.0"],
-         "network": ["", 5, "../x"], "network_args": [[], None, {"num_classes": 3}, {"a b": 1}, {"__class__": 1},
-                                                      {"layers": {"a": 1}}],
-         "num_classes": [0, -1, "10", 1.5, True, None], "input": [{}, [], None, {"size": 32}],
-         "labels_sha256": ["", "0" * 63, "G" * 64, None], "licence": [None, 3], "summary": [None, []],
-         "checkpoint": [None, "missing.ckpt", "../x", 5], "weights_sha256": [None, "0" * 65], "card": ["nope", None],
-         "labels": ["nope", None], "evidence": ["nope", 3], "commit": [5, []], "versions": [[], {"a": 1}, None],
-         "files": [[], None, {"x": []}, {"x": {"size": 1}}, {"x": {"size": "1", "sha256": "0" * 64}},
-                   {"x": {"size": -1, "sha256": "0" * 64}}, {"x": {"size": 1, "sha256": "0" * 64, "mode": 511}}]}
+WRONG = {
+    "schema": [None, 1, "glorext.package/2"],
+    "name": ["", "..", "a/b", 5, None],
+    "version": ["1", "1.0", 1.0, "01.0.0"],
+    "network": ["", 5, "../x"],
+    "network_args": [[], None, {"num_classes": 3}, {"a b": 1}, {"__class__": 1}, {"layers": {"a": 1}}],
+    "num_classes": [0, -1, "10", 1.5, True, None],
+    "input": [{}, [], None, {"size": 32}],
+    "labels_sha256": ["", "0" * 63, "G" * 64, None],
+    "licence": [None, 3],
+    "summary": [None, []],
+    "checkpoint": [None, "missing.ckpt", "../x", 5],
+    "weights_sha256": [None, "0" * 65],
+    "card": ["nope", None],
+    "labels": ["nope", None],
+    "evidence": ["nope", 3],
+    "commit": [5, []],
+    "versions": [[], {"a": 1}, None],
+    "files": [
+        [],
+        None,
+        {"x": []},
+        {"x": {"size": 1}},
+        {"x": {"size": "1", "sha256": "0" * 64}},
+        {"x": {"size": -1, "sha256": "0" * 64}},
+        {"x": {"size": 1, "sha256": "0" * 64, "mode": 511}},
+    ],
+}
 
 
 @pytest.mark.parametrize("key, value", [(key, value) for key, values in WRONG.items() for value in values])
@@ -78,24 +136,37 @@ def test_wrong_types_and_values_name_the_field(manifest, key, value):
 NESTED = json.loads("[" * 500 + "]" * 500)
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"network_args": {"layers": [100_000, 1, 1, 1]}}, "layers to be four numbers from 1 to 1000"),
-    ({"network_args": {"layers": [1000, 1000, 1000, 1000]}}, "a checkpoint of at least"),
-    ({"network_args": {"layers": [0, 1, 1, 1]}}, "layers"), ({"network_args": {"layers": [1, 1, 1, -1]}}, "layers"),
-    ({"network_args": {"layers": [1] * 100_000}}, "layers"), ({"network_args": {"layers": "1111"}}, "layers"),
-    ({"network_args": {"layers": [True, 1, 1, 1]}}, "layers"), ({"network_args": {"layers": [[1], 1, 1, 1]}}, "layers"),
-    ({"network_args": {"layers": NESTED}}, "plain numbers"), ({"network_args": {"layers": None}}, "layers"),
-    ({"network_args": {"stem_width": 10**9}}, "a checkpoint of at least"),
-    ({"network_args": {"stem_width": -64}}, "stem_width"), ({"network_args": {"stem_width": 64.5}}, "stem_width"),
-    ({"network_args": {"groups": 10**6}}, "a checkpoint of at least"), ({"network_args": {"groups": 0}}, "groups"),
-    ({"network_args": {"width_per_group": 10**30}}, "a checkpoint of at least"),
-    ({"network_args": {"in_channels": 10**9}}, "a checkpoint of at least"),
-    ({"network_args": {"include_top": "yes"}}, "include_top"), ({"network_args": {"stem_pool": "max"}}, "stem_pool"),
-    ({"network_args": {"checkpoint": "/etc/passwd"}}, "arguments out of"),
-    ({"network_args": {"units": [[], [], [], []]}}, "arguments out of"), ({"network": "alexnet"}, "a network out of"),
-    ({"network": "glore_res50", "network_args": {"units": [[1] * 10**5, [], [], []]}}, "units"),
-    ({"network": "glore_res50", "network_args": {"units": [[10**9], [], [], []]}}, "units"),
-    ({"num_classes": 10**9}, "a checkpoint of at least"), ({"num_classes": 10**300}, "a checkpoint of at least")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"network_args": {"layers": [100_000, 1, 1, 1]}}, "layers to be four numbers from 1 to 1000"),
+        ({"network_args": {"layers": [1000, 1000, 1000, 1000]}}, "a checkpoint of at least"),
+        ({"network_args": {"layers": [0, 1, 1, 1]}}, "layers"),
+        ({"network_args": {"layers": [1, 1, 1, -1]}}, "layers"),
+        ({"network_args": {"layers": [1] * 100_000}}, "layers"),
+        ({"network_args": {"layers": "1111"}}, "layers"),
+        ({"network_args": {"layers": [True, 1, 1, 1]}}, "layers"),
+        ({"network_args": {"layers": [[1], 1, 1, 1]}}, "layers"),
+        ({"network_args": {"layers": NESTED}}, "plain numbers"),
+        ({"network_args": {"layers": None}}, "layers"),
+        ({"network_args": {"stem_width": 10**9}}, "a checkpoint of at least"),
+        ({"network_args": {"stem_width": -64}}, "stem_width"),
+        ({"network_args": {"stem_width": 64.5}}, "stem_width"),
+        ({"network_args": {"groups": 10**6}}, "a checkpoint of at least"),
+        ({"network_args": {"groups": 0}}, "groups"),
+        ({"network_args": {"width_per_group": 10**30}}, "a checkpoint of at least"),
+        ({"network_args": {"in_channels": 10**9}}, "a checkpoint of at least"),
+        ({"network_args": {"include_top": "yes"}}, "include_top"),
+        ({"network_args": {"stem_pool": "max"}}, "stem_pool"),
+        ({"network_args": {"checkpoint": "/etc/passwd"}}, "arguments out of"),
+        ({"network_args": {"units": [[], [], [], []]}}, "arguments out of"),
+        ({"network": "alexnet"}, "a network out of"),
+        ({"network": "glore_res50", "network_args": {"units": [[1] * 10**5, [], [], []]}}, "units"),
+        ({"network": "glore_res50", "network_args": {"units": [[10**9], [], [], []]}}, "units"),
+        ({"num_classes": 10**9}, "a checkpoint of at least"),
+        ({"num_classes": 10**300}, "a checkpoint of at least"),
+    ],
+)
 def test_networks_beyond_their_checkpoint_are_refused_at_once(server, url, registry, change, words):
     from glorext import hub
 
@@ -103,10 +174,16 @@ def test_networks_beyond_their_checkpoint_are_refused_at_once(server, url, regis
         arguments = manifest["network_args"] if manifest["network"] == change.get("network", "resnext50") else {}
         manifest.update(change)
         manifest["network_args"] = arguments | change.get("network_args", {})
+
     publish_forged(registry, forge)
     package = registry / "packages/tiny-digits/1.0.0"
-    calls = [lambda: verify(package), lambda: resolve("tiny-digits"), lambda: resolve(package),
-             lambda: hub.load("tiny-digits"), lambda: hub.load("tiny-digits", pretrained=False)]
+    calls = [
+        lambda: verify(package),
+        lambda: resolve("tiny-digits"),
+        lambda: resolve(package),
+        lambda: hub.load("tiny-digits"),
+        lambda: hub.load("tiny-digits", pretrained=False),
+    ]
     tracemalloc.start()
     start = time.perf_counter()
     for call in calls:
@@ -124,6 +201,7 @@ def test_a_claimed_size_does_not_buy_a_network_that_fits_no_memory(server, url, 
     def forge(manifest, folder):
         manifest["network_args"]["stem_width"] = 10**8
         manifest["files"]["tiny-digits.ckpt"]["size"] = 10**20
+
     publish_forged(registry, forge)
     with pytest.raises(UsageError, match="GB of memory"):
         hub.load("tiny-digits", pretrained=False)
@@ -141,6 +219,7 @@ def test_a_deep_network_on_a_file_of_another_is_not_made(server, url, registry):
         write_tensors(read_tensors(path) | {"moments.x": np.zeros(10**7, np.float32)}, path)
         manifest["files"]["tiny-digits.ckpt"] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
         manifest["network_args"]["layers"] = [1000, 100, 1, 1]
+
     publish_forged(registry, forge)
     start = time.perf_counter()
     with pytest.raises(CheckpointError, match="as the network's arguments say"):
@@ -150,8 +229,16 @@ def test_a_deep_network_on_a_file_of_another_is_not_made(server, url, registry):
     assert time.perf_counter() - start < 10
 
 
-@pytest.mark.parametrize("arguments", [{"layers": [100_000, 1, 1, 1]}, {"stem_width": 10**9}, {"layers": [900] * 4},
-                                       {"layers": NESTED}, {"stem_width": -8}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"layers": [100_000, 1, 1, 1]},
+        {"stem_width": 10**9},
+        {"layers": [900] * 4},
+        {"layers": NESTED},
+        {"stem_width": -8},
+    ],
+)
 def test_a_run_with_absurd_arguments_is_not_packed(run, tmp_path, arguments):
     folder = shutil.copytree(run, tmp_path / "run")
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
@@ -172,9 +259,22 @@ def test_missing_and_unknown_keys_are_named(manifest, key):
         parse_manifest(json_bytes(manifest | {key: value, "post_install": "rm"}))
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schema": "a", "schema": "b"}',
-                                  b'{"a": NaN}', b"[" * 100_000, b'{"a":' * 50_000, b'{"n": ' + b"9" * 10_000 + b"}",
-                                  b" " * (5 << 20)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"schema": "a", "schema": "b"}',
+        b'{"a": NaN}',
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b'{"n": ' + b"9" * 10_000 + b"}",
+        b" " * (5 << 20),
+    ],
+)
 def test_text_that_is_no_manifest_is_refused(data):
     with pytest.raises(PackageError):
         parse_manifest(data)
@@ -187,35 +287,67 @@ def test_duplicate_keys_inside_are_refused(manifest):
 
 
 def index(**versions):
-    release = {"manifest": {"size": 100, "sha256": "0" * 64}, "network": "resnext50", "summary": "", "licence": "",
-               "num_classes": 10, "size": 5, "top1": None, "count": None}
+    release = {
+        "manifest": {"size": 100, "sha256": "0" * 64},
+        "network": "resnext50",
+        "summary": "",
+        "licence": "",
+        "num_classes": 10,
+        "size": 5,
+        "top1": None,
+        "count": None,
+    }
     return {"schema": "glorext.registry/1", "packages": {"tiny": {"1.0.0": release | versions}}}
 
 
-@pytest.mark.parametrize("value, words", [
-    ({"schema": "glorext.registry/1", "packages": {"../evil": {}}}, "package names"),
-    ({"schema": "glorext.registry/1", "packages": {"/etc": {}}}, "package names"),
-    ({"schema": "glorext.registry/1", "packages": {"a": {"../../x": {}}}}, "versions"),
-    ({"schema": "glorext.registry/1", "packages": {"a": []}}, "packages.a"),
-    ({"schema": "glorext.registry/1", "packages": []}, "packages"),
-    ({"schema": "glorext.registry/9", "packages": {}}, "schema"),
-    ({"schema": "glorext.registry/1"}, "packages"),
-    (index(path="../../etc"), "no other keys, found 'path'"),
-    (index(url="file:///etc/passwd"), "no other keys"),
-    (index(manifest={"size": 100, "sha256": "../../x"}), "64 hex digits"),
-    (index(manifest={"size": 1 << 40, "sha256": "0" * 64}), "a size up to"),
-    (index(num_classes=-1), "num_classes"), (index(size=-1), "size"), (index(top1=98.5), "top1"),
-    (index(count=0), "count"), (index(network=["x"] * 1000), "a string"),
-    (index(top1="0.9"), "a number"), (index(size=None), "size"), (index(count=1.5), "a whole number"),
-])
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ({"schema": "glorext.registry/1", "packages": {"../evil": {}}}, "package names"),
+        ({"schema": "glorext.registry/1", "packages": {"/etc": {}}}, "package names"),
+        ({"schema": "glorext.registry/1", "packages": {"a": {"../../x": {}}}}, "versions"),
+        ({"schema": "glorext.registry/1", "packages": {"a": []}}, "packages.a"),
+        ({"schema": "glorext.registry/1", "packages": []}, "packages"),
+        ({"schema": "glorext.registry/9", "packages": {}}, "schema"),
+        ({"schema": "glorext.registry/1"}, "packages"),
+        (index(path="../../etc"), "no other keys, found 'path'"),
+        (index(url="file:///etc/passwd"), "no other keys"),
+        (index(manifest={"size": 100, "sha256": "../../x"}), "64 hex digits"),
+        (index(manifest={"size": 1 << 40, "sha256": "0" * 64}), "a size up to"),
+        (index(num_classes=-1), "num_classes"),
+        (index(size=-1), "size"),
+        (index(top1=98.5), "top1"),
+        (index(count=0), "count"),
+        (index(network=["x"] * 1000), "a string"),
+        (index(top1="0.9"), "a number"),
+        (index(size=None), "size"),
+        (index(count=1.5), "a whole number"),
+    ],
+)
 def test_hostile_indexes_are_refused(value, words):
     with pytest.raises(RegistryError, match=words):
         parse_index(json_bytes(value), "index.json")
 
 
-@pytest.mark.parametrize("name", ["..", "../tiny", "tiny@../1.0.0", "a/../b/c", "tiny@1", "TINY", "tiny@", "@1.0.0", "",
-                                  "x" * 300, "mindspore/../../etc", "http://127.0.0.1/x", "tiny\n",
-                                  "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        "../tiny",
+        "tiny@../1.0.0",
+        "a/../b/c",
+        "tiny@1",
+        "TINY",
+        "tiny@",
+        "@1.0.0",
+        "",
+        "x" * 300,
+        "mindspore/../../etc",
+        "http://127.0.0.1/x",
+        "tiny\n",
+        "file:///etc/passwd",
+    ],
+)
 def test_names_that_are_none_are_refused_before_anything_happens(server, url, name, tmp_path):
     with pytest.raises((UsageError, NotFoundError, PackageError)):
         resolve(name)
@@ -266,6 +398,7 @@ def test_a_served_manifest_with_traversal_touches_nothing(server, url, registry,
 
     def change(manifest, folder):
         manifest["files"]["../../../evil"] = {"size": 4, "sha256": sha256_bytes(b"evil")}
+
     publish_forged(registry, change)
     before = outside(tmp_path)
     with pytest.raises(PackageError, match="a relative path inside the package"):
@@ -321,8 +454,10 @@ def test_pickle_and_zip_checkpoints_are_refused_and_never_run(server, url, regis
     def change(manifest, folder):
         (folder / "tiny-digits.ckpt").write_bytes(data)
         manifest["files"]["tiny-digits.ckpt"] = {"size": len(data), "sha256": sha256_bytes(data)}
+
     publish_forged(registry, change)
     from glorext import hub
+
     with pytest.raises(CheckpointError):
         hub.load("tiny-digits")
     with pytest.raises(CheckpointError):
@@ -339,23 +474,37 @@ def test_code_in_a_package_is_never_run(server, url, registry):
         for name in sources:
             (folder / name).write_bytes(evil)
             manifest["files"][name] = {"size": len(evil), "sha256": sha256_bytes(evil)}
+
     publish_forged(registry, change)
     from glorext import hub
+
     assert hub.load("tiny-digits").training is False
     assert not os.path.exists("/tmp/glorext-was-run")
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{letter}: &{letter} [{','.join([f'*{previous}'] * 9)}]\n" for previous, letter in zip("abcdefgh", "bcdefghi"))
+    f"{letter}: &{letter} [{','.join([f'*{previous}'] * 9)}]\n" for previous, letter in zip("abcdefgh", "bcdefghi")
+)
 
 
-@pytest.mark.parametrize("text, words", [
-    ("a: !!python/object/apply:os.system ['touch /tmp/glorext-was-run']", "python/object"),
-    ("a: !!python/name:os.system", "python/name"), ("a: !mine x", "!mine"),
-    (BOMB, "alias"), ("a: 1\na: 2", "twice"), ("a: {b: 1, b: 2}", "twice"), ("1: x", "no string"),
-    ("- a", "mapping"), ("a: [", "plain YAML"), ("[" * 1000, "plain YAML"), ("a: " + "[" * 20 + "]" * 20, "nesting"),
-    ("<<: {a: 1}\nb: 2", "merge|'<<'|plain YAML"), ("a: \x00", "plain YAML"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a: !!python/object/apply:os.system ['touch /tmp/glorext-was-run']", "python/object"),
+        ("a: !!python/name:os.system", "python/name"),
+        ("a: !mine x", "!mine"),
+        (BOMB, "alias"),
+        ("a: 1\na: 2", "twice"),
+        ("a: {b: 1, b: 2}", "twice"),
+        ("1: x", "no string"),
+        ("- a", "mapping"),
+        ("a: [", "plain YAML"),
+        ("[" * 1000, "plain YAML"),
+        ("a: " + "[" * 20 + "]" * 20, "nesting"),
+        ("<<: {a: 1}\nb: 2", "merge|'<<'|plain YAML"),
+        ("a: \x00", "plain YAML"),
+    ],
+)
 def test_hostile_yaml_is_refused(text, words):
     with pytest.raises(PackageError, match=words):
         strict_yaml(text, "card.md")
@@ -366,31 +515,42 @@ def test_cards_are_read_as_strictly(package):
     card = package / "card.md"
     text = card.read_text()
     for old, new, words in [
-            ("module-type: cv", "module-type: !!python/name:os.system", "plain YAML"),
-            ("author: glorext\n", "", "author"), ("fine-tunable: true", "fine-tunable: maybe", "fine-tunable"),
-            ("model-version: 1.0.0", "model-version: 1.0", "model-version"),
-            ("author: glorext", "author: 'a:b'", "colon"), ("used-for: inference", "used-for: mining", "used-for"),
-            ("module-type: cv", "module-type: magic", "module"),
-            ("## Usage", "## Usage:", "heading"), ("## Usage", "--- x", "exactly two lines"),
-            ("Evidence", "\u00c9vidence", "ASCII"), ("Evidence", "Evi\x0cdence", "control"),
-            ("Evidence", "\r---", "control"), ("Evidence", "\x1c--- x", "control"),
-            ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
-            ("repo-link: https", "repo-link: file", "repo-link")]:
+        ("module-type: cv", "module-type: !!python/name:os.system", "plain YAML"),
+        ("author: glorext\n", "", "author"),
+        ("fine-tunable: true", "fine-tunable: maybe", "fine-tunable"),
+        ("model-version: 1.0.0", "model-version: 1.0", "model-version"),
+        ("author: glorext", "author: 'a:b'", "colon"),
+        ("used-for: inference", "used-for: mining", "used-for"),
+        ("module-type: cv", "module-type: magic", "module"),
+        ("## Usage", "## Usage:", "heading"),
+        ("## Usage", "--- x", "exactly two lines"),
+        ("Evidence", "\u00c9vidence", "ASCII"),
+        ("Evidence", "Evi\x0cdence", "control"),
+        ("Evidence", "\r---", "control"),
+        ("Evidence", "\x1c--- x", "control"),
+        ("asset:\n- ", "asset:\n- x: 1\n  ", "asset"),
+        ("repo-link: https", "repo-link: file", "repo-link"),
+    ]:
         assert old in text
         card.write_text(text.replace(old, new, 1))
         with pytest.raises(PackageError, match=words):
             read_card(card)
 
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-                      | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3)
-                      | st.dictionaries(st.text(max_size=10), inner, max_size=3), max_leaves=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @given(VALUES)
 def test_any_json_is_refused_by_name_or_is_a_manifest(value):
-    for parse, error in ((parse_manifest, PackageError), (parse_evidence, PackageError),
-                         (lambda data: parse_index(data, "index.json"), RegistryError)):
+    for parse, error in (
+        (parse_manifest, PackageError),
+        (parse_evidence, PackageError),
+        (lambda data: parse_index(data, "index.json"), RegistryError),
+    ):
         with pytest.raises(error):
             parse(json_bytes(value))
 
@@ -414,13 +574,16 @@ def test_any_value_in_any_place_of_a_manifest_is_refused_by_name_or_read_back(_p
 
 def test_random_damage_is_always_a_named_error(registry):
     import random
+
     dice = random.Random(3)
     folder = registry / "packages/tiny-digits/1.0.0"
     for name in ("manifest.json", "card.md", "eval.json", "tiny-digits.ckpt", "labels.txt", "../../../index.json"):
         data = (folder / name).read_bytes()
         for _ in range(30):
             place = dice.randrange(len(data))
-            (folder / name).write_bytes(data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1:])
+            (folder / name).write_bytes(
+                data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1 :]
+            )
             if name.endswith("index.json"):
                 try:
                     resolve("tiny-digits", registry=registry)

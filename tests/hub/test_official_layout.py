@@ -5,6 +5,7 @@ two lines of dashes delimit YAML; the checkpoint is the last `ckpt` asset, by th
 card; mindspore_hub_conf.py stands in the folder named by the last part of repo-link and is run with that folder in
 front of sys.path and as working folder; create_network gets model-name in lower case; MindSpore loads the weights.
 """
+
 import re
 import shutil
 from dataclasses import replace
@@ -12,13 +13,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from samples import ARGUMENTS, DETAILS, SPEC
-
 from glorext import models
 from glorext.hub.card import read_card
 from glorext.hub.pack import pack
+from samples import ARGUMENTS, DETAILS, SPEC
 
-SCRIPT = '''
+SCRIPT = """
 import importlib.abc, importlib.util, os, sys, yaml
 class NoGlorext(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -51,14 +51,14 @@ for card in map(os.path.abspath, sys.argv[2:]):
     net.set_train(False)
     x = ms.Tensor(numpy.linspace(-1, 1, 3 * 32 * 32, dtype="float32").reshape(1, 3, 32, 32))
     print(net(x).asnumpy().tobytes().hex())
-'''
+"""
 
 
 def official_front(text):
     lines = text.splitlines()
     marks = [number for number, line in enumerate(lines) if line.startswith("---")]
     assert len(marks) == 2
-    return yaml.load("\n".join(lines[marks[0] + 1:marks[1]]), Loader=yaml.FullLoader)
+    return yaml.load("\n".join(lines[marks[0] + 1 : marks[1]]), Loader=yaml.FullLoader)
 
 
 @pytest.fixture
@@ -67,13 +67,27 @@ def front(package):
 
 
 def test_front_matter_passes_the_official_rules(front):
-    required = ["model-name", "backbone-name", "module-type", "fine-tunable", "model-version", "author", "update-time",
-                "repo-link", "user-id", "used-for", "mindspore-version", "license", "summary"]
+    required = [
+        "model-name",
+        "backbone-name",
+        "module-type",
+        "fine-tunable",
+        "model-version",
+        "author",
+        "update-time",
+        "repo-link",
+        "user-id",
+        "used-for",
+        "mindspore-version",
+        "license",
+        "summary",
+    ]
     assert all(front.get(key) not in (None, "") for key in required)
     assert front["fine-tunable"] is True and front["module-type"] == "cv"
     assert set(front["used-for"].split("/")) <= {"inference", "extract-feature", "transfer-learning"}
-    assert not [key for key, value in front.items()
-                if ":" in str(value) and key not in ("repo-link", "asset", "evaluation")]
+    assert not [
+        key for key, value in front.items() if ":" in str(value) and key not in ("repo-link", "asset", "evaluation")
+    ]
     assert re.match(r"https?://(.*).com", front["repo-link"]) and not front["repo-link"].endswith("/")
     assert isinstance(front["accuracy"], float)
     assert front["model-version"] == "1.0.0" and front["mindspore-version"] == "2.10.0"
@@ -95,15 +109,18 @@ def test_no_heading_ends_with_a_colon(package):
     assert len(headings) > 3 and not [line for line in headings if line.endswith(":")]
 
 
-OURS = '''
+OURS = """
 import sys, numpy, mindspore as ms, mindspore_hub
 for card in sys.argv[1:]:
     net = mindspore_hub.load(card, source="local")
     x = ms.Tensor(numpy.linspace(-1, 1, 3 * 32 * 32, dtype="float32").reshape(1, 3, 32, 32))
     print(net(x).asnumpy().tobytes().hex())
-'''
-BLOCKS = {"resnext50": ARGUMENTS, "glore_res50": {"layers": [1, 1, 2, 1], "units": [[], [], [1], []], "stem_width": 8},
-          "glore_res101": {"layers": [1, 1, 2, 1], "units": [[], [], [1], []], "stem_width": 8}}
+"""
+BLOCKS = {
+    "resnext50": ARGUMENTS,
+    "glore_res50": {"layers": [1, 1, 2, 1], "units": [[], [], [1], []], "stem_width": 8},
+    "glore_res101": {"layers": [1, 1, 2, 1], "units": [[], [], [1], []], "stem_width": 8},
+}
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +130,20 @@ def packages(run, tmp_path_factory):
     for network, arguments in BLOCKS.items():
         source = shutil.copytree(run, folder / f"run_{network}")
         (source / "eval.json").unlink()
-        (source / "recipe.yaml").write_text(yaml.safe_dump(
-            {"network": network, "network_args": arguments, "num_classes": 10, "input": SPEC}))
+        (source / "recipe.yaml").write_text(
+            yaml.safe_dump({"network": network, "network_args": arguments, "num_classes": 10, "input": SPEC})
+        )
         dice = np.random.default_rng(3)
         weights = models.read_checkpoint(models.create(network, num_classes=10, **arguments)).weights
-        models.save_checkpoint({name: dice.uniform(0.1, 0.6, array.shape).astype(np.float32) if array.ndim < 2
-                                else dice.normal(0, 0.3, array.shape).astype(np.float32)
-                                for name, array in weights.items()}, source / "best.ckpt")
+        models.save_checkpoint(
+            {
+                name: dice.uniform(0.1, 0.6, array.shape).astype(np.float32)
+                if array.ndim < 2
+                else dice.normal(0, 0.3, array.shape).astype(np.float32)
+                for name, array in weights.items()
+            },
+            source / "best.ckpt",
+        )
         pack(source, folder / network, replace(DETAILS, name=f"tiny-{network.replace('_', '.')}"))
         found[network] = folder / network / "card.md"
     return found
@@ -144,10 +168,26 @@ def test_create_network_takes_other_arguments_and_only_its_own_name(package, pyt
     assert 'NAME = "tiny-digits"' in conf and "if name != NAME" in conf
 
 
-@pytest.mark.parametrize("summary", ["it's \"quoted\" 'twice'", "- a list?", "yes", "2.10", "null",
-                                     "{a, b} & *c !d %e @f `g`", "rules --- inside", "a | b", "2026-01-02",
-                                     "ends with a backslash \\", "1e3",
-                                     "x" * 500, "=", "<script>alert(1)</script>", "{{ summary }}"])
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "it's \"quoted\" 'twice'",
+        "- a list?",
+        "yes",
+        "2.10",
+        "null",
+        "{a, b} & *c !d %e @f `g`",
+        "rules --- inside",
+        "a | b",
+        "2026-01-02",
+        "ends with a backslash \\",
+        "1e3",
+        "x" * 500,
+        "=",
+        "<script>alert(1)</script>",
+        "{{ summary }}",
+    ],
+)
 def test_odd_summaries_and_authors_come_back_as_they_were(run, tmp_path, summary):
     author = summary[:30].strip()
     pack(run, tmp_path / "out", replace(DETAILS, summary=summary, author=author, name="null", date=None))

@@ -1,18 +1,26 @@
 """From a run to a verified package: same bytes for same inputs, evidence instead of claims, nothing half-written."""
+
 import json
 import os
 import shutil
 from dataclasses import replace
 
 import pytest
-from samples import ARGUMENTS, DETAILS, LABELS, evaluation
-
 from glorext import models
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.verify import verify
-from glorext.runtime import (CheckpointError, DataError, IntegrityError, PackageError, UsageError, cli, sha256_file,
-                             write_json)
+from glorext.runtime import (
+    CheckpointError,
+    DataError,
+    IntegrityError,
+    PackageError,
+    UsageError,
+    cli,
+    sha256_file,
+    write_json,
+)
+from samples import ARGUMENTS, DETAILS, LABELS, evaluation
 
 
 def tree(folder):
@@ -38,9 +46,12 @@ os.umask(int(sys.argv[1], 8))
 from glorext.runtime import cli
 sys.exit(cli.main(["pack", sys.argv[2], "--name", "tiny-digits", "--version", "1.0.0", "--out", sys.argv[3]]))"""
     moved = shutil.copytree(copy, tmp_path / "elsewhere/with space")
-    for number, (run, setting) in enumerate([
+    for number, (run, setting) in enumerate(
+        [
             (copy, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1", "HOME": tmp_path}),
-            (moved, {"TZ": "America/Los_Angeles", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "USER": "somebody"})]):
+            (moved, {"TZ": "America/Los_Angeles", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "USER": "somebody"}),
+        ]
+    ):
         os.utime(run / "best.ckpt", (1_767_312_060, 1_767_312_060))  # 2 January 2026, 0:01 in UTC
         code, _, err = python(script, "0077" if number else "0002", run, tmp_path / f"out{number}", **setting)
         assert code == 0, err
@@ -64,6 +75,7 @@ def test_package_holds_what_the_run_made(package, run):
 
 def test_training_state_and_layout_of_the_run_do_not_reach_the_package(copy, tmp_path, package):
     import numpy as np
+
     weights = models.read_checkpoint(copy / "best.ckpt").weights
     state = {f"moments.{name}": np.zeros_like(array) for name, array in weights.items()} | {"global_step": np.int32(7)}
     models.save_checkpoint({f"network.{name}": array for name, array in weights.items()} | state, copy / "best.ckpt")
@@ -74,10 +86,12 @@ def test_training_state_and_layout_of_the_run_do_not_reach_the_package(copy, tmp
 def test_a_checkpoint_of_another_layout_keeps_its_arithmetic(copy, tmp_path):
     """torchvision pads the stem's pool on all sides; the package must say so, since its names no longer do."""
     from glorext.hub import load
+
     models.save_checkpoint(models.read_checkpoint(copy / "best.ckpt").weights, copy / "best.ckpt", layout="torchvision")
     (copy / "eval.json").unlink()
     assert pack(copy, tmp_path / "out", DETAILS).network_args["stem_pool"] == "torch"
     import mindspore as ms
+
     x = ms.ops.ones((1, 3, 32, 32))
     whole = models.create("resnext50", checkpoint=copy / "best.ckpt", num_classes=10, **ARGUMENTS).set_train(False)
     assert (load(tmp_path / "out")(x) == whole(x)).all()
@@ -91,8 +105,9 @@ def test_evidence_is_on_the_card_and_others_results_are_called_published(package
 
 
 def test_a_data_folder_of_any_name_fits_on_the_card(copy, tmp_path):
-    write_json(copy / "eval.json", evaluation(copy, data={"folder": "\u6570\u5b57 | a", "count": 100,
-                                                           "sha256": "0" * 64}))
+    write_json(
+        copy / "eval.json", evaluation(copy, data={"folder": "\u6570\u5b57 | a", "count": 100, "sha256": "0" * 64})
+    )
     pack(copy, tmp_path / "out", DETAILS)
     assert "| data | \\u6570\\u5b57 / a, sha256" in (tmp_path / "out/card.md").read_text()
 
@@ -105,18 +120,22 @@ def test_without_evaluation_no_accuracy_is_claimed(copy, tmp_path):
     assert verify(tmp_path / "out")[1] is None
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"weights_sha256": "0" * 64}, "weights_sha256"),
-    ({"preprocessing_sha256": "0" * 64}, "preprocessing_sha256"),
-    ({"labels_sha256": "0" * 64}, "labels_sha256"),
-    ({"network": "glore_res50"}, "network"),
-    ({"count": 99}, "every picture of the data set scored once"),
-    ({"data": {"folder": "val", "count": 101, "sha256": "0" * 64}}, "every picture of the data set scored once"),
-    ({"top1": 0.99}, "confusion"),
-    ({"top1": 1.5}, "0 <= top1"), ({"confusion": [[98, 2], [0, 0]]}, "a row for each of 10 classes"),
-    ({"schema": "mine/1"}, "schema"),
-    ({"count": "100"}, "count"),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"weights_sha256": "0" * 64}, "weights_sha256"),
+        ({"preprocessing_sha256": "0" * 64}, "preprocessing_sha256"),
+        ({"labels_sha256": "0" * 64}, "labels_sha256"),
+        ({"network": "glore_res50"}, "network"),
+        ({"count": 99}, "every picture of the data set scored once"),
+        ({"data": {"folder": "val", "count": 101, "sha256": "0" * 64}}, "every picture of the data set scored once"),
+        ({"top1": 0.99}, "confusion"),
+        ({"top1": 1.5}, "0 <= top1"),
+        ({"confusion": [[98, 2], [0, 0]]}, "a row for each of 10 classes"),
+        ({"schema": "mine/1"}, "schema"),
+        ({"count": "100"}, "count"),
+    ],
+)
 def test_evidence_for_something_else_is_refused(copy, tmp_path, changes, words):
     write_json(copy / "other.json", evaluation(copy, **changes))
     with pytest.raises(PackageError, match=words):
@@ -141,31 +160,75 @@ def test_checkpoint_of_another_network_is_refused(copy, tmp_path):
 
 def test_truncated_checkpoint_is_refused(copy, tmp_path):
     data = (copy / "best.ckpt").read_bytes()
-    (copy / "best.ckpt").write_bytes(data[:len(data) // 2])
+    (copy / "best.ckpt").write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError):
         pack(copy, tmp_path / "out", DETAILS)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("details", [
-    replace(DETAILS, name="../evil"), replace(DETAILS, name="Big"), replace(DETAILS, name="a" * 65),
-    replace(DETAILS, version="1.0"), replace(DETAILS, version="latest")])
+@pytest.mark.parametrize(
+    "details",
+    [
+        replace(DETAILS, name="../evil"),
+        replace(DETAILS, name="Big"),
+        replace(DETAILS, name="a" * 65),
+        replace(DETAILS, version="1.0"),
+        replace(DETAILS, version="latest"),
+    ],
+)
 def test_impossible_names_and_versions_are_usage_errors(run, tmp_path, details):
     with pytest.raises(UsageError):
         pack(run, tmp_path / "out", details)
 
 
-@pytest.mark.parametrize("details, key", [
-    *[(replace(DETAILS, summary=text), "--summary") for text in (
-        "a: b", "of M\u00fcller", "", " ", " a", "two\nlines", "two\rlines", "form\x0cfeed", "--- a rule", "# heading",
-        "```", "| cell", "> quote", "x" * 501, "\x1b[31mred", "tab\there")],
-    (replace(DETAILS, author="a:b"), "--author"), (replace(DETAILS, author="M\u00fcller"), "--author"),
-    *[(replace(DETAILS, repo_link=link), "--repo-link") for link in (
-        "https://example.org/a/b", "https://example.com/a/b/", "https://example.com/a", "https://example.com/a/..",
-        "https://example.com/a/.hidden", "https://example.com/a/card.md", "https://example.com/a/Artifacts",
-        "https://example.com/a/caf\u00e9", "file:///etc/passwd", "https://example.com/a/-rf")],
-    *[(replace(DETAILS, date=date), "--date") for date in ("today", "2026-13-01", "01.02.2026", "2026-01-01: x")],
-    *[(replace(DETAILS, base_url=url), "--base-url") for url in ("models", "https://a b", "https://a/?x", "ftp://a")]])
+@pytest.mark.parametrize(
+    "details, key",
+    [
+        *[
+            (replace(DETAILS, summary=text), "--summary")
+            for text in (
+                "a: b",
+                "of M\u00fcller",
+                "",
+                " ",
+                " a",
+                "two\nlines",
+                "two\rlines",
+                "form\x0cfeed",
+                "--- a rule",
+                "# heading",
+                "```",
+                "| cell",
+                "> quote",
+                "x" * 501,
+                "\x1b[31mred",
+                "tab\there",
+            )
+        ],
+        (replace(DETAILS, author="a:b"), "--author"),
+        (replace(DETAILS, author="M\u00fcller"), "--author"),
+        *[
+            (replace(DETAILS, repo_link=link), "--repo-link")
+            for link in (
+                "https://example.org/a/b",
+                "https://example.com/a/b/",
+                "https://example.com/a",
+                "https://example.com/a/..",
+                "https://example.com/a/.hidden",
+                "https://example.com/a/card.md",
+                "https://example.com/a/Artifacts",
+                "https://example.com/a/caf\u00e9",
+                "file:///etc/passwd",
+                "https://example.com/a/-rf",
+            )
+        ],
+        *[(replace(DETAILS, date=date), "--date") for date in ("today", "2026-13-01", "01.02.2026", "2026-01-01: x")],
+        *[
+            (replace(DETAILS, base_url=url), "--base-url")
+            for url in ("models", "https://a b", "https://a/?x", "ftp://a")
+        ],
+    ],
+)
 def test_what_the_official_card_cannot_carry_is_refused(run, tmp_path, details, key):
     with pytest.raises(UsageError, match=key):
         pack(run, tmp_path / "out", details)
@@ -182,9 +245,16 @@ def test_existing_output_is_not_touched(run, package):
 def artifacts(folder, manifest, **changes):
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"onnx")
-    write_json(folder / "model.onnx.json", {
-        "sha256": sha256_file(folder / "model.onnx"), "weights_sha256": manifest.weights_sha256,
-        "labels_sha256": manifest.labels_sha256, "input_spec": manifest.input.to_dict()} | changes)
+    write_json(
+        folder / "model.onnx.json",
+        {
+            "sha256": sha256_file(folder / "model.onnx"),
+            "weights_sha256": manifest.weights_sha256,
+            "labels_sha256": manifest.labels_sha256,
+            "input_spec": manifest.input.to_dict(),
+        }
+        | changes,
+    )
     return folder
 
 
@@ -202,8 +272,9 @@ def test_artifacts_of_something_else_are_refused(run, package, tmp_path, key):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "card.md", "labels.txt", "eval.json", "tiny-digits.ckpt",
-                                  "ResNeXt/mindspore_hub_conf.py"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "card.md", "labels.txt", "eval.json", "tiny-digits.ckpt", "ResNeXt/mindspore_hub_conf.py"]
+)
 def test_verify_finds_any_missing_or_changed_file(package, name):
     data = (package / name).read_bytes()
     (package / name).unlink()
@@ -268,27 +339,33 @@ def test_verify_finds_other_weights_under_the_evidence(package, tmp_path):
 
 
 def test_verify_needs_neither_mindspore_nor_network(package, python):
-    code, out, err = python("""
+    code, out, err = python(
+        """
 import socket, sys
 def refuse(*a, **k): raise AssertionError("network")
 socket.socket.connect = refuse
 from glorext.runtime import cli
 status = cli.main(["verify", sys.argv[1]])
 assert "mindspore" not in sys.modules, "mindspore was imported"
-sys.exit(status)""", package)
+sys.exit(status)""",
+        package,
+    )
     assert code == 0, err
     assert "top-1 98.00 %" in out
 
 
-@pytest.mark.parametrize("argv, code, words", [
-    (["verify"], 2, "package"),
-    (["verify", "/nowhere"], 1, "PackageError"),
-    (["pack", "/nowhere", "--name", "x", "--version", "1.0.0", "--out", "/nowhere/x"], 1, "recipe.yaml"),
-    (["pack", "/nowhere", "--name", "../x", "--version", "1.0.0", "--out", "/nowhere/x"], 2, "package name"),
-    (["publish", "/nowhere", "--to", "/nowhere/registry"], 1, "PackageError"),
-    (["list", "--registry", "/nowhere"], 1, "RegistryError"),
-    (["list", "--registry", "ftp://nowhere"], 2, "http"),
-])
+@pytest.mark.parametrize(
+    "argv, code, words",
+    [
+        (["verify"], 2, "package"),
+        (["verify", "/nowhere"], 1, "PackageError"),
+        (["pack", "/nowhere", "--name", "x", "--version", "1.0.0", "--out", "/nowhere/x"], 1, "recipe.yaml"),
+        (["pack", "/nowhere", "--name", "../x", "--version", "1.0.0", "--out", "/nowhere/x"], 2, "package name"),
+        (["publish", "/nowhere", "--to", "/nowhere/registry"], 1, "PackageError"),
+        (["list", "--registry", "/nowhere"], 1, "RegistryError"),
+        (["list", "--registry", "ftp://nowhere"], 2, "http"),
+    ],
+)
 def test_exit_status_and_named_errors(argv, code, words, capsys):
     try:
         found = cli.main(argv)
@@ -305,9 +382,14 @@ def test_three_commands_from_run_to_registry(run, tmp_path, capsys):
     assert cli.main(["publish", out, "--to", registry]) == 0
     capsys.readouterr()
     assert cli.main(["list", "--registry", registry, "--json"]) == 0
-    row, = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)
     assert (row["name"], row["version"], row["top1"], row["count"], row["evidence"]) == (
-        "tiny-digits", "1.0.0", 0.98, 100, "measured")
+        "tiny-digits",
+        "1.0.0",
+        0.98,
+        100,
+        "measured",
+    )
 
 
 def test_full_disk_leaves_no_half_package(run, small_disk, capsys):
@@ -329,6 +411,7 @@ def test_full_disk_leaves_the_registry_as_it_was(run, package, small_disk, tmp_p
 
 def test_a_relative_folder_is_a_package_too(package, monkeypatch):
     from glorext.hub import resolve
+
     monkeypatch.chdir(package.parent)
     assert resolve(package.name).folder == package
 
@@ -337,6 +420,7 @@ def test_commands_tell_people_what_happened(run, package, registry, tmp_path, ca
     def said(*argv):
         assert cli.main(list(map(str, argv))) == 0
         return capsys.readouterr().out
+
     assert "top-1 98.00 %, top-5 100.00 % of 100 pictures" in said("verify", package)
     assert "was already in" in said("publish", package, "--to", registry)
     assert json.loads(said("publish", package, "--to", registry, "--json"))["new"] is False

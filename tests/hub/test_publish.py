@@ -1,4 +1,5 @@
 """Publishing: whole or not at all, whoever dies or publishes at the same time; a published version never changes."""
+
 import json
 import os
 import subprocess
@@ -6,12 +7,11 @@ import sys
 from dataclasses import replace
 
 import pytest
-from samples import DETAILS
-
 from glorext import hub
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.runtime import PackageError, RegistryError, UsageError
+from samples import DETAILS
 
 
 def test_publishing_again_changes_nothing_and_other_content_is_refused(package, registry, run, tmp_path):
@@ -20,8 +20,9 @@ def test_publishing_again_changes_nothing_and_other_content_is_refused(package, 
     pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
     with pytest.raises(RegistryError, match="other content"):
         publish(tmp_path / "other", registry)
-    assert {path: path.read_bytes() for path in registry.rglob("*")
-            if path.is_file() and path.name != ".lock"} == before
+    assert {
+        path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"
+    } == before
 
 
 def test_a_broken_package_is_not_published(package, tmp_path):
@@ -43,8 +44,9 @@ def test_publishers_at_once_lose_nothing(run, tmp_path):
     for name in names:
         pack(run, tmp_path / name, replace(DETAILS, name=name))
     script = "import sys; from glorext.hub.publish import publish; publish(sys.argv[1], sys.argv[2])"
-    publishers = [subprocess.Popen([sys.executable, "-c", script, tmp_path / name, tmp_path / "shared"])
-                  for name in names]
+    publishers = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path / name, tmp_path / "shared"]) for name in names
+    ]
     assert [publisher.wait(60) for publisher in publishers] == [0] * 6
     assert sorted(json.loads((tmp_path / "shared/index.json").read_text())["packages"]) == names
     for name in names:
@@ -101,9 +103,14 @@ def test_publisher_killed_after_any_file_operation_leaves_a_sound_registry(packa
 
 def test_of_two_publishers_of_one_version_one_is_refused(package, run, tmp_path):
     pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
-    publishers = [subprocess.Popen([sys.executable, "-m", "glorext.runtime.cli", "publish", folder, "--to",
-                                    tmp_path / "shared"], stderr=subprocess.PIPE, text=True)
-                  for folder in (package, tmp_path / "other")]
+    publishers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "glorext.runtime.cli", "publish", folder, "--to", tmp_path / "shared"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in (package, tmp_path / "other")
+    ]
     errors = [publisher.communicate(timeout=60)[1] for publisher in publishers]
     assert sorted(publisher.returncode for publisher in publishers) == [0, 1]
     assert "with other content" in "".join(errors)

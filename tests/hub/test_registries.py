@@ -1,4 +1,5 @@
 """Registries in every form and order: addresses, mirrors that lag or lack files, caches that are damaged or partial."""
+
 import os
 import random
 import shutil
@@ -6,14 +7,13 @@ from dataclasses import replace
 
 import pytest
 from fault_server import FaultServer, cut, status
-from samples import DETAILS
-
 from glorext import hub
 from glorext.hub.listing import offers
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.registry import open_registry
-from glorext.runtime import (DownloadError, IntegrityError, NotFoundError, RegistryError, UsageError, cli, sha256_file)
+from glorext.runtime import DownloadError, IntegrityError, NotFoundError, RegistryError, UsageError, cli, sha256_file
+from samples import DETAILS
 
 CKPT = "tiny-digits.ckpt"
 
@@ -45,13 +45,18 @@ def test_a_signature_in_the_query_goes_along_and_is_never_shown(server, caplog, 
     async def signed(server, request, data):
         if request.rel_url.raw_query_string != "sig=s%2Fecret&v=1":
             return await status(403)(server, request, data)
+
     for name in ("index.json", "manifest.json", CKPT):
         server.always[name] = signed
     address = f"{server.url}/?sig=s%2Fecret&v=1"
     assert hub.resolve("tiny-digits", registry=address).source == server.url
     assert "ecret" not in str(offers([address]))
-    for fault in (status(403), status(500), status(302, headers={"Location": "index.json?sig=secret"}),
-                  status(302, headers={"Location": "http://[secret"})):
+    for fault in (
+        status(403),
+        status(500),
+        status(302, headers={"Location": "index.json?sig=secret"}),
+        status(302, headers={"Location": "http://[secret"}),
+    ):
         server.always["index.json"] = fault
         with pytest.raises(DownloadError) as caught:
             hub.resolve("tiny-digits", registry=address, force_reload=True)
@@ -60,20 +65,38 @@ def test_a_signature_in_the_query_goes_along_and_is_never_shown(server, caplog, 
 
 def test_file_addresses_are_folders(registry, tmp_path):
     shutil.copytree(registry, tmp_path / "with space")
-    for address in (registry.as_uri(), f"file://localhost{registry}", f"file:{registry}",
-                    (tmp_path / "with space").as_uri()):
+    for address in (
+        registry.as_uri(),
+        f"file://localhost{registry}",
+        f"file:{registry}",
+        (tmp_path / "with space").as_uri(),
+    ):
         assert hub.resolve("tiny-digits", registry=address).version == "1.0.0"
 
 
-@pytest.mark.parametrize("location", ["", "ftp://host/x", "s3://bucket/x", "file://server/x", "http://", "https:///x",
-                                      "http:/x", "http://[bad", "javascript:/x"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "ftp://host/x",
+        "s3://bucket/x",
+        "file://server/x",
+        "http://",
+        "https:///x",
+        "http:/x",
+        "http://[bad",
+        "javascript:/x",
+    ],
+)
 def test_what_is_no_registry_is_a_usage_error(location):
     with pytest.raises(UsageError, match="a folder, or an http, https or file address"):
         open_registry(location)
 
 
-@pytest.mark.parametrize("address", ["http://h:port", "http://127.0.0.1:99999", "http://exa mple.com", "http://.",
-                                     "http://\u00e9\u0301..com"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://h:port", "http://127.0.0.1:99999", "http://exa mple.com", "http://.", "http://\u00e9\u0301..com"],
+)
 def test_addresses_that_cannot_be_asked_are_named(quick, address):
     with pytest.raises((DownloadError, UsageError)):
         hub.resolve("tiny-digits", registry=address)
@@ -85,6 +108,7 @@ def test_redirects_to_another_host_are_followed_for_every_file(server, url, regi
     async def away(_, request, data):
         target = elsewhere.url.replace("127.0.0.1", "localhost")
         return await status(307, headers={"Location": f"{target}{request.path}"})(_, request, data)
+
     for name in ("index.json", "manifest.json", "labels.txt", CKPT):
         server.always[name] = away
     assert hub.resolve("tiny-digits").source == url
@@ -189,16 +213,16 @@ def test_info_looks_where_it_is_told(registry, newer, tmp_path):
 
 def test_a_damaged_index_in_the_cache_is_asked_for_again(server, url, cache, monkeypatch):
     hub.resolve("tiny-digits")
-    kept, = cache.glob("indexes/*.json")
+    (kept,) = cache.glob("indexes/*.json")
     data, dice = kept.read_bytes(), random.Random(11)
     for _ in range(60):
         place = dice.randrange(len(data))
-        kept.write_bytes(data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1:])
+        kept.write_bytes(data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1 :])
         assert hub.resolve("tiny-digits").version == "1.0.0"
     for length in (0, 1, len(data) // 2, len(data) - 1):
         kept.write_bytes(data[:length])
         assert hub.resolve("tiny-digits").version == "1.0.0"
-    kept.write_bytes(data[:len(data) // 2])
+    kept.write_bytes(data[: len(data) // 2])
     monkeypatch.setenv("GLOREXT_OFFLINE", "1")
     with pytest.raises(DownloadError, match="GLOREXT_OFFLINE"):
         hub.resolve("tiny-digits")
@@ -214,7 +238,7 @@ def test_a_cache_damaged_anywhere_gives_the_published_bytes(server, url, cache, 
         data = path.read_bytes()
         place = dice.randrange(max(len(data), 1))
         # in place: a hard link damages the same bytes under every name
-        path.write_bytes(dice.choice([data[:place] or b"x", data + b"x", data[:place] + b"\xff" + data[place + 1:]]))
+        path.write_bytes(dice.choice([data[:place] or b"x", data + b"x", data[:place] + b"\xff" + data[place + 1 :]]))
     found = hub.resolve("tiny-digits")
     for file in found.manifest.files:
         assert (found.folder / file).read_bytes() == (package / file).read_bytes()
@@ -227,8 +251,12 @@ def test_offline_with_a_part_of_a_package(newer, monkeypatch, quick):
     hub.load("tiny-digits@1.0.0", pretrained=False)
     monkeypatch.setenv("GLOREXT_OFFLINE", "1")
     assert hub.load("tiny-digits@1.0.0", pretrained=False) is not None
-    for call in (lambda: hub.load("tiny-digits@1.0.0"), lambda: hub.resolve("tiny-digits@1.0.0"),
-                 lambda: hub.load("tiny-digits"), lambda: hub.load_weights("tiny-digits@1.0.0")):
+    for call in (
+        lambda: hub.load("tiny-digits@1.0.0"),
+        lambda: hub.resolve("tiny-digits@1.0.0"),
+        lambda: hub.load("tiny-digits"),
+        lambda: hub.load_weights("tiny-digits@1.0.0"),
+    ):
         before = len(server.requests)
         with pytest.raises(DownloadError, match="GLOREXT_OFFLINE is set, and .* is not in the cache"):
             call()
@@ -248,6 +276,7 @@ def test_a_cache_on_another_file_system_and_one_without_hard_links(server, url, 
 
     def no_links(*args, **kwargs):
         raise OSError(1, "links are not possible here")
+
     monkeypatch.setattr(os, "link", no_links)
     monkeypatch.setenv("GLOREXT_CACHE", str(small_disk(8 << 20)))
     assert sha256_file(hub.resolve("tiny-digits").checkpoint) == expected

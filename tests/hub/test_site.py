@@ -1,4 +1,5 @@
 """The catalogue, in a real browser: complete, searchable, readable on a phone, and silent towards the network."""
+
 import asyncio
 import json
 import re
@@ -7,14 +8,13 @@ from dataclasses import replace
 
 import pytest
 from browser import CHROMIUM, Page
-from samples import DETAILS
-
 from glorext.hub.evidence import read_epochs
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.site import curve, mistakes, nice_ticks, write_site
 from glorext.runtime import PackageError, RegistryError, UsageError
+from samples import DETAILS
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
@@ -27,9 +27,11 @@ def shop(run, tmp_path_factory):
     (silent / "eval.json").unlink()
     (silent / "metrics.jsonl").unlink()
     for source, details in [
-            (run, DETAILS), (run, replace(DETAILS, version="1.10.0", summary="Digits, trained longer")),
-            (silent, replace(DETAILS, name="unmeasured", summary="Nobody knows <script>document.title='x'</script>")),
-            (run, replace(DETAILS, name="a-rather-long-name-for-a-model-of-handwritten-digits-0123456789"))]:
+        (run, DETAILS),
+        (run, replace(DETAILS, version="1.10.0", summary="Digits, trained longer")),
+        (silent, replace(DETAILS, name="unmeasured", summary="Nobody knows <script>document.title='x'</script>")),
+        (run, replace(DETAILS, name="a-rather-long-name-for-a-model-of-handwritten-digits-0123456789")),
+    ]:
         shutil.rmtree(folder / "package", ignore_errors=True)
         pack(source, folder / "package", details)
         publish(folder / "package", folder / "registry")
@@ -39,8 +41,12 @@ def shop(run, tmp_path_factory):
 
 def test_one_page_a_version_and_the_newest_under_the_name(shop):
     assert {path.name for path in (shop / "site").glob("*.html")} == {
-        "index.html", "tiny-digits.html", "tiny-digits@1.0.0.html", "unmeasured.html",
-        "a-rather-long-name-for-a-model-of-handwritten-digits-0123456789.html"}
+        "index.html",
+        "tiny-digits.html",
+        "tiny-digits@1.0.0.html",
+        "unmeasured.html",
+        "a-rather-long-name-for-a-model-of-handwritten-digits-0123456789.html",
+    }
     assert "Digits, trained longer" in (shop / "site/tiny-digits.html").read_text()
     assert 'newer version: <a href="tiny-digits.html">1.10.0' in (shop / "site/tiny-digits@1.0.0.html").read_text()
 
@@ -48,10 +54,20 @@ def test_one_page_a_version_and_the_newest_under_the_name(shop):
 def test_a_page_shows_card_evidence_curves_matrix_and_every_digest(shop):
     page = (shop / "site/tiny-digits.html").read_text()
     manifest = read_manifest(shop / "registry/packages/tiny-digits/1.10.0")
-    for text in ("98.00 %", "each scored once", "Training loss", "Top-1 after each epoch", "Confusion matrix",
-                 "class 3 answered as class 5: 1", "mindspore_hub.load(&#34;tiny-digits@1.10.0&#34;)", "card.md",
-                 manifest.weights_sha256, manifest.labels_sha256, manifest.digest(),
-                 *(entry.sha256 for entry in manifest.files.values())):
+    for text in (
+        "98.00 %",
+        "each scored once",
+        "Training loss",
+        "Top-1 after each epoch",
+        "Confusion matrix",
+        "class 3 answered as class 5: 1",
+        "mindspore_hub.load(&#34;tiny-digits@1.10.0&#34;)",
+        "card.md",
+        manifest.weights_sha256,
+        manifest.labels_sha256,
+        manifest.digest(),
+        *(entry.sha256 for entry in manifest.files.values()),
+    ):
         assert text in page, text
 
 
@@ -118,17 +134,30 @@ def test_an_empty_registry_has_a_page_too(tmp_path):
     assert "The registry is empty" in (tmp_path / "site/index.html").read_text()
 
 
-@pytest.mark.parametrize("line", ['{"event": "epoch", "epoch": "1", "loss": 1}',
-                                  '{"event": "epoch", "epoch": 1, "loss": "<b>"}',
-                                  '{"event": "epoch", "epoch": 1, "loss": NaN}', "not json"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "epoch", "epoch": "1", "loss": 1}',
+        '{"event": "epoch", "epoch": 1, "loss": "<b>"}',
+        '{"event": "epoch", "epoch": 1, "loss": NaN}',
+        "not json",
+    ],
+)
 def test_hostile_metrics_are_refused(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(line + "\n")
     with pytest.raises(PackageError, match="line 1"):
         read_epochs(tmp_path / "metrics.jsonl")
 
 
-@pytest.mark.parametrize("low, high, ticks", [(0, 1, [0, .2, .4, .6, .8, 1]), (0.13, 2.0, [0, .5, 1, 1.5, 2]),
-                                              (0.7, 0.975, [.7, .8, .9, 1.0]), (3, 3, [3, 4, 5, 6])])
+@pytest.mark.parametrize(
+    "low, high, ticks",
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.13, 2.0, [0, 0.5, 1, 1.5, 2]),
+        (0.7, 0.975, [0.7, 0.8, 0.9, 1.0]),
+        (3, 3, [3, 4, 5, 6]),
+    ],
+)
 def test_ticks_are_round_and_enclose(low, high, ticks):
     found = nice_ticks(low, high)
     assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 7
@@ -151,6 +180,7 @@ def visit(tmp_path, width, act):
             assert page.errors == []
             assert all(url.startswith(("file:", "data:")) for url in page.requests), page.requests
             return result
+
     return asyncio.run(main())
 
 
@@ -158,8 +188,10 @@ class TestInBrowser:
     pytestmark = in_browser
 
     def test_search_narrows_the_index(self, shop, tmp_path):
-        shown = ("[...document.querySelectorAll('.model')].filter(m => m.offsetHeight)"
-                 ".map(m => m.querySelector('h2').textContent)")
+        shown = (
+            "[...document.querySelectorAll('.model')].filter(m => m.offsetHeight)"
+            ".map(m => m.querySelector('h2').textContent)"
+        )
 
         async def act(page):
             await page.open(shop / "site/index.html")
@@ -170,6 +202,7 @@ class TestInBrowser:
                 await page.run("document.getElementById('search').dispatchEvent(new Event('input'))")
                 found.append(await page.run(shown))
             return found, await page.run("document.title")
+
         found, title = visit(tmp_path, 1100, act)
         assert len(found[0]) == 3 and title == "Models"
         assert found[1] == ["unmeasured"]
@@ -179,13 +212,18 @@ class TestInBrowser:
     def test_links_lead_from_index_to_page_and_back(self, shop, tmp_path):
         async def act(page):
             await page.open(shop / "site/index.html")
-            target = await page.run("[...document.querySelectorAll('.model')].find(m => "
-                                    "m.querySelector('h2').textContent === 'tiny-digits').getAttribute('href')")
+            target = await page.run(
+                "[...document.querySelectorAll('.model')].find(m => "
+                "m.querySelector('h2').textContent === 'tiny-digits').getAttribute('href')"
+            )
             await page.open(shop / "site" / target)
-            return [await page.run("document.querySelector('h1').textContent.trim()"),
-                    await page.run("document.querySelectorAll('.confusion tbody tr').length"),
-                    await page.run("document.querySelectorAll('svg polyline').length"),
-                    await page.run("document.querySelector('nav a').getAttribute('href')")]
+            return [
+                await page.run("document.querySelector('h1').textContent.trim()"),
+                await page.run("document.querySelectorAll('.confusion tbody tr').length"),
+                await page.run("document.querySelectorAll('svg polyline').length"),
+                await page.run("document.querySelector('nav a').getAttribute('href')"),
+            ]
+
         assert visit(tmp_path, 1100, act) == ["tiny-digits 1.10.0", 10, 2, "index.html"]
 
     def test_the_load_line_can_be_copied(self, shop, tmp_path):
@@ -193,8 +231,11 @@ class TestInBrowser:
             await page.open(shop / "site/tiny-digits.html")
             await page.run("document.querySelector('[data-copy]').click()")
             await asyncio.sleep(0.3)
-            return [await page.run("document.querySelector('[data-copy]').textContent"),
-                    await page.run("document.querySelector('[data-copy]').dataset.copy")]
+            return [
+                await page.run("document.querySelector('[data-copy]').textContent"),
+                await page.run("document.querySelector('[data-copy]').dataset.copy"),
+            ]
+
         word, line = visit(tmp_path, 1100, act)
         assert word in ("Copied", "Selected")
         assert line == 'net = mindspore_hub.load("tiny-digits@1.10.0")'
@@ -205,13 +246,16 @@ class TestInBrowser:
             sizes = {}
             for path in sorted((shop / "site").glob("*.html")):
                 await page.open(path)
-                sizes[path.name] = json.loads(await page.run("""JSON.stringify({
+                sizes[path.name] = json.loads(
+                    await page.run("""JSON.stringify({
                     wide: document.documentElement.scrollWidth,
                     small: Math.min(...[...document.querySelectorAll('p,dd,dt,td,th,a,code,summary')].filter(e =>
                         e.offsetHeight && e.textContent.trim()).map(e => parseFloat(getComputedStyle(e).fontSize))),
                     ticks: Math.min(99, ...[...document.querySelectorAll('svg')].map(s =>
-                        13 * s.getBoundingClientRect().width / s.viewBox.baseVal.width))})"""))
+                        13 * s.getBoundingClientRect().width / s.viewBox.baseVal.width))})""")
+                )
             return sizes
+
         for name, size in visit(tmp_path, width, act).items():
             assert size["wide"] <= width, name
             assert size["small"] >= 11.5 and size["ticks"] >= 9, (name, size)

@@ -1,6 +1,7 @@
 """Small networks of every family, and weights for them in which nothing is trivial."""
+
 import sys
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,26 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 UNITS = ((), (), (1,), ())
-SMALL = {"resnext50": {"layers": (1, 2, 1, 1), "groups": 4, "width_per_group": 2, "stem_width": 8},
-         "glore_res50": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8},
-         "glore_res101": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8}}
+SMALL = {
+    "resnext50": {"layers": (1, 2, 1, 1), "groups": 4, "width_per_group": 2, "stem_width": 8},
+    "glore_res50": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8},
+    "glore_res101": {"layers": (1, 1, 2, 1), "units": UNITS, "stem_width": 8},
+}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pictures():
     pictures = np.random.default_rng(7).normal(0, 1, (2, 3, 64, 96)).astype(np.float32)
     pictures.setflags(write=False)
     return pictures
 
 
-@lru_cache(maxsize=None)
+@cache
 def _weights(name, stem_pool):
     import numpy_networks
     from glorext.models import create, spec
     from mindspore.nn.utils import no_init_parameters
+
     with no_init_parameters():
         net = create(name, num_classes=5, **SMALL[name])
     shapes = {parameter.name: tuple(parameter.shape) for parameter in net.get_parameters()}
@@ -62,6 +66,7 @@ def weights():
 def mode(request):
     """Both ways in which MindSpore runs a network."""
     import mindspore as ms
+
     ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
     yield request.param
     ms.set_context(mode=ms.PYNATIVE_MODE)
@@ -70,4 +75,5 @@ def mode(request):
 @pytest.fixture(autouse=True)
 def on_cpu():
     from glorext.runtime import set_device
+
     set_device("CPU")

@@ -1,4 +1,5 @@
 """The six networks once more, in float64 NumPy and in the words of the papers, to check the ones in MindSpore."""
+
 import numpy as np
 
 
@@ -62,10 +63,12 @@ class Network:
             mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
             shift = self.settle.normal(0, 0.2, mean.shape) * np.sqrt(var)
             self.weights[f"{name}.moving_mean"] = (mean + shift).astype(np.float32)
-            self.weights[f"{name}.moving_variance"] = (
-                var * self.settle.uniform(0.6, 1.6, var.shape) + 1e-3).astype(np.float32)
-        gamma, beta, mean, var = (self[f"{name}.{part}"][:, None, None]
-                                  for part in ("gamma", "beta", "moving_mean", "moving_variance"))
+            self.weights[f"{name}.moving_variance"] = (var * self.settle.uniform(0.6, 1.6, var.shape) + 1e-3).astype(
+                np.float32
+            )
+        gamma, beta, mean, var = (
+            self[f"{name}.{part}"][:, None, None] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
         return (x - mean) / np.sqrt(var + self.eps) * gamma + beta
 
     def logits(self, x, name):
@@ -93,8 +96,10 @@ def resnext(weights, x, stem_pool="same", settle=None):
 
 def glore_unit(net, x, at):
     n, _, h, w = x.shape
-    state, projection = (conv2d(relu(net.norm(x, f"{at}.{branch}.0")), net[f"{at}.{branch}.2.weight"])
-                         for branch in ("conv_state", "conv_proj"))
+    state, projection = (
+        conv2d(relu(net.norm(x, f"{at}.{branch}.0")), net[f"{at}.{branch}.2.weight"])
+        for branch in ("conv_state", "conv_proj")
+    )
     s, p = state.reshape(n, -1, h * w), projection.reshape(n, -1, h * w)
     x_nodes = np.einsum("nsl,nml->nsm", s, p)
     mixed = np.einsum("om,nsm->nso", net[f"{at}.gcn.conv1.weight"][:, :, 0, 0], x_nodes)

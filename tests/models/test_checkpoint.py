@@ -1,4 +1,5 @@
 """A checkpoint of any published layout fills a network completely, or the error says why not."""
+
 import os
 import subprocess
 import sys
@@ -14,8 +15,9 @@ LAYOUTS = ["grouped", "split", "mindcv", "torchvision"]
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name])
-                                        for name in a)
+    return a.keys() == b.keys() and all(
+        a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name]) for name in a
+    )
 
 
 def parameters(net):
@@ -34,13 +36,18 @@ def test_saved_and_loaded_weights_are_the_same_bits(name, small, weights, tmp_pa
 
 def test_mindspore_reads_what_we_write_and_we_read_what_it_writes(name, small, weights, tmp_path):
     import mindspore as ms
+
     net = create(name, checkpoint=weights(name), num_classes=5, **small[name])
     save_checkpoint(net, tmp_path / "ours.ckpt")
     loaded = ms.load_checkpoint(str(tmp_path / "ours.ckpt"))
     assert same({key: value.asnumpy() for key, value in loaded.items()}, weights(name))
     for crc_check in (False, True):
-        ms.save_checkpoint(net, str(tmp_path / "theirs.ckpt"), crc_check=crc_check,
-                           append_dict={"epoch_num": 3, "remark": "text", "best": 0.5})
+        ms.save_checkpoint(
+            net,
+            str(tmp_path / "theirs.ckpt"),
+            crc_check=crc_check,
+            append_dict={"epoch_num": 3, "remark": "text", "best": 0.5},
+        )
         assert same(read_checkpoint(tmp_path / "theirs.ckpt").weights, weights(name))
         assert sorted(read_checkpoint(tmp_path / "theirs.ckpt").state) == ["best", "epoch_num"]
 
@@ -59,6 +66,7 @@ def test_split_layout_loads_bit_for_bit(small, weights, tmp_path):
 
 def test_split_of_the_published_size_has_512_parts_and_763_entries():
     from mindspore.nn.utils import no_init_parameters
+
     with no_init_parameters():
         net = create(RESNEXT)
     shapes = {parameter.name: tuple(parameter.shape) for parameter in net.get_parameters()}
@@ -84,15 +92,28 @@ def test_every_layout_and_back_is_bit_exact(weights, tmp_path, layout):
 
 def test_names_of_the_other_layouts_are_those_of_their_authors(weights):
     stored = {layout: set(from_canonical(weights(RESNEXT), layout)) for layout in ("mindcv", "torchvision")}
-    assert {"conv1.weight", "bn1.moving_variance", "layer1.0.down_sample.0.weight", "layer1.0.down_sample.1.gamma",
-            "layer2.1.bn3.beta", "classifier.bias"} <= stored["mindcv"]
-    assert {"conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight", "layer1.0.downsample.1.weight",
-            "layer2.1.bn3.bias", "fc.bias"} <= stored["torchvision"]
+    assert {
+        "conv1.weight",
+        "bn1.moving_variance",
+        "layer1.0.down_sample.0.weight",
+        "layer1.0.down_sample.1.gamma",
+        "layer2.1.bn3.beta",
+        "classifier.bias",
+    } <= stored["mindcv"]
+    assert {
+        "conv1.weight",
+        "bn1.running_var",
+        "layer1.0.downsample.0.weight",
+        "layer1.0.downsample.1.weight",
+        "layer2.1.bn3.bias",
+        "fc.bias",
+    } <= stored["torchvision"]
 
 
 def test_the_stem_pool_follows_the_layout(weights, small, pictures):
     import mindspore as ms
     import numpy_networks
+
     for layout, pool in (("mindcv", "same"), ("torchvision", "torch"), ("split", "same")):
         grouped = weights(RESNEXT, pool)
         stored = from_canonical(grouped, layout, groups=4)
@@ -105,8 +126,11 @@ def test_training_state_and_the_network_prefix_are_left_out(name, small, weights
     stored = weights(name)
     left = {f"network.{key}": value for key, value in stored.items()}
     left |= {f"moments.network.{key}": value for key, value in stored.items()}
-    left |= {"global_step": np.array([7], np.int32), "momentum": np.float32(0.9),
-             "learning_rate": np.ones(9, np.float32)}
+    left |= {
+        "global_step": np.array([7], np.int32),
+        "momentum": np.float32(0.9),
+        "learning_rate": np.ones(9, np.float32),
+    }
     checkpoint = read_checkpoint(left)
     assert same(checkpoint.weights, stored)
     assert len(checkpoint.state) == len(stored) + 3
@@ -169,8 +193,11 @@ def test_a_new_head_is_fresh_and_everything_else_loaded(name, small, weights, cl
 
 
 def test_a_new_head_needs_no_old_one(name, small, weights):
-    features = {key: value for key, value in weights(name).items()
-                if not key.startswith(("head.fc.", "end_point.", "classifier."))}
+    features = {
+        key: value
+        for key, value in weights(name).items()
+        if not key.startswith(("head.fc.", "end_point.", "classifier."))
+    }
     assert read_checkpoint(features).num_classes is None
     create(name, checkpoint=features, head="new", num_classes=3, **small[name])
     with pytest.raises(CheckpointError, match="2 missing"):
@@ -186,6 +213,7 @@ def test_float16_weights_load_as_float32(small, weights, tmp_path):
 
 def test_nothing_is_initialised_that_a_checkpoint_overwrites(small, weights, monkeypatch):
     from mindspore.common import initializer
+
     drawn = []
     for kind in (initializer.HeNormal, initializer.HeUniform, initializer.One, initializer.Zero):
         monkeypatch.setattr(kind, "_initialize", lambda self, array: drawn.append(array))
@@ -246,6 +274,7 @@ def test_the_same_tensor_twice_is_refused(weights):
 
 def test_every_registered_network_has_a_layout():
     from glorext.models.layouts import LAYOUTS as known
+
     assert {spec(name).family for name in names()} == {layout.family for layout in known.values()}
 
 
@@ -260,8 +289,13 @@ print(weights_digest(create("resnext50", checkpoint=sys.argv[1], head="new", num
 
 
 def python(hash_seed, *arguments):
-    return subprocess.run([sys.executable, "-c", *map(str, arguments)], capture_output=True, text=True, check=True,
-                          env=os.environ | {"PYTHONHASHSEED": str(hash_seed)}).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+    ).stdout.strip()
 
 
 def test_a_new_classifier_is_the_same_in_every_process(tmp_path):

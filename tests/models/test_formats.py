@@ -1,4 +1,5 @@
 """Weight files are read without running anything in them; damaged ones are named, never half read."""
+
 import pickle
 import sys
 import time
@@ -11,14 +12,29 @@ from glorext.runtime import CheckpointError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-KINDS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float16, np.float32,
-         np.float64, np.bool_]
+KINDS = [
+    np.int8,
+    np.uint8,
+    np.int16,
+    np.uint16,
+    np.int32,
+    np.uint32,
+    np.int64,
+    np.uint64,
+    np.float16,
+    np.float32,
+    np.float64,
+    np.bool_,
+]
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
 def test_every_element_type_and_shape_survives(tmp_path, suffix):
-    stored = {f"{np.dtype(kind).name}.{i}": np.arange(np.prod(shape)).reshape(shape).astype(kind)
-              for kind in KINDS for i, shape in enumerate([(3,), (2, 1, 3), (1,), (), (1, 1, 1, 1)])}
+    stored = {
+        f"{np.dtype(kind).name}.{i}": np.arange(np.prod(shape)).reshape(shape).astype(kind)
+        for kind in KINDS
+        for i, shape in enumerate([(3,), (2, 1, 3), (1,), (), (1, 1, 1, 1)])
+    }
     write_tensors(stored, tmp_path / f"x{suffix}")
     found = read_tensors(tmp_path / f"x{suffix}")
     assert found.keys() == stored.keys()
@@ -29,6 +45,7 @@ def test_every_element_type_and_shape_survives(tmp_path, suffix):
 
 def test_bfloat16_from_mindspore_becomes_float32(tmp_path):
     import mindspore as ms
+
     values = ms.Tensor(np.array([1.5, -2.25, 1e30], np.float32)).astype(ms.bfloat16)
     ms.save_checkpoint([{"name": "a.weight", "data": values}], str(tmp_path / "x.ckpt"))
     found = read_tensors(tmp_path / "x.ckpt")["a.weight"]
@@ -95,9 +112,21 @@ def test_damaged_bytes_give_a_named_error_or_arrays(files, tmp_path_factory, dat
         pass
 
 
-@pytest.mark.parametrize("tensors", [
-    [([1] * 40, 4)], [([2**62] * 100_000, 4)], [([-1, -4], 16)], [([-1, -1], 4)], [([0, 2**62], 0)], [([2**62, 4], 0)],
-    [([2, 3], 20)], [([2**63 - 1], 4)], [([2, 3], 24), ([2, 2], 16)], [([1], 4), ([1, 1], 4)]])
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        [([1] * 40, 4)],
+        [([2**62] * 100_000, 4)],
+        [([-1, -4], 16)],
+        [([-1, -1], 4)],
+        [([0, 2**62], 0)],
+        [([2**62, 4], 0)],
+        [([2, 3], 20)],
+        [([2**63 - 1], 4)],
+        [([2, 3], 24), ([2, 2], 16)],
+        [([1], 4), ([1, 1], 4)],
+    ],
+)
 def test_impossible_shapes_are_refused_at_once(tmp_path, tensors):
     message = _checkpoint_message()()
     for dims, nbytes in tensors:
@@ -122,9 +151,11 @@ def test_any_bytes_give_a_named_error(tmp_path_factory, content, suffix):
 
 def test_a_flipped_byte_is_found_where_mindspore_wrote_a_crc(tmp_path):
     import mindspore as ms
+
     path = tmp_path / "x.ckpt"
-    ms.save_checkpoint([{"name": "a.weight", "data": ms.Tensor(np.ones((50, 50), np.float32))}], str(path),
-                       crc_check=True)
+    ms.save_checkpoint(
+        [{"name": "a.weight", "data": ms.Tensor(np.ones((50, 50), np.float32))}], str(path), crc_check=True
+    )
     assert read_tensors(path)["a.weight"].shape == (50, 50)
     content = bytearray(path.read_bytes())
     content[5000] ^= 1

@@ -1,4 +1,5 @@
 """An InputSpec is one description with one digest, and refuses what it cannot mean."""
+
 import json
 
 import pytest
@@ -10,12 +11,25 @@ from hypothesis import strategies as st
 
 def test_defaults_are_the_published_imagenet_input():
     assert InputSpec().to_dict() == {
-        "size": 224, "resize": 256, "resize_rule": "squash", "crop": "center", "interpolation": "bilinear",
-        "channel_order": "RGB", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "layout": "NCHW"}
+        "size": 224,
+        "resize": 256,
+        "resize_rule": "squash",
+        "crop": "center",
+        "interpolation": "bilinear",
+        "channel_order": "RGB",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "layout": "NCHW",
+    }
 
 
-@given(st.integers(1, 512), st.integers(0, 64), st.sampled_from(["squash", "short_side"]),
-       st.tuples(*[st.floats(-1, 1)] * 3), st.tuples(*[st.floats(0.01, 2)] * 3))
+@given(
+    st.integers(1, 512),
+    st.integers(0, 64),
+    st.sampled_from(["squash", "short_side"]),
+    st.tuples(*[st.floats(-1, 1)] * 3),
+    st.tuples(*[st.floats(0.01, 2)] * 3),
+)
 def test_json_and_back_is_the_same_spec_with_the_same_digest(size, more, rule, mean, std):
     spec = InputSpec(size=size, resize=size + more, resize_rule=rule, mean=mean, std=std)
     back = InputSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
@@ -31,12 +45,25 @@ def test_the_digest_depends_on_every_value_and_on_nothing_else():
     assert InputSpec().digest() == "3f2df60635ffe5017a825fb191b09b3d60c65cffa436a813ba3d199dab662fcf"
 
 
-@pytest.mark.parametrize("values, key", [
-    ({"size": "224"}, "size"), ({"size": 0}, "size"), ({"size": True}, "size"), ({"size": 224.0}, "size"),
-    ({"resize": 100}, "resize"), ({"resize_rule": "stretch"}, "resize_rule"), ({"crop": "random"}, "crop"),
-    ({"mean": (0, 0)}, "mean"), ({"mean": "abc"}, "mean"), ({"mean": (0, 0, float("nan"))}, "mean"),
-    ({"std": (1, 1, 0)}, "std"), ({"channel_order": "BGR"}, "channel_order"), ({"layout": "NHWC"}, "layout"),
-    ({"resise": 256}, "resise")])
+@pytest.mark.parametrize(
+    "values, key",
+    [
+        ({"size": "224"}, "size"),
+        ({"size": 0}, "size"),
+        ({"size": True}, "size"),
+        ({"size": 224.0}, "size"),
+        ({"resize": 100}, "resize"),
+        ({"resize_rule": "stretch"}, "resize_rule"),
+        ({"crop": "random"}, "crop"),
+        ({"mean": (0, 0)}, "mean"),
+        ({"mean": "abc"}, "mean"),
+        ({"mean": (0, 0, float("nan"))}, "mean"),
+        ({"std": (1, 1, 0)}, "std"),
+        ({"channel_order": "BGR"}, "channel_order"),
+        ({"layout": "NHWC"}, "layout"),
+        ({"resise": 256}, "resise"),
+    ],
+)
 def test_an_impossible_value_is_named(values, key):
     with pytest.raises(UsageError, match=key):
         InputSpec.from_dict(values)

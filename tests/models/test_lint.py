@@ -1,4 +1,5 @@
 """`glorext lint` names the network, and what would go wrong with it."""
+
 import json
 
 import numpy as np
@@ -11,9 +12,11 @@ from glorext.runtime import CheckpointError, DataError
 @pytest.fixture
 def saved(tmp_path):
     """tensors -> the path of a checkpoint with them."""
+
     def save(tensors, layout=None):
         save_checkpoint(tensors, tmp_path / "x.ckpt", layout=layout, groups=4)
         return tmp_path / "x.ckpt"
+
     return save
 
 
@@ -52,7 +55,8 @@ def test_a_whole_registered_network_is_named(saved):
     assert report["network"] == "resnext50" and report["parameters"] == 25_028_904 - 998 * 2049
     assert {finding["what"].split(" in ")[0] for finding in report["findings"]} == {
         "running statistics never updated",
-        "16 blocks that add nothing: the last gamma is all zero, as"}
+        "16 blocks that add nothing: the last gamma is all zero, as",
+    }
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -64,8 +68,9 @@ def test_values_that_are_not_finite_are_errors(name, weights, saved, value):
     assert only(saved(stored), "error", "NaN or infinite values in 1 tensors") == [victim]
 
 
-@pytest.mark.parametrize("value, level, text", [(-0.1, "error", "negative variance"),
-                                                (1e9, "warning", "variance above")])
+@pytest.mark.parametrize(
+    "value, level, text", [(-0.1, "error", "negative variance"), (1e9, "warning", "variance above")]
+)
 def test_variances_out_of_range(name, weights, saved, value, level, text):
     stored = weights(name)
     victim = [key for key in stored if key.endswith("moving_variance")][3]
@@ -110,9 +115,11 @@ def test_missing_and_foreign_tensors_are_errors(weights, saved):
     stored["backbone.more"] = np.ones(3, np.float32)
     stored["backbone.layer1.0.bn1.beta"] = np.ones(3, np.float32)
     found = findings(saved(stored))
-    assert found == {("error", "1 tensors missing"): ["backbone.layer1.0.bn2.beta"],
-                     ("error", "1 tensors unexpected"): ["backbone.more"],
-                     ("error", "1 tensors of wrong shape"): ["backbone.layer1.0.bn1.beta (3,) instead of (8,)"]}
+    assert found == {
+        ("error", "1 tensors missing"): ["backbone.layer1.0.bn2.beta"],
+        ("error", "1 tensors unexpected"): ["backbone.more"],
+        ("error", "1 tensors of wrong shape"): ["backbone.layer1.0.bn1.beta (3,) instead of (8,)"],
+    }
 
 
 def test_the_label_list_must_have_as_many_lines_as_the_classifier(name, weights, saved, tmp_path):
@@ -141,5 +148,6 @@ def test_the_command_prints_a_table_or_json_and_its_status_counts_errors(weights
     stored["head.fc.bias"] = np.full_like(stored["head.fc.bias"], np.nan)
     assert main([str(saved(stored)), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["findings"] == [{"level": "error", "what": "NaN or infinite values in 1 tensors",
-                                   "tensors": ["head.fc.bias"]}]
+    assert report["findings"] == [
+        {"level": "error", "what": "NaN or infinite values in 1 tensors", "tensors": ["head.fc.bias"]}
+    ]

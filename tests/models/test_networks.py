@@ -1,4 +1,5 @@
 """The networks compute what the papers say, learn, stay finite, and leave the framework whole."""
+
 import mindspore as ms
 import numpy as np
 import numpy_networks
@@ -55,6 +56,7 @@ def test_without_top_the_output_is_the_last_feature_map(name, small, weights, pi
 def test_a_fresh_glore_unit_is_the_identity(pictures):
     from glorext.models.glore_unit import GloReUnit
     from mindspore.common.initializer import XavierUniform
+
     unit = GloReUnit(8, 4, XavierUniform())
     x = np.random.default_rng(0).normal(0, 3, (2, 8, 5, 7)).astype(np.float32)
     for train in (True, False):
@@ -67,8 +69,11 @@ def moved_by(net, optimizer, pictures, labels):
     loss = nn.CrossEntropyLoss()
     step = ms.value_and_grad(lambda x, y: loss(net(x), y), None, optimizer.parameters)
     optimizer(step(ms.Tensor(pictures), ms.Tensor(labels))[1])
-    return {parameter.name for parameter in net.trainable_params()
-            if not np.array_equal(before[parameter.name], parameter.asnumpy())}
+    return {
+        parameter.name
+        for parameter in net.trainable_params()
+        if not np.array_equal(before[parameter.name], parameter.asnumpy())
+    }
 
 
 LABELS = np.array([1, 4], np.int32)
@@ -85,8 +90,11 @@ def test_a_fresh_network_opens_its_branches_and_then_learns_everywhere(name, sma
     net = create(name, num_classes=5, **small[name]).set_train()
     everything = {parameter.name for parameter in net.trainable_params()}
     # What starts at zero hides the branch behind it from the first gradient; it must itself move at once.
-    gates = {parameter.name for parameter in net.trainable_params()
-             if not parameter.asnumpy().any() and parameter.name.endswith(("bn3.gamma", "conv_extend.2.weight"))}
+    gates = {
+        parameter.name
+        for parameter in net.trainable_params()
+        if not parameter.asnumpy().any() and parameter.name.endswith(("bn3.gamma", "conv_extend.2.weight"))
+    }
     assert gates
     optimizer = nn.Momentum(net.trainable_params(), 0.1, 0.9)
     assert gates <= moved_by(net, optimizer, pictures, LABELS)
@@ -146,6 +154,7 @@ def test_glore_starts_as_weight_init_says_and_its_units_closed(network, weight_i
 
 def test_the_same_seed_gives_the_same_weights(name, small):
     from glorext.models import weights_digest
+
     digests = []
     for seed in (5, 5, 6):
         ms.set_seed(seed)
@@ -192,6 +201,7 @@ def overflowing_unit():
     """A GloRe unit's weights and input for which X = S P^T, and Y too, are far beyond float16's 65504."""
     from glorext.models.glore_unit import GloReUnit
     from mindspore.common.initializer import XavierUniform
+
     rng = np.random.default_rng(2)
     unit = GloReUnit(8, 4, XavierUniform())
     shapes = {f"unit.{parameter.name}": parameter.shape for parameter in unit.get_parameters()}
@@ -233,8 +243,12 @@ def test_gradients_of_an_overflowing_unit_are_finite_in_o2():
 def test_exports_to_mindir_with_a_dynamic_batch(name, small, weights, pictures, tmp_path, stem_pool):
     net = create(name, checkpoint=weights(name, stem_pool), num_classes=5, stem_pool=stem_pool, **small[name])
     expected = logits_of(net, pictures)
-    ms.export(net, ms.Tensor(shape=[None, *pictures.shape[1:]], dtype=ms.float32),
-              file_name=str(tmp_path / "net"), file_format="MINDIR")
+    ms.export(
+        net,
+        ms.Tensor(shape=[None, *pictures.shape[1:]], dtype=ms.float32),
+        file_name=str(tmp_path / "net"),
+        file_format="MINDIR",
+    )
     graph = nn.GraphCell(ms.load(str(tmp_path / "net.mindir")))
     assert np.abs(graph(ms.Tensor(pictures)).asnumpy() - expected).max() < 1e-5
     assert np.abs(graph(ms.Tensor(pictures[:1])).asnumpy() - expected[:1]).max() < 1e-5
@@ -244,10 +258,17 @@ def test_exports_to_mindir_with_a_dynamic_batch(name, small, weights, pictures, 
 def test_exports_to_onnx_with_a_dynamic_batch(name, small, weights, pictures, tmp_path, stem_pool):
     onnxruntime = pytest.importorskip("onnxruntime")
     import mindspore.onnx
+
     stored = weights(name, stem_pool)
     net = create(name, checkpoint=stored, num_classes=5, stem_pool=stem_pool, **small[name]).set_train(False)
-    mindspore.onnx.export(net, ms.Tensor(pictures[:1]), file_name=str(tmp_path / "net.onnx"), input_names=["image"],
-                          output_names=["logits"], dynamic_axes={"image": {0: "N"}})
+    mindspore.onnx.export(
+        net,
+        ms.Tensor(pictures[:1]),
+        file_name=str(tmp_path / "net.onnx"),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_axes={"image": {0: "N"}},
+    )
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     expected = reference(name, stored, pictures, stem_pool=stem_pool)
     for batch in (1, 2):

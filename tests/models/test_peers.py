@@ -1,4 +1,5 @@
 """torchvision's own ResNeXt50, with its own weights, gives its own logits here; and the way back."""
+
 import numpy as np
 import pytest
 from glorext.models import create, read_checkpoint, save_checkpoint
@@ -30,6 +31,7 @@ def peer(torch):
 
 def logits(net, pictures):
     import mindspore as ms
+
     return net.set_train(False)(ms.Tensor(pictures)).asnumpy()
 
 
@@ -49,15 +51,17 @@ def test_torchvision_weights_give_torchvision_logits(torch, peer, expected, tmp_
         pytest.importorskip("safetensors.torch").save_file(peer.state_dict(), path)
     assert read_checkpoint(path).layout.name == "torchvision"
     pictures, theirs = expected
-    assert 0.1 < theirs.std()
+    assert theirs.std() > 0.1
     assert np.abs(logits(create("resnext50", checkpoint=path), pictures) - theirs).max() < 1e-4
     # The pool's padding is not a matter of taste.
     assert np.abs(logits(create("resnext50", checkpoint=path, stem_pool="same"), pictures) - theirs).max() > 1e-2
 
 
 def test_our_weights_give_our_logits_in_torchvision(torch, peer, expected, tmp_path):
-    from safetensors.torch import load_file
     import copy
+
+    from safetensors.torch import load_file
+
     torch.save(peer.state_dict(), tmp_path / "peer.pth")
     net = create("resnext50", checkpoint=tmp_path / "peer.pth")
     save_checkpoint(net, tmp_path / "ours.safetensors", layout="torchvision")

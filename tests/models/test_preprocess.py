@@ -1,4 +1,5 @@
 """The NumPy reference gives what MindSpore's evaluation pipeline gives, bit for bit."""
+
 import mindspore.dataset.vision as vision
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_resizing_is_mindspores(source, target):
     assert np.array_equal(resize(picture, *target), expected)
     top, left = target[0] // 3, target[1] // 4
     window = (top, left, target[0] - top, (target[1] - left + 1) // 2)
-    part = expected[top:, left:left + window[3]]
+    part = expected[top:, left : left + window[3]]
     assert np.array_equal(resize(picture, *target, window), part)
 
 
@@ -67,8 +68,19 @@ def test_the_formula_of_normalisation():
     assert normalise(picture, spec) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-@pytest.mark.parametrize("mode, suffix", [("L", "png"), ("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("RGBA", "png"),
-                                          ("LA", "png"), ("1", "png"), ("RGB", "png")])
+@pytest.mark.parametrize(
+    "mode, suffix",
+    [
+        ("L", "png"),
+        ("L", "jpg"),
+        ("CMYK", "jpg"),
+        ("P", "png"),
+        ("RGBA", "png"),
+        ("LA", "png"),
+        ("1", "png"),
+        ("RGB", "png"),
+    ],
+)
 def test_every_kind_of_picture_becomes_the_rgb_that_mindspore_reads(tmp_path, mode, suffix):
     path = tmp_path / f"picture.{suffix}"
     Image.fromarray(smooth(40, 50)).convert(mode).save(path)
@@ -96,8 +108,9 @@ def test_exif_rotation_is_left_to_the_reader_as_mindspore_leaves_it(tmp_path):
     assert read_picture(path).shape == (40, 60, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0" + bytes(50),
-                                     b"\x89PNG\r\n\x1a\n" + bytes(9)])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"\xff\xd8\xff\xe0" + bytes(50), b"\x89PNG\r\n\x1a\n" + bytes(9)]
+)
 def test_what_is_no_picture_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)

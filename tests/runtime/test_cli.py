@@ -1,14 +1,27 @@
 """The command `glorext`: its help, its exit statuses, and that it starts without MindSpore."""
+
 import importlib
 import subprocess
 import sys
 
 import pytest
-
 from glorext.runtime import CheckpointError
 from glorext.runtime.cli import COMMANDS, main
 
-WANTED = "demo train eval pack publish list verify export convert infer validate doctor".split()
+WANTED = [
+    "demo",
+    "train",
+    "eval",
+    "pack",
+    "publish",
+    "list",
+    "verify",
+    "export",
+    "convert",
+    "infer",
+    "validate",
+    "doctor",
+]
 
 
 def glorext(*words):
@@ -20,9 +33,11 @@ def test_every_wanted_command_is_there():
 
 
 def test_help_imports_neither_mindspore_nor_numpy():
-    probe = ("import sys; from glorext.runtime.cli import main; status = main(['--help']);"
-             "heavy = [name for name in ('mindspore', 'numpy', 'jinja2', 'requests') if name in sys.modules];"
-             "sys.exit(f'imported {heavy}' if heavy else status)")
+    probe = (
+        "import sys; from glorext.runtime.cli import main; status = main(['--help']);"
+        "heavy = [name for name in ('mindspore', 'numpy', 'jinja2', 'requests') if name in sys.modules];"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in COMMANDS)
@@ -67,6 +82,13 @@ def test_ctrl_c_gives_130(monkeypatch, capsys):
 
 
 def test_a_reader_that_stops_early_is_no_error():
-    done = subprocess.run(["bash", "-c", f"{sys.executable} -m glorext.runtime.cli doctor --json | head -c 1; "
-                           "echo; echo ${PIPESTATUS[0]}"], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"{sys.executable} -m glorext.runtime.cli doctor --json | head -c 1; echo; echo ${{PIPESTATUS[0]}}",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.split()[-1] == "0" and "Traceback" not in done.stderr

@@ -1,10 +1,10 @@
 """The device is chosen in one place, and the oneDNN cap is set where it helps and nowhere else."""
+
 import os
 import subprocess
 import sys
 
 import pytest
-
 from glorext.runtime import SetupError, UsageError, device, set_device
 
 PROBE = """
@@ -17,8 +17,9 @@ print(device.cap_onednn(), device.cap_onednn(), os.environ.get("ONEDNN_MAX_CPU_I
 
 def probe(avx512, **extra):
     environment = {name: value for name, value in os.environ.items() if name != device.CAP} | extra
-    return subprocess.run([sys.executable, "-c", PROBE.format(avx512=avx512)], env=environment, capture_output=True,
-                          text=True, check=True)
+    return subprocess.run(
+        [sys.executable, "-c", PROBE.format(avx512=avx512)], env=environment, capture_output=True, text=True, check=True
+    )
 
 
 def test_cap_is_set_and_logged_once_with_avx512():
@@ -38,6 +39,7 @@ def test_no_cap_without_avx512():
 
 def test_numpy_2_is_refused_with_the_command_that_helps(monkeypatch):
     import importlib.metadata
+
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.1.0")
     with pytest.raises(SetupError, match='pip install "numpy<2"'):
         device.check_numpy()
@@ -56,6 +58,7 @@ def test_unknown_kind_of_device_is_wrong_usage():
 def test_a_missing_device_is_an_error_not_another_device(name, node):
     if os.path.exists(f"/dev/{node}"):
         pytest.skip(f"this machine has a {name}")
-    done = subprocess.run([sys.executable, "-c", f"from glorext.runtime import *; set_device('{name}')"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"from glorext.runtime import *; set_device('{name}')"], capture_output=True, text=True
+    )
     assert done.returncode == 1 and "DeviceError" in done.stderr and name in done.stderr

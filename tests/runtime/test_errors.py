@@ -1,6 +1,6 @@
 """What an error tells, and which exit status it gives."""
-import pytest
 
+import pytest
 from glorext.runtime import CheckpointError, GlorextError, RecipeError, UsageError
 
 

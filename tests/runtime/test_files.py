@@ -1,16 +1,31 @@
 """Files are whole or not there; JSON is read strictly."""
+
 import errno
 import hashlib
 import os
 
 import pytest
-from hypothesis import given, strategies as st
+from glorext.runtime import (
+    DataError,
+    DiskFullError,
+    UsageError,
+    atomic_dir,
+    atomic_path,
+    json_bytes,
+    parse_json,
+    read_json,
+    require_space,
+    sha256_file,
+    write_json,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 
-from glorext.runtime import (DataError, DiskFullError, UsageError, atomic_dir, atomic_path, json_bytes, parse_json,
-                             read_json, require_space, sha256_file, write_json)
-
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False,
-                    allow_infinity=False), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=9)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=9,
+)
 
 
 def test_sha256_of_a_file_larger_than_one_piece(tmp_path):
@@ -22,10 +37,9 @@ def test_sha256_of_a_file_larger_than_one_piece(tmp_path):
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     final = tmp_path / "a.json"
     final.write_text("old")
-    with pytest.raises(RuntimeError):
-        with atomic_path(final) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_path(final) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
     assert final.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
@@ -42,16 +56,14 @@ def test_atomic_path_keeps_the_suffix_and_obeys_umask(tmp_path):
 
 
 def test_full_disk_is_named(tmp_path):
-    with pytest.raises(DiskFullError, match="a.bin"):
-        with atomic_path(tmp_path / "a.bin"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(DiskFullError, match="a.bin"), atomic_path(tmp_path / "a.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_really_full_device_is_named(tmp_path):
-    with pytest.raises(DiskFullError), atomic_path(tmp_path / "a.bin"):
-        with open("/dev/full", "wb") as full:
-            full.write(b"x" * 100)
+    with pytest.raises(DiskFullError), atomic_path(tmp_path / "a.bin"), open("/dev/full", "wb") as full:
+        full.write(b"x" * 100)
 
 
 def test_require_space_names_what_is_free(tmp_path):
@@ -61,10 +73,9 @@ def test_require_space_names_what_is_free(tmp_path):
 
 
 def test_atomic_dir_appears_whole_or_not(tmp_path):
-    with pytest.raises(RuntimeError):
-        with atomic_dir(tmp_path / "d") as temporary:
-            (temporary / "x").write_text("1")
-            raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_dir(tmp_path / "d") as temporary:
+        (temporary / "x").write_text("1")
+        raise RuntimeError
     assert list(tmp_path.iterdir()) == []
     with atomic_dir(tmp_path / "d") as temporary:
         (temporary / "x").write_text("1")
@@ -82,9 +93,17 @@ def test_json_bytes_do_not_depend_on_the_order_of_keys():
     assert json_bytes({"b": 1, "a": 2}) == json_bytes({"a": 2, "b": 1})
 
 
-@pytest.mark.parametrize("text, told", [
-    (b'{"a": 1, "a": 2}', "twice"), (b'{"a": NaN}', "NaN"), (b'{"a": Infinity}', "Infinity"), (b"{", "Expecting"),
-    (b"\xff\xfe", "utf-8"), (b"[" * 100_000, "recursion")])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": Infinity}', "Infinity"),
+        (b"{", "Expecting"),
+        (b"\xff\xfe", "utf-8"),
+        (b"[" * 100_000, "recursion"),
+    ],
+)
 def test_bad_json_is_named_with_its_place(text, told):
     with pytest.raises(DataError, match="in x.json") as caught:
         parse_json(text, "x.json")

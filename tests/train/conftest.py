@@ -1,4 +1,5 @@
 """Small pictures and a small network for the tests of training."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +10,7 @@ SMALL = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width"
 @pytest.fixture
 def draw(tmp_path):
     """draw(name, classes, each): a tree of 16x16 PNGs, every class a colour of its own plus noise."""
+
     def make(name="train", classes=("ant", "bee"), each=8, seed=0):
         generator = np.random.default_rng(seed)
         for k, label in enumerate(classes):
@@ -18,6 +20,7 @@ def draw(tmp_path):
                 pixels = generator.integers(0, 120, (16, 16, 3)) + 130 * np.eye(3, dtype=int)[k % 3]
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
         return tmp_path / name
+
     return make
 
 
@@ -27,8 +30,18 @@ def recipe(tmp_path):
     from glorext.train.recipe import Recipe
 
     def make(**changes):
-        values = {"network": "resnext50", "network_args": SMALL, "input": {"size": 16, "resize": 16}, "batch_size": 4,
-                  "epochs": 2, "lr": 0.02, "lr_scheduler": "linear", "augmentation": "none", "workers": 1,
-                  "ckpt_path": str(tmp_path / "run")}
+        values = {
+            "network": "resnext50",
+            "network_args": SMALL,
+            "input": {"size": 16, "resize": 16},
+            "batch_size": 4,
+            "epochs": 2,
+            "lr": 0.02,
+            "lr_scheduler": "linear",
+            "augmentation": "none",
+            "workers": 1,
+            "ckpt_path": str(tmp_path / "run"),
+        }
         return Recipe(**(values | changes))
+
     return make

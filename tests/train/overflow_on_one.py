@@ -2,12 +2,12 @@
 
 The register stands for that of an Ascend 910, which saturates: no gradient is inf, only the register tells.
 """
+
 import sys
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-
 from glorext.models import create, weights_digest
 from glorext.runtime import write_json
 from glorext.train import step as step_module
@@ -30,16 +30,18 @@ def run(out: Path) -> None:
     ms.set_seed(1)
     net = create("resnext50", **SMALL)
     net.set_train(False)
-    step = step_module.TrainStep(net, net.trainable_params(), Recipe(dynamic_loss_scale=True), np.full(3, 0.05), 2, "O2",
-                                 group_size=group.size)
+    step = step_module.TrainStep(
+        net, net.trainable_params(), Recipe(dynamic_loss_scale=True), np.full(3, 0.05), 2, "O2", group_size=group.size
+    )
     images = np.random.default_rng(group.rank).normal(size=(4, 3, 16, 16)).astype(np.float32)
     finite, scales, digests = [], [], []
     for number in range(3):
         ms.ops.assign(register, ms.Tensor(float(number == 1 and group.rank == group.size - 1), ms.float32))
         finite.append(step(ms.Tensor(images), ms.Tensor(np.array([0, 1, 0, 1], np.int32))).finite)
         scales.append(step.scale)
-        digests.append(weights_digest({name: value for name, value in net.parameters_dict().items()
-                                       if "moving_" not in name}))
+        digests.append(
+            weights_digest({name: value for name, value in net.parameters_dict().items() if "moving_" not in name})
+        )
     write_json(out / f"{group.rank}.json", {"finite": finite, "scales": scales, "digests": digests})
 
 

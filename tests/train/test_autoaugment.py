@@ -1,9 +1,9 @@
 """AutoAugment's operations against Pillow's, and the policy as a whole."""
+
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
-
 from glorext.train.autoaugment import POLICY, imagenet_policy, operation
+from PIL import Image, ImageEnhance, ImageOps
 
 PIXELS = np.kron(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
 PICTURE = Image.fromarray(PIXELS)
@@ -23,8 +23,10 @@ def test_posterize_keeps_the_published_bits(level):
     assert gap(operation("posterize", level)(PIXELS), ImageOps.posterize(PICTURE, 4 - int(0.4 * level))) == 0
 
 
-@pytest.mark.parametrize("name, enhancer", [("color", ImageEnhance.Color), ("contrast", ImageEnhance.Contrast),
-                                            ("sharpness", ImageEnhance.Sharpness)])
+@pytest.mark.parametrize(
+    "name, enhancer",
+    [("color", ImageEnhance.Color), ("contrast", ImageEnhance.Contrast), ("sharpness", ImageEnhance.Sharpness)],
+)
 @pytest.mark.parametrize("level", [0, 4, 8])
 def test_enhancers_take_the_published_factor(name, enhancer, level):
     assert gap(operation(name, level)(PIXELS), enhancer(PICTURE).enhance(0.1 + 0.18 * level)) <= 1
@@ -46,13 +48,17 @@ def through_pipeline(step, count):
     """`count` copies of the picture through a seeded pipeline, as training runs it: an operation that is called by hand
     under a seed draws the same numbers at each call."""
     import mindspore.dataset as ds
+
     ds.config.set_seed(1)
-    source = ds.NumpySlicesDataset([PIXELS] * count, ["image"], shuffle=False).map(step, "image", num_parallel_workers=1)
-    return [picture for picture, in source.create_tuple_iterator(num_epochs=1, output_numpy=True)]
+    source = ds.NumpySlicesDataset([PIXELS] * count, ["image"], shuffle=False).map(
+        step, "image", num_parallel_workers=1
+    )
+    return [picture for (picture,) in source.create_tuple_iterator(num_epochs=1, output_numpy=True)]
 
 
-@pytest.mark.parametrize("name, one, other", [("rotate", PICTURE.rotate(27), PICTURE.rotate(-27)),
-                                              ("shear_x", shear(0.27), shear(-0.27))])
+@pytest.mark.parametrize(
+    "name, one, other", [("rotate", PICTURE.rotate(27), PICTURE.rotate(-27)), ("shear_x", shear(0.27), shear(-0.27))]
+)
 def test_rotation_and_shear_take_either_sign(name, one, other):
     found = {(gap(pixels, one) == 0, gap(pixels, other) == 0) for pixels in through_pipeline(operation(name, 9), 20)}
     assert found == {(True, False), (False, True)}

@@ -1,24 +1,35 @@
 """The input pipeline: which picture is which class, what a pixel becomes, and errors that name the file."""
+
 import os
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from glorext.models import InputSpec
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
-from glorext.train.data import (batches, culprit_named, epoch_order, evaluation_steps, fed, list_pictures, shard,
-                                training_steps)
+from glorext.train.data import (
+    batches,
+    culprit_named,
+    epoch_order,
+    evaluation_steps,
+    fed,
+    list_pictures,
+    shard,
+    training_steps,
+)
 from glorext.train.labels import read_labels, write_labels
 from glorext.train.mindrecord import write_records
 from glorext.train.scoring import predictions
+from PIL import Image
 
 
 def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):
     indices = range(len(pictures)) if indices is None else indices
-    found = list(batches(pictures.source(indices), steps, batch, workers, seed)
-                 .create_tuple_iterator(num_epochs=1, output_numpy=True))
+    found = list(
+        batches(pictures.source(indices), steps, batch, workers, seed).create_tuple_iterator(
+            num_epochs=1, output_numpy=True
+        )
+    )
     return np.concatenate([i for i, _ in found]), np.concatenate([t for _, t in found])
 
 
@@ -85,13 +96,17 @@ def test_shards_together_are_the_batches_of_one_device():
     assert sorted(order) == list(range(23)) and (order != epoch_order(23, seed=1, epoch=1)).any()
     two = [shard(order, 4, rank, 2) for rank in (0, 1)]
     for k in range(2):
-        together = set(two[0][4 * k:4 * k + 4]) | set(two[1][4 * k:4 * k + 4])
-        assert together == set(shard(order, 8, 0, 1)[8 * k:8 * k + 8])
+        together = set(two[0][4 * k : 4 * k + 4]) | set(two[1][4 * k : 4 * k + 4])
+        assert together == set(shard(order, 8, 0, 1)[8 * k : 8 * k + 8])
 
 
 # Pictures of the same content.
-TWINS = (("plain.png", "alpha.png"), ("plain.png", "palette.png"), ("straight.jpg", "rotated.jpg"),
-         ("grey.png", "deep.png"))
+TWINS = (
+    ("plain.png", "alpha.png"),
+    ("plain.png", "palette.png"),
+    ("straight.jpg", "rotated.jpg"),
+    ("grey.png", "deep.png"),
+)
 
 
 def save_odd(folder):
@@ -130,8 +145,11 @@ def test_every_kind_of_picture_is_augmented(tmp_path, augmentation):
     pictures = list_pictures(tmp_path)
     spec = InputSpec(size=32, resize=32)
     # Each alone and with the same random numbers.
-    read = {path: images_of(pictures, training_steps(spec, augmentation), [i], seed=4)[0][0]
-            for i, path in enumerate(pictures.paths) if path.startswith("a/")}
+    read = {
+        path: images_of(pictures, training_steps(spec, augmentation), [i], seed=4)[0][0]
+        for i, path in enumerate(pictures.paths)
+        if path.startswith("a/")
+    }
     assert len(read) == 8 and all(image.shape == (3, 32, 32) and np.isfinite(image).all() for image in read.values())
     for one, other in TWINS:
         assert np.abs(read[f"a/{one}"] - read[f"a/{other}"]).mean() < 0.02, (one, other)
@@ -142,10 +160,18 @@ def noise(path, side=16):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name, cut, found", [
-    ("text.jpg", None, "no picture"), ("empty.png", 0, "an empty file"), ("header.jpg", 100, "no picture|runcated"),
-    ("tables.jpg", 300, "no picture|cut|runcated"), ("half.jpg", 700, "truncated"), ("header.png", 20, "runcated"),
-    ("half.png", 500, "truncated")])
+@pytest.mark.parametrize(
+    "name, cut, found",
+    [
+        ("text.jpg", None, "no picture"),
+        ("empty.png", 0, "an empty file"),
+        ("header.jpg", 100, "no picture|runcated"),
+        ("tables.jpg", 300, "no picture|cut|runcated"),
+        ("half.jpg", 700, "truncated"),
+        ("header.png", 20, "runcated"),
+        ("half.png", 500, "truncated"),
+    ],
+)
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_damaged_picture_is_named_or_left_out(draw, caplog, name, cut, found, skip):
     root = draw(each=2)
@@ -182,8 +208,10 @@ def test_a_picture_that_breaks_inside_the_pipeline_is_named(draw):
 
 def test_a_device_queue_is_closed_when_a_run_stops_early(monkeypatch):
     """What the loop does around MindSpore's queue; the queue itself needs a GPU or an Ascend."""
-    import mindspore as ms
     from types import SimpleNamespace
+
+    import mindspore as ms
+
     calls = []
     transfer = SimpleNamespace(stop_send=lambda: calls.append("stop_send"), release=lambda: calls.append("release"))
     pipeline = SimpleNamespace(get_dataset_size=lambda: 3, __transfer_dataset__=transfer)
@@ -257,8 +285,9 @@ def test_records_hold_the_pictures_of_the_tree(draw, tmp_path, shard_bytes, file
     order = [5, 0, 3, 3, 7]
     places = [tree.paths.index(records.paths[i]) for i in order]
     spec = InputSpec(size=16, resize=16)
-    for one, other in zip(images_of(records, evaluation_steps(spec), order),
-                          images_of(tree, evaluation_steps(spec), places)):
+    for one, other in zip(
+        images_of(records, evaluation_steps(spec), order), images_of(tree, evaluation_steps(spec), places)
+    ):
         assert (one == other).all()
     with pytest.raises(DataError, match="label list"):
         list_pictures(tmp_path / "records", ("a", "b"))
@@ -274,6 +303,7 @@ def test_records_are_scored_as_their_pictures_are(draw, tmp_path):
         def forward(images):
             shapes.add(images.shape)
             return images.mean((2, 3))
+
         answers = list(predictions(forward, pictures, InputSpec(size=16, resize=16), 3, 1))
         assert [indices.tolist() for indices, _, _ in answers] == [[0, 1, 2], [3, 4, 5], [6, 7]]
         assert shapes == {(3, 3, 16, 16)}

@@ -1,4 +1,5 @@
 """Many devices: two CPU processes do what one does, a dead one ends the job, rank tables and scripts are read."""
+
 import importlib.util
 import json
 import os
@@ -9,11 +10,10 @@ import threading
 import time
 from pathlib import Path
 
+import glorext.train
 import numpy as np
 import psutil
 import pytest
-
-import glorext.train
 from glorext.models import create, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
@@ -26,8 +26,16 @@ from glorext.train.verify import verify_resume
 
 WORKER = Path(__file__).with_name("two_devices.py")
 SCRIPTS = Path(glorext.train.__file__).with_name("scripts")
-SMALL = ["--network_args", '{"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width": 8}',
-         "--input", '{"size": 16, "resize": 16}', "--batch_size", "4", "--device_target", "CPU"]
+SMALL = [
+    "--network_args",
+    '{"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width": 8}',
+    "--input",
+    '{"size": 16, "resize": 16}',
+    "--batch_size",
+    "4",
+    "--device_target",
+    "CPU",
+]
 
 
 @pytest.mark.slow
@@ -68,11 +76,34 @@ def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe
     recipe().save(tmp_path / "run" / "recipe.yaml")
     save_checkpoint(create("resnext50", **recipe().network_args, num_classes=2), tmp_path / "run" / "best.ckpt")
     flags = ["--platform", "CPU", "--batch_size", 4]
-    two = script("glore_res50/run_eval.sh", tmp_path / "data", "0-1", tmp_path / "run" / "best.ckpt", *flags,
-                 "--out", "two.json", "--results", "two")
+    two = script(
+        "glore_res50/run_eval.sh",
+        tmp_path / "data",
+        "0-1",
+        tmp_path / "run" / "best.ckpt",
+        *flags,
+        "--out",
+        "two.json",
+        "--results",
+        "two",
+    )
     assert two.returncode == 0, two.stdout + two.stderr
-    assert cli.main(["eval", str(tmp_path / "run"), "--data_dir", str(pictures), *map(str, flags), "--out",
-                     str(tmp_path / "one.json"), "--results", str(tmp_path / "one")]) == 0
+    assert (
+        cli.main(
+            [
+                "eval",
+                str(tmp_path / "run"),
+                "--data_dir",
+                str(pictures),
+                *map(str, flags),
+                "--out",
+                str(tmp_path / "one.json"),
+                "--results",
+                str(tmp_path / "one"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert read_json(tmp_path / "two.json")["count"] == 13
     one, two = read_results(tmp_path / "one"), read_results(tmp_path / "two")
@@ -89,9 +120,11 @@ def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe
 
 def test_nothing_is_left_when_the_launcher_of_mindspore_is_killed(tmp_path, monkeypatch):
     script = tmp_path / "sleeper.py"
-    script.write_text("import os, time, pathlib\n"
-                      "pathlib.Path(os.environ.get('MS_NODE_ID', 'scheduler')).write_text(str(os.getpid()))\n"
-                      "time.sleep(999)\n")
+    script.write_text(
+        "import os, time, pathlib\n"
+        "pathlib.Path(os.environ.get('MS_NODE_ID', 'scheduler')).write_text(str(os.getpid()))\n"
+        "time.sleep(999)\n"
+    )
 
     def kill_msrun():
         while len(list(tmp_path.glob("[0-9]"))) < 2:
@@ -109,9 +142,31 @@ def test_nothing_is_left_when_the_launcher_of_mindspore_is_killed(tmp_path, monk
 @pytest.mark.slow
 def test_sigterm_stops_all_devices_at_one_step_with_the_state_saved(draw, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "glorext.train.launch", "--devices", "2", "--log_dir", str(tmp_path / "logs"), "train",
-         "--recipe", "digits", *SMALL, "--data_dir", str(draw(each=16)), "--epochs", "500", "--save_checkpoint", "0",
-         "--out", str(tmp_path / "run")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "glorext.train.launch",
+            "--devices",
+            "2",
+            "--log_dir",
+            str(tmp_path / "logs"),
+            "train",
+            "--recipe",
+            "digits",
+            *SMALL,
+            "--data_dir",
+            str(draw(each=16)),
+            "--epochs",
+            "500",
+            "--save_checkpoint",
+            "0",
+            "--out",
+            str(tmp_path / "run"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
@@ -125,16 +180,32 @@ def test_sigterm_stops_all_devices_at_one_step_with_the_state_saved(draw, tmp_pa
 @pytest.mark.slow
 def test_a_killed_worker_ends_the_whole_job_with_a_message(draw, tmp_path, monkeypatch):
     monkeypatch.setenv("MS_NODE_TIMEOUT", "5")  # a third of ours: the test need not wait for it
-    flags = ["-m", "glorext.train", "--recipe", "digits", *SMALL, "--data_dir", str(draw(each=16)), "--epochs", "200",
-             "--out", str(tmp_path / "run"), "--save_checkpoint", "0"]
+    flags = [
+        "-m",
+        "glorext.train",
+        "--recipe",
+        "digits",
+        *SMALL,
+        "--data_dir",
+        str(draw(each=16)),
+        "--epochs",
+        "200",
+        "--out",
+        str(tmp_path / "run"),
+        "--save_checkpoint",
+        "0",
+    ]
     killed = []
 
     def kill_one():
         while not (tmp_path / "run" / "metrics.jsonl").exists():
             time.sleep(0.1)
         me = psutil.Process()
-        workers = [child for child in me.children(recursive=True)  # msrun also starts `tail` for each
-                   if child.name().startswith("python") and child.environ().get("MS_ROLE") == "MS_WORKER"]
+        workers = [
+            child
+            for child in me.children(recursive=True)  # msrun also starts `tail` for each
+            if child.name().startswith("python") and child.environ().get("MS_ROLE") == "MS_WORKER"
+        ]
         killed.extend([time.monotonic(), *workers])
         workers[-1].send_signal(signal.SIGKILL)
 
@@ -155,11 +226,28 @@ def test_what_cannot_run_on_many_devices_is_refused(monkeypatch):
 
 
 def test_rank_table_reads_back_in_the_order_of_its_ranks(tmp_path, capsys):
-    assert cli.main(["rank-table", "--devices", "4-6", "--addresses", "10.0.0.4,10.0.0.5,10.0.0.6", "--server", "10.1.1.1",
-                     "--out", str(tmp_path / "t.json")]) == 0
+    assert (
+        cli.main(
+            [
+                "rank-table",
+                "--devices",
+                "4-6",
+                "--addresses",
+                "10.0.0.4,10.0.0.5,10.0.0.6",
+                "--server",
+                "10.1.1.1",
+                "--out",
+                str(tmp_path / "t.json"),
+            ]
+        )
+        == 0
+    )
     cards = read_rank_table(tmp_path / "t.json")
     assert [(card.rank, card.device_id, card.device_ip, card.server) for card in cards] == [
-        (0, 4, "10.0.0.4", "10.1.1.1"), (1, 5, "10.0.0.5", "10.1.1.1"), (2, 6, "10.0.0.6", "10.1.1.1")]
+        (0, 4, "10.0.0.4", "10.1.1.1"),
+        (1, 5, "10.0.0.5", "10.1.1.1"),
+        (2, 6, "10.0.0.6", "10.1.1.1"),
+    ]
     capsys.readouterr()
     assert cli.main(["rank-table", "--show", str(tmp_path / "t.json")]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "0 4 10.0.0.4 10.1.1.1"
@@ -170,8 +258,11 @@ def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path):
         servers = {}
         for rank, (server, device) in enumerate(cards):
             servers.setdefault(server, []).append({"device_id": str(device), "rank_id": str(rank)})
-        (tmp_path / "t.json").write_text(json.dumps({"server_list": [
-            {"server_id": server, "device": devices} for server, devices in servers.items()]}))
+        (tmp_path / "t.json").write_text(
+            json.dumps(
+                {"server_list": [{"server_id": server, "device": devices} for server, devices in servers.items()]}
+            )
+        )
         return tmp_path / "t.json"
 
     path = table(("b", 6), ("b", 4), ("a", 0), ("a", 1))
@@ -184,22 +275,38 @@ def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path):
 
 
 def test_card_addresses_come_from_the_driver_configuration(tmp_path):
-    (tmp_path / "hccn.conf").write_text("address_0=192.168.100.101\nnetmask_0=255.255.255.0\naddress_1=192.168.101.101\n")
+    (tmp_path / "hccn.conf").write_text(
+        "address_0=192.168.100.101\nnetmask_0=255.255.255.0\naddress_1=192.168.101.101\n"
+    )
     assert card_addresses(tmp_path / "hccn.conf") == {0: "192.168.100.101", 1: "192.168.101.101"}
 
 
-@pytest.mark.parametrize("argv, status", [
-    (["--devices", "x", "--out", "t"], 2), (["--devices", "0,0", "--addresses", "10.0.0.1,10.0.0.2", "--out", "t"], 2),
-    (["--devices", "0,1", "--addresses", "10.0.0.1", "--out", "t"], 2), ([], 2),
-    (["--devices", "0", "--addresses", "10.0.0.999", "--out", "t"], 2), (["--show", "nowhere.json"], 1)])
+@pytest.mark.parametrize(
+    "argv, status",
+    [
+        (["--devices", "x", "--out", "t"], 2),
+        (["--devices", "0,0", "--addresses", "10.0.0.1,10.0.0.2", "--out", "t"], 2),
+        (["--devices", "0,1", "--addresses", "10.0.0.1", "--out", "t"], 2),
+        ([], 2),
+        (["--devices", "0", "--addresses", "10.0.0.999", "--out", "t"], 2),
+        (["--show", "nowhere.json"], 1),
+    ],
+)
 def test_wrong_rank_tables_are_refused(argv, status, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["rank-table", *argv]) == status and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("table", [{}, {"server_list": []}, {"server_list": [{"server_id": "a", "device": [{"device_id": "0"}]}]},
-                                   make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1") | {"server_list": [
-                                       {"server_id": "a", "device": [{"device_id": "0", "rank_id": "3"}]}]}])
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"server_list": []},
+        {"server_list": [{"server_id": "a", "device": [{"device_id": "0"}]}]},
+        make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1")
+        | {"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "3"}]}]},
+    ],
+)
 def test_a_damaged_rank_table_is_an_error(tmp_path, table):
     (tmp_path / "t.json").write_text(json.dumps(table))
     with pytest.raises(DataError, match="t.json"):
@@ -211,29 +318,54 @@ def test_a_damaged_rank_table_is_an_error(tmp_path, table):
 @pytest.fixture
 def script(tmp_path):
     """script("resnext50/run_eval.sh", ...): the script's run, in the test's folder."""
+
     def run(name, *arguments):
-        return subprocess.run(["sh", str(SCRIPTS / name), *map(str, arguments)], capture_output=True, text=True,
-                              timeout=300, cwd=tmp_path, env=os.environ | {"PYTHON": sys.executable})
+        return subprocess.run(
+            ["sh", str(SCRIPTS / name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHON": sys.executable},
+        )
+
     return run
 
 
-@pytest.mark.parametrize("name, arguments", [
-    ("resnext50/run_standalone_train.sh", ()), ("resnext50/run_standalone_train.sh", ("DATA", "0")),
-    ("resnext50/run_standalone_train.sh", ("0", "DATA", "more")), ("resnext50/run_distribute_train.sh", ("table.json",)),
-    ("resnext50/run_standalone_train_for_gpu.sh", ("0",)), ("resnext50/run_distribute_train_for_gpu.sh", ()),
-    ("resnext50/run_distribute_train_for_gpu.sh", ("0", "DATA")), ("resnext50/run_eval.sh", ("0", "DATA")),
-    ("resnext50/run_eval.sh", ("0", "DATA", "x.ckpt", "TPU")), ("glore_res50/run_standalone_train.sh", ("0", "DATA")),
-    ("glore_res50/run_distribute_train.sh", ("DATA",)), ("glore_res50/run_eval.sh", ("DATA", "x.ckpt", "0")),
-    ("glore_res50/run_distribute_train.sh", ("DATA", "8", "16")), ("resnext50/run_eval.sh", ("0", "", "x.ckpt")),
-    ("resnext50/run_standalone_train.sh", ("0-1", "DATA"))])
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("resnext50/run_standalone_train.sh", ()),
+        ("resnext50/run_standalone_train.sh", ("DATA", "0")),
+        ("resnext50/run_standalone_train.sh", ("0", "DATA", "more")),
+        ("resnext50/run_distribute_train.sh", ("table.json",)),
+        ("resnext50/run_standalone_train_for_gpu.sh", ("0",)),
+        ("resnext50/run_distribute_train_for_gpu.sh", ()),
+        ("resnext50/run_distribute_train_for_gpu.sh", ("0", "DATA")),
+        ("resnext50/run_eval.sh", ("0", "DATA")),
+        ("resnext50/run_eval.sh", ("0", "DATA", "x.ckpt", "TPU")),
+        ("glore_res50/run_standalone_train.sh", ("0", "DATA")),
+        ("glore_res50/run_distribute_train.sh", ("DATA",)),
+        ("glore_res50/run_eval.sh", ("DATA", "x.ckpt", "0")),
+        ("glore_res50/run_distribute_train.sh", ("DATA", "8", "16")),
+        ("resnext50/run_eval.sh", ("0", "", "x.ckpt")),
+        ("resnext50/run_standalone_train.sh", ("0-1", "DATA")),
+    ],
+)
 def test_scripts_called_wrongly_print_their_usage_and_exit_2(script, name, arguments):
     ran = script(name, *arguments)
     assert ran.returncode == 2 and ran.stderr.startswith(f"usage: sh {Path(name).name} ") and not ran.stdout
 
 
-@pytest.mark.parametrize("name, arguments", [
-    ("resnext50/run_standalone_train.sh", ("0", "nowhere")), ("resnext50/run_eval.sh", ("0", "nowhere", "none.ckpt", "CPU")),
-    ("resnext50/run_distribute_train.sh", ("nowhere.json", "nowhere")), ("glore_res50/run_eval.sh", ("nowhere", "0", "no.ckpt"))])
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("resnext50/run_standalone_train.sh", ("0", "nowhere")),
+        ("resnext50/run_eval.sh", ("0", "nowhere", "none.ckpt", "CPU")),
+        ("resnext50/run_distribute_train.sh", ("nowhere.json", "nowhere")),
+        ("glore_res50/run_eval.sh", ("nowhere", "0", "no.ckpt")),
+    ],
+)
 def test_scripts_fail_where_their_step_fails(script, name, arguments):
     ran = script(name, *arguments)
     assert ran.returncode == 1 and any(name in ran.stderr for name in ("nowhere", "none.ckpt", "no.ckpt"))
@@ -242,8 +374,18 @@ def test_scripts_fail_where_their_step_fails(script, name, arguments):
 @pytest.mark.slow
 def test_scripts_train_and_evaluate(script, draw, tmp_path):
     data = draw(each=4)
-    trained = script("resnext50/run_standalone_train.sh", 0, data, "--recipe", "digits", *SMALL, "--epochs", 1, "--out",
-                     tmp_path / "run")
+    trained = script(
+        "resnext50/run_standalone_train.sh",
+        0,
+        data,
+        "--recipe",
+        "digits",
+        *SMALL,
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "run",
+    )
     assert trained.returncode == 0, trained.stderr
     assert "epoch:1 step:2, loss is " in trained.stdout
     measured = script("resnext50/run_eval.sh", 0, data, tmp_path / "run" / "best.ckpt", "CPU")

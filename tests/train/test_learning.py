@@ -1,8 +1,8 @@
 """Each network learns real handwritten digits from random weights; the accuracy is counted a second time by hand."""
+
 import mindspore as ms
 import numpy as np
 import pytest
-
 from glorext.hub.evidence import parse_evidence
 from glorext.models import create
 from glorext.models.formats import read_tensors
@@ -13,10 +13,17 @@ from glorext.train.digits import write_digits
 from glorext.train.loop import train
 from glorext.train.start import fresh_network
 
-RESNEXT = {"network": "resnext50", "epochs": 3, "input": {"size": 16, "resize": 16},
-           "network_args": {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 4, "stem_width": 16}}
-GLORE = {"network": "glore_res50", "epochs": 3,
-         "network_args": {"layers": [1, 1, 1, 1], "units": [[], [], [1], []], "stem_width": 16}}
+RESNEXT = {
+    "network": "resnext50",
+    "epochs": 3,
+    "input": {"size": 16, "resize": 16},
+    "network_args": {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 4, "stem_width": 16},
+}
+GLORE = {
+    "network": "glore_res50",
+    "epochs": 3,
+    "network_args": {"layers": [1, 1, 1, 1], "units": [[], [], [1], []], "stem_width": 16},
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +37,11 @@ def digits(tmp_path_factory):
 @pytest.fixture
 def learn(digits, tmp_path):
     """learn(**changes): train the digits' recipe with these changes; the recipe, how it ended, and the folder."""
+
     def run(**changes):
         recipe = load_recipe("digits", batch_size=32, lr=0.1, seed=1, ckpt_path=str(tmp_path / "run"), **changes)
         return recipe, train(recipe, digits / "train", digits / "val", device="CPU", quiet=True), tmp_path / "run"
+
     return run
 
 

@@ -1,10 +1,10 @@
 """Whole runs of a small network: what they write, what they measure, how they go on after a stop."""
+
 import json
 import os
 
 import numpy as np
 import pytest
-
 from glorext.hub.evidence import parse_evidence
 from glorext.hub.pack import Details, pack
 from glorext.models import create, save_checkpoint, weights_digest
@@ -33,8 +33,14 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     run = tmp_path / "run"
     assert outcome.top1 >= 0.9 and outcome.folder == run
     assert sorted(path.name for path in run.iterdir()) == [
-        "best.ckpt", "eval.json", "labels.txt", "metrics.jsonl", "recipe.yaml", "resnext50-3_8.ckpt",
-        "resnext50-4_8.ckpt"]
+        "best.ckpt",
+        "eval.json",
+        "labels.txt",
+        "metrics.jsonl",
+        "recipe.yaml",
+        "resnext50-3_8.ckpt",
+        "resnext50-4_8.ckpt",
+    ]
     assert (run / "labels.txt").read_text() == "ant\nbee\n"
     effective = load_recipe(run / "recipe.yaml")
     assert (effective.num_classes, effective.workers, effective.epochs) == (2, 1, 4)
@@ -52,8 +58,24 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     assert f"acc={result.top1:.2%}(TOP1)" in shown
 
     # 10 pictures in batches of 4: the last batch is not full, and every picture counts.
-    assert evaluate_command([str(run), "--data_dir", str(val), "--batch_size", "4", "--device_target", "CPU",
-                             "--out", str(tmp_path / "e.json"), "--results", str(tmp_path / "r")]) == 0
+    assert (
+        evaluate_command(
+            [
+                str(run),
+                "--data_dir",
+                str(val),
+                "--batch_size",
+                "4",
+                "--device_target",
+                "CPU",
+                "--out",
+                str(tmp_path / "e.json"),
+                "--results",
+                str(tmp_path / "r"),
+            ]
+        )
+        == 0
+    )
     again = parse_evidence((tmp_path / "e.json").read_bytes())
     assert again == result
     assert f"{{'Accuracy': {result.top1}}}" in capsys.readouterr().out
@@ -76,7 +98,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypa
         train(parts, data, val, device="CPU", quiet=True, resume="auto")
     monkeypatch.undo()
     # A newer checkpoint that was cut off is passed over.
-    (tmp_path / "parts" / "resnext50-2_5.ckpt").write_bytes((tmp_path / "parts" / "resnext50-1_3.ckpt").read_bytes()[:9])
+    (tmp_path / "parts" / "resnext50-2_5.ckpt").write_bytes(
+        (tmp_path / "parts" / "resnext50-1_3.ckpt").read_bytes()[:9]
+    )
     outcome = train(parts, data, val, device="CPU", quiet=True, resume="auto")
     one, other = (read_tensors(tmp_path / name / "resnext50-2_6.ckpt") for name in ("whole", "parts"))
     assert one.keys() == other.keys() and all((one[k] == other[k]).all() for k in one)
@@ -88,7 +112,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypa
 def stop_after(monkeypatch, steps):
     """Send this process SIGTERM while step number `steps` of the process's run is computed."""
     import signal
+
     from glorext.train.step import TrainStep
+
     call, done = TrainStep.__call__, []
 
     def counted(self, *arguments):
@@ -96,6 +122,7 @@ def stop_after(monkeypatch, steps):
         if len(done) == steps:
             os.kill(os.getpid(), signal.SIGTERM)
         return call(self, *arguments)
+
     monkeypatch.setattr(TrainStep, "__call__", counted)
 
 
@@ -157,9 +184,12 @@ def test_a_folder_that_cannot_be_written_is_named(draw, recipe, tmp_path):
 
 def test_nothing_is_left_behind_by_a_run_that_cannot_start(draw, recipe, tmp_path):
     data = draw(each=2)
-    for changes, error, named in (({"batch_size": 99}, DataError, "one batch"), ({"num_classes": 7}, RecipeError, "7"),
-                                  ({"workers": 999}, RecipeError, "workers"),
-                                  ({"pretrained": "no.ckpt"}, CheckpointError, "no.ckpt")):
+    for changes, error, named in (
+        ({"batch_size": 99}, DataError, "one batch"),
+        ({"num_classes": 7}, RecipeError, "7"),
+        ({"workers": 999}, RecipeError, "workers"),
+        ({"pretrained": "no.ckpt"}, CheckpointError, "no.ckpt"),
+    ):
         with pytest.raises(error, match=named):
             train(recipe(**{"batch_size": 2} | changes), data, device="CPU", quiet=True)
         assert not list((tmp_path / "run").glob("*.ckpt"))
@@ -172,6 +202,7 @@ def test_evaluating_what_is_not_there_is_an_error(draw, tmp_path):
 
 def test_what_a_run_needs_from_outside_is_named(draw, recipe, tmp_path, monkeypatch):
     import sys
+
     monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
     with pytest.raises(SetupError, match="pip install tensorboard"):
         train(recipe(tensorboard=True), draw(), device="CPU", quiet=True)
@@ -186,9 +217,30 @@ def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsy
     pack(tmp_path / "run", tmp_path / "package", Details("tiny", "1.0.0", date="2026-01-02"))
     other = draw("other", classes=("x", "y", "z"), each=6)
     # Network and input are those of the package.
-    assert cli.main(["train", "--recipe", "finetune", "--from", str(tmp_path / "package"), "--data_dir", str(other),
-                     "--batch_size", "6", "--epochs", "2", "--workers", "1", "--device_target", "CPU",
-                     "--out", str(tmp_path / "mine")]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--recipe",
+                "finetune",
+                "--from",
+                str(tmp_path / "package"),
+                "--data_dir",
+                str(other),
+                "--batch_size",
+                "6",
+                "--epochs",
+                "2",
+                "--workers",
+                "1",
+                "--device_target",
+                "CPU",
+                "--out",
+                str(tmp_path / "mine"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "mine" / "labels.txt").read_text() == "x\ny\nz\n"
     start, end = (read_tensors(tmp_path / name / "best.ckpt") for name in ("run", "mine"))
     assert end["head.fc.weight"].shape[0] == 3 and start["head.fc.weight"].shape[0] == 2
@@ -200,12 +252,32 @@ def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsy
 
 
 def test_weights_of_torchvision_keep_their_stem(draw, recipe, tmp_path):
-    save_checkpoint(create("resnext50", **recipe().network_args, num_classes=7), tmp_path / "theirs.ckpt",
-                    layout="torchvision")
+    save_checkpoint(
+        create("resnext50", **recipe().network_args, num_classes=7), tmp_path / "theirs.ckpt", layout="torchvision"
+    )
     val = draw("val", each=9, seed=1)
-    outcome = train(recipe(pretrained=str(tmp_path / "theirs.ckpt"), new_head=True, epochs=1), draw(each=8), val,
-                    device="CPU", quiet=True)
+    outcome = train(
+        recipe(pretrained=str(tmp_path / "theirs.ckpt"), new_head=True, epochs=1),
+        draw(each=8),
+        val,
+        device="CPU",
+        quiet=True,
+    )
     assert load_recipe(outcome.folder / "recipe.yaml").network_args["stem_pool"] == "torch"
-    assert evaluate_command([str(outcome.folder), "--data_dir", str(val), "--device_target", "CPU", "--batch_size", "4",
-                             "--out", str(tmp_path / "e.json")]) == 0
+    assert (
+        evaluate_command(
+            [
+                str(outcome.folder),
+                "--data_dir",
+                str(val),
+                "--device_target",
+                "CPU",
+                "--batch_size",
+                "4",
+                "--out",
+                str(tmp_path / "e.json"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "e.json").read_bytes() == (outcome.folder / "eval.json").read_bytes()

@@ -1,8 +1,8 @@
 """Loss, parameter groups and the numbers of one update against formulas worked out in NumPy."""
+
 import mindspore as ms
 import numpy as np
 import pytest
-
 from glorext.models import create
 from glorext.train.loss import SmoothedCrossEntropy
 from glorext.train.optimizer import decayed, make_optimizer
@@ -22,6 +22,7 @@ def test_smoothing_gives_the_other_classes_a_share_of_k_minus_one(smoothing):
 @pytest.mark.parametrize("network, counts", [("resnext50", (54, 107)), ("glore_res50", (71, 129))])
 def test_weight_decay_spares_biases_gamma_and_beta(network, counts):
     from mindspore.nn.utils import no_init_parameters
+
     with no_init_parameters():
         parameters = create(network).trainable_params()
     with_decay, without = decayed(parameters)

@@ -1,4 +1,5 @@
 """Mixed precision, loss scales, overflow, non-finite losses, frozen backbones and kills."""
+
 import json
 import signal
 import subprocess
@@ -8,7 +9,6 @@ import time
 import mindspore as ms
 import numpy as np
 import pytest
-
 from glorext.models import create, read_checkpoint, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
@@ -61,21 +61,22 @@ def test_every_level_gives_nearly_the_same_step(level, single_precision):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
-    net, step = small_step("O3", loss_scale=2.0 ** 32, dynamic_loss_scale=dynamic)
+    net, step = small_step("O3", loss_scale=2.0**32, dynamic_loss_scale=dynamic)
     before = {p.name: p.asnumpy().copy() for p in net.trainable_params()}
     loss, _, finite, stops = step(*batch())
     assert np.isfinite(loss) and not finite and not stops
     assert all((before[p.name] == p.asnumpy()).all() for p in net.trainable_params())
     assert step.optimizer.global_step.asnumpy() == 1
-    assert step.scale == (2.0 ** 31 if dynamic else 2.0 ** 32)
+    assert step.scale == (2.0**31 if dynamic else 2.0**32)
     if dynamic:
         while not finite:
             finite = step(*batch()).finite
-        assert step.scale < 2.0 ** 31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
+        assert step.scale < 2.0**31 and any((before[p.name] != p.asnumpy()).any() for p in net.trainable_params())
 
 
-@pytest.mark.parametrize("value, finite", [(1e9, True), (-1e-45, True), (np.inf, False), (-np.inf, False),
-                                           (np.nan, False)])
+@pytest.mark.parametrize(
+    "value, finite", [(1e9, True), (-1e-45, True), (np.inf, False), (-np.inf, False), (np.nan, False)]
+)
 def test_one_element_decides_whether_gradients_are_finite(value, finite):
     gradients = [np.full((300, 400), 3e5, np.float32), np.zeros((2, 3), np.float32), np.ones(5, np.float16)]
     gradients[1][1, 2] = value
@@ -87,7 +88,7 @@ def test_one_element_decides_whether_gradients_are_finite(value, finite):
 
 
 def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys):
-    train(recipe(amp_level="O3", loss_scale=2.0 ** 20, dynamic_loss_scale=True, epochs=1), draw(each=16), device="CPU")
+    train(recipe(amp_level="O3", loss_scale=2.0**20, dynamic_loss_scale=True, epochs=1), draw(each=16), device="CPU")
     events = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
     steps = [event for event in events if event["event"] == "step"]
     skipped = [event["grad_norm"] is None for event in steps]
@@ -118,8 +119,9 @@ def test_a_frozen_backbone_does_not_move_and_then_does(draw, recipe, tmp_path):
     source = create("resnext50", **SMALL, num_classes=7)
     save_checkpoint(source, tmp_path / "source.ckpt")
     before = read_checkpoint(tmp_path / "source.ckpt").weights
-    run = recipe(pretrained=str(tmp_path / "source.ckpt"), new_head=True, freeze_epochs=1, epochs=2,
-                 keep_checkpoint_max=2)
+    run = recipe(
+        pretrained=str(tmp_path / "source.ckpt"), new_head=True, freeze_epochs=1, epochs=2, keep_checkpoint_max=2
+    )
     train(run, draw(each=8), device="CPU", quiet=True)
     frozen = read_tensors(tmp_path / "run" / "resnext50-1_4.ckpt")
     after = read_tensors(tmp_path / "run" / "resnext50-2_4.ckpt")
@@ -132,6 +134,7 @@ def test_a_frozen_backbone_does_not_move_and_then_does(draw, recipe, tmp_path):
 
 def test_weight_init_fills_the_convolutions():
     from glorext.train.start import fresh_network
+
     deviations = {}
     for kind in ("he_normal", "he_uniform", "xavier_uniform"):
         net = fresh_network(Recipe(network_args=SMALL, num_classes=2, weight_init=kind))
@@ -145,9 +148,32 @@ def test_weight_init_fills_the_convolutions():
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(draw, capsys):
-    assert cli.main(["train", "--recipe", "digits", "--network_args", str(SMALL).replace("'", '"'), "--input",
-                     '{"size": 16, "resize": 16}', "--batch_size", "4", "--augmentation", "color_jitter", "--epochs", "3",
-                     "--data_dir", str(draw(each=16)), "--device_target", "CPU", "--verify_resume", "12"]) == 0
+    assert (
+        cli.main(
+            [
+                "train",
+                "--recipe",
+                "digits",
+                "--network_args",
+                str(SMALL).replace("'", '"'),
+                "--input",
+                '{"size": 16, "resize": 16}',
+                "--batch_size",
+                "4",
+                "--augmentation",
+                "color_jitter",
+                "--epochs",
+                "3",
+                "--data_dir",
+                str(draw(each=16)),
+                "--device_target",
+                "CPU",
+                "--verify_resume",
+                "12",
+            ]
+        )
+        == 0
+    )
     assert "the same to the bit after 12 steps" in capsys.readouterr().out
 
 
@@ -155,9 +181,31 @@ def test_a_killed_run_resumes_to_the_same_bits(draw, capsys):
 def test_ctrl_c_saves_and_exits_with_130(draw, tmp_path):
     run = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "glorext.train", "--recipe", "digits", "--network_args", str(SMALL).replace("'", '"'),
-         "--input", '{"size": 16, "resize": 16}', "--batch_size", "4", "--epochs", "999", "--data_dir", str(draw(each=16)),
-         "--device_target", "CPU", "--out", str(run)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        [
+            sys.executable,
+            "-m",
+            "glorext.train",
+            "--recipe",
+            "digits",
+            "--network_args",
+            str(SMALL).replace("'", '"'),
+            "--input",
+            '{"size": 16, "resize": 16}',
+            "--batch_size",
+            "4",
+            "--epochs",
+            "999",
+            "--data_dir",
+            str(draw(each=16)),
+            "--device_target",
+            "CPU",
+            "--out",
+            str(run),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

@@ -1,24 +1,60 @@
 """Recipes: published spellings, overrides, and errors that name the key and the file."""
+
 import pytest
 import yaml
-
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
 from glorext.train.recipe import make_recipe
 
 RESNEXT_PUBLISHED = {
-    "image_size": "224,224", "num_classes": 1000, "per_batch_size": 128, "lr": 0.05, "lr_scheduler": "cosine_annealing",
-    "lr_epochs": "30,60,90,120", "lr_gamma": 0.1, "eta_min": 0, "T_max": 150, "max_epoch": 150, "backbone": "resnext50",
-    "warmup_epochs": 1, "weight_decay": 0.0001, "momentum": 0.9, "is_dynamic_loss_scale": 0, "loss_scale": 1024,
-    "label_smooth": 1, "label_smooth_factor": 0.1, "ckpt_interval": 2000, "ckpt_path": "outputs/",
-    "is_save_on_master": 1, "rank": 0, "group_size": 1}
+    "image_size": "224,224",
+    "num_classes": 1000,
+    "per_batch_size": 128,
+    "lr": 0.05,
+    "lr_scheduler": "cosine_annealing",
+    "lr_epochs": "30,60,90,120",
+    "lr_gamma": 0.1,
+    "eta_min": 0,
+    "T_max": 150,
+    "max_epoch": 150,
+    "backbone": "resnext50",
+    "warmup_epochs": 1,
+    "weight_decay": 0.0001,
+    "momentum": 0.9,
+    "is_dynamic_loss_scale": 0,
+    "loss_scale": 1024,
+    "label_smooth": 1,
+    "label_smooth_factor": 0.1,
+    "ckpt_interval": 2000,
+    "ckpt_path": "outputs/",
+    "is_save_on_master": 1,
+    "rank": 0,
+    "group_size": 1,
+}
 GLORE_PUBLISHED = {
-    "class_num": 1000, "batch_size": 128, "loss_scale": 1024, "momentum": 0.9, "weight_decay": 1e-4, "epoch_size": 120,
-    "pretrained": False, "pretrain_epoch_size": 0, "save_checkpoint": True, "save_checkpoint_epochs": 5,
-    "keep_checkpoint_max": 10, "save_checkpoint_path": "./", "warmup_epochs": 0, "lr_decay_mode": "Linear",
-    "use_label_smooth": True, "label_smooth_factor": 0.05, "weight_init": "xavier_uniform", "use_autoaugment": True,
-    "lr_init": 0, "lr_max": 0.8, "lr_end": 0.0}
+    "class_num": 1000,
+    "batch_size": 128,
+    "loss_scale": 1024,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "epoch_size": 120,
+    "pretrained": False,
+    "pretrain_epoch_size": 0,
+    "save_checkpoint": True,
+    "save_checkpoint_epochs": 5,
+    "keep_checkpoint_max": 10,
+    "save_checkpoint_path": "./",
+    "warmup_epochs": 0,
+    "lr_decay_mode": "Linear",
+    "use_label_smooth": True,
+    "label_smooth_factor": 0.05,
+    "weight_init": "xavier_uniform",
+    "use_autoaugment": True,
+    "lr_init": 0,
+    "lr_max": 0.8,
+    "lr_end": 0.0,
+}
 
 
 def differing(one, other, but=()):
@@ -37,9 +73,19 @@ def test_published_glore_configuration_is_its_recipe():
     assert (published.lr, published.lr_scheduler, published.augmentation) == (0.8, "linear", "autoaugment")
 
 
-@pytest.mark.parametrize("name", ["resnext50_imagenet", "resnext50_imagenet_zoo", "glore_res50_imagenet",
-                                  "glore_res50_imagenet_zoo", "glore_res101_imagenet", "glore_res200_imagenet",
-                                  "finetune", "digits"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnext50_imagenet",
+        "resnext50_imagenet_zoo",
+        "glore_res50_imagenet",
+        "glore_res50_imagenet_zoo",
+        "glore_res101_imagenet",
+        "glore_res200_imagenet",
+        "finetune",
+        "digits",
+    ],
+)
 def test_every_recipe_loads_and_its_network_exists(name):
     assert name in recipe_names()
     assert load_recipe(name).input_spec().size == (32 if name == "digits" else 224)
@@ -67,15 +113,29 @@ def test_input_changes_add_up():
     assert load_recipe("digits", input={"mean": [0, 0, 0]}).input["size"] == 32
 
 
-@pytest.mark.parametrize("changes, named", [
-    ({"epoch": 3}, "'epoch' (did you mean epochs?)"), ({"epochs": "many"}, "epochs"), ({"seed": 1.5}, "seed"),
-    ({"lr": -1}, "lr between"), ({"momentum": float("nan")}, "momentum"), ({"T_max": 0}, "T_max"),
-    ({"warmup_epochs": 999}, "warmup_epochs"), ({"amp_level": {"CPU": "O9"}}, "amp_level"),
-    ({"lr_max": 1, "lr": 2}, "again as lr"), ({"image_size": "224,200"}, "image_size"),
-    ({"is_save_on_master": 0}, "is_save_on_master"), ({"lr_scheduler": "square"}, "lr_scheduler"),
-    ({"lr_epochs": [60, 30]}, "lr_epochs"), ({"lr_epochs": "a,b"}, "lr_epochs"), ({"lr_epochs": [-3, 5]}, "lr_epochs"),
-    ({"pretrained": True}, "pretrained"),
-    ({"new_head": True}, "new_head"), ({"group_size": 2, "rank": 2}, "rank")])
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"epoch": 3}, "'epoch' (did you mean epochs?)"),
+        ({"epochs": "many"}, "epochs"),
+        ({"seed": 1.5}, "seed"),
+        ({"lr": -1}, "lr between"),
+        ({"momentum": float("nan")}, "momentum"),
+        ({"T_max": 0}, "T_max"),
+        ({"warmup_epochs": 999}, "warmup_epochs"),
+        ({"amp_level": {"CPU": "O9"}}, "amp_level"),
+        ({"lr_max": 1, "lr": 2}, "again as lr"),
+        ({"image_size": "224,200"}, "image_size"),
+        ({"is_save_on_master": 0}, "is_save_on_master"),
+        ({"lr_scheduler": "square"}, "lr_scheduler"),
+        ({"lr_epochs": [60, 30]}, "lr_epochs"),
+        ({"lr_epochs": "a,b"}, "lr_epochs"),
+        ({"lr_epochs": [-3, 5]}, "lr_epochs"),
+        ({"pretrained": True}, "pretrained"),
+        ({"new_head": True}, "new_head"),
+        ({"group_size": 2, "rank": 2}, "rank"),
+    ],
+)
 def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, named):
     with pytest.raises(RecipeError) as failure:
         load_recipe("digits", **changes)
@@ -87,8 +147,9 @@ def test_wrong_value_is_an_error_that_names_key_and_file(tmp_path, changes, name
     assert named in str(failure.value) and "mine.yaml" in str(failure.value)
 
 
-@pytest.mark.parametrize("text, named", [("- 1", "list"), ("a: [", "YAML"), ("lr: 1\nlr: 2", "lr twice"),
-                                         ("", "NoneType")])
+@pytest.mark.parametrize(
+    "text, named", [("- 1", "list"), ("a: [", "YAML"), ("lr: 1\nlr: 2", "lr twice"), ("", "NoneType")]
+)
 def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
     path = tmp_path / "odd.yaml"
     path.write_text(text)
@@ -98,18 +159,44 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text, named):
 
 
 def test_impossible_input_is_an_error_of_the_recipe():
-    for changes, named in (({"network": "vgg"}, "vgg"), ({"input": {"side": 3}}, "side"),
-                           ({"input": {"size": 999}}, "size"),
-                           ({"network": "glore_res50", "input": {"size": 48}}, "multiple of 32")):
+    for changes, named in (
+        ({"network": "vgg"}, "vgg"),
+        ({"input": {"side": 3}}, "side"),
+        ({"input": {"size": 999}}, "size"),
+        ({"network": "glore_res50", "input": {"size": 48}}, "multiple of 32"),
+    ):
         with pytest.raises(RecipeError, match=named):
             load_recipe("resnext50_imagenet", **changes).input_spec()
 
 
 def test_flags_override_the_recipe_under_published_names():
-    run, recipe = parse(["--recipe", "digits", "--data_dir", "D", "--platform", "CPU", "--max_epoch", "7",
-                         "--label_smooth", "0", "--network_args.layers", "[1,1,1,1]", "--is_distributed", "0",
-                         "--lr_decay_mode=Linear", "--image_size", "64", "--input.resize", "64", "--use_autoaugment", "1",
-                         "--from", "x.ckpt"])
+    run, recipe = parse(
+        [
+            "--recipe",
+            "digits",
+            "--data_dir",
+            "D",
+            "--platform",
+            "CPU",
+            "--max_epoch",
+            "7",
+            "--label_smooth",
+            "0",
+            "--network_args.layers",
+            "[1,1,1,1]",
+            "--is_distributed",
+            "0",
+            "--lr_decay_mode=Linear",
+            "--image_size",
+            "64",
+            "--input.resize",
+            "64",
+            "--use_autoaugment",
+            "1",
+            "--from",
+            "x.ckpt",
+        ]
+    )
     assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
     assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 16)
     assert recipe.network_args == {"layers": [1, 1, 1, 1]}
@@ -117,29 +204,52 @@ def test_flags_override_the_recipe_under_published_names():
     assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", "x.ckpt", True)
 
 
-@pytest.mark.parametrize("argv, found", [
-    (["--image_height", "[64, 64]", "--input.resize", "70"], {"input": {"size": 64, "resize": 70}}),
-    (["--ckpt_save_max", "3"], {"keep_checkpoint_max": 3}), (["--use_autoaugment", "0"], {"augmentation": "crop_flip"}),
-    (["--lr_epochs", "3, 5"], {"lr_epochs": [3, 5]}), (["--amp_level.CPU", "O2", "--amp_level.GPU", "O3"],
-                                                       {"amp_level": {"CPU": "O2", "GPU": "O3", "Ascend": "O2"}})])
+@pytest.mark.parametrize(
+    "argv, found",
+    [
+        (["--image_height", "[64, 64]", "--input.resize", "70"], {"input": {"size": 64, "resize": 70}}),
+        (["--ckpt_save_max", "3"], {"keep_checkpoint_max": 3}),
+        (["--use_autoaugment", "0"], {"augmentation": "crop_flip"}),
+        (["--lr_epochs", "3, 5"], {"lr_epochs": [3, 5]}),
+        (["--amp_level.CPU", "O2", "--amp_level.GPU", "O3"], {"amp_level": {"CPU": "O2", "GPU": "O3", "Ascend": "O2"}}),
+    ],
+)
 def test_other_published_spellings_are_taken(argv, found):
     recipe = parse(["--data_dir", "D", *argv])[1]
     assert {key: getattr(recipe, key) for key in found} == found
 
 
-@pytest.mark.parametrize("argv, named", [
-    (["--rec", "digits"], "--rec"), (["--use_autoaugment", "maybe"], "use_autoaugment"),
-    (["--stop_after", "0"], "stop_after"),
-    (["--device_id", "-1"], "device_id"), (["--from", "a", "--pretrained", "b"], "both"), (["--network", "vgg"], "vgg"),
-    (["--lr_epochs", "a"], "lr_epochs"), (["--input.sise", "3"], "sise"), (["--image_size", "400"], "resize"),
-    (["--image_size", "32,33"], "image_size"), (["more"], "more")])
+@pytest.mark.parametrize(
+    "argv, named",
+    [
+        (["--rec", "digits"], "--rec"),
+        (["--use_autoaugment", "maybe"], "use_autoaugment"),
+        (["--stop_after", "0"], "stop_after"),
+        (["--device_id", "-1"], "device_id"),
+        (["--from", "a", "--pretrained", "b"], "both"),
+        (["--network", "vgg"], "vgg"),
+        (["--lr_epochs", "a"], "lr_epochs"),
+        (["--input.sise", "3"], "sise"),
+        (["--image_size", "400"], "resize"),
+        (["--image_size", "32,33"], "image_size"),
+        (["more"], "more"),
+    ],
+)
 def test_flags_that_cannot_be_are_refused_before_anything_starts(argv, named):
     with pytest.raises(UsageError, match=named):
         parse(["--data_dir", "D", *argv])
 
 
-@pytest.mark.parametrize("argv, named", [(["--epochs", "x"], "epochs"), (["--nope", "1"], "nope"), ([], "data_dir"),
-                                         (["--recipe", "nope"], "nope"), (["--lr", "-1"], "lr")])
+@pytest.mark.parametrize(
+    "argv, named",
+    [
+        (["--epochs", "x"], "epochs"),
+        (["--nope", "1"], "nope"),
+        ([], "data_dir"),
+        (["--recipe", "nope"], "nope"),
+        (["--lr", "-1"], "lr"),
+    ],
+)
 def test_wrong_flags_are_usage_errors(argv, named):
     with pytest.raises(RecipeError if "nope" in argv[1:] or "--lr" in argv else Exception, match=named) as failure:
         parse(argv + (["--data_dir", "D"] if argv else []))

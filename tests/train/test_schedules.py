@@ -1,7 +1,7 @@
 """Learning rates against the published values, and `glorext lr`."""
+
 import numpy as np
 import pytest
-
 from glorext.runtime import cli
 from glorext.train import learning_rates, load_recipe
 from glorext.train.recipe import make_recipe
@@ -10,7 +10,8 @@ STEPS = (0, 625, 1250, 2502, 6255, 37530, -1)
 PUBLISHED = {
     "resnext50_imagenet_zoo": (3.19744e-4, 0.20015988, 0.4, 0.39982456, 0.39890438, 0.36180341, 4.38633e-5),
     "glore_res50_imagenet": (0.8, 0.7966693, 0.79333866, 0.78666669, 0.76666665, 0.6, 5.32907e-6),
-    "glore_res50_imagenet_zoo": (0, 0.05995204, 0.11990408, 0.24, 0.6, 0.36748582, 2.89895e-11)}
+    "glore_res50_imagenet_zoo": (0, 0.05995204, 0.11990408, 0.24, 0.6, 0.36748582, 2.89895e-11),
+}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -29,7 +30,9 @@ def test_exponential_falls_at_its_epochs():
 
 def test_steps_fall_at_their_shares():
     rates = learning_rates(make_recipe({"lr_scheduler": "steps", "lr_max": 1.0, "epochs": 10, "warmup_epochs": 0}), 10)
-    np.testing.assert_allclose(rates[[0, 29, 30, 59, 60, 79, 80, 99]], [1, 1, .1, .1, .01, .01, .001, .001], rtol=1e-6)
+    np.testing.assert_allclose(
+        rates[[0, 29, 30, 59, 60, 79, 80, 99]], [1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6
+    )
 
 
 def test_cosine_of_glore():
@@ -43,9 +46,11 @@ def test_cosine_of_glore():
 def test_lr_command_writes_array_and_plot(tmp_path, capsys):
     for name in ("lr.npy", "lr.png"):
         from glorext.train.schedules import main
+
         assert main(["--recipe", "digits", "--steps_per_epoch", "44", "--out", str(tmp_path / name)]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "lr.npy"), learning_rates(load_recipe("digits"), 44))
     from PIL import Image
+
     assert Image.open(tmp_path / "lr.png").size == (960, 480)
     assert "steps" in capsys.readouterr().out
 

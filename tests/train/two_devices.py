@@ -3,13 +3,13 @@
 With the batch norms' statistics fixed a picture's gradient does not depend on its neighbours, so two devices must do
 what one does with twice the batch. (In ordinary training each device normalises by its own batch: that part differs.)
 """
+
 import sys
 import time
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-
 from glorext.models import InputSpec, create, save_checkpoint
 from glorext.runtime import write_json
 from glorext.train.data import list_pictures, shard
@@ -33,8 +33,9 @@ def run(out: Path, pictures: Path) -> None:
         if parameter.name.endswith("bn3.gamma"):
             parameter.set_data(ms.Tensor(np.full(parameter.shape, 0.5, np.float32)))
     net.set_train(False)
-    step = TrainStep(net, net.trainable_params(), Recipe(), np.full(STEPS, 0.05, np.float32), CLASSES,
-                     group_size=group.size)
+    step = TrainStep(
+        net, net.trainable_params(), Recipe(), np.full(STEPS, 0.05, np.float32), CLASSES, group_size=group.size
+    )
     mine, size = shard(np.arange(STEPS * BATCH), BATCH // group.size, group.rank, group.size), BATCH // group.size
     losses = [step(ms.Tensor(images[rows]), ms.Tensor(targets[rows]))[0] for rows in mine.reshape(STEPS, size)]
     statistics = next(p for p in net.get_parameters() if p.name.endswith("moving_mean"))
@@ -54,8 +55,16 @@ def run(out: Path, pictures: Path) -> None:
     scores = score(answers, tree, group)
     if group.is_writer:
         save_checkpoint(net, out / "weights.ckpt")
-        write_json(out / "found.json", {"losses": losses, "hits": [scores.hits1, scores.hits5, scores.count],
-                                        "confusion": scores.confusion.tolist(), "mean": mean, "waited": bool(waited)})
+        write_json(
+            out / "found.json",
+            {
+                "losses": losses,
+                "hits": [scores.hits1, scores.hits5, scores.count],
+                "confusion": scores.confusion.tolist(),
+                "mean": mean,
+                "waited": bool(waited),
+            },
+        )
 
 
 if __name__ == "__main__":

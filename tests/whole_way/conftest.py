@@ -1,9 +1,9 @@
 """One tiny network taken the whole way by the commands a user types; every test looks at a part of what it left."""
+
 import os
 from types import SimpleNamespace
 
 import pytest
-
 from glorext.runtime.cli import main
 
 NAME = "tiny-digits"
@@ -32,20 +32,41 @@ def way(tmp_path_factory):
     """Data, run, package and registry of a tiny ResNeXt on the digits, with a cache of its own."""
     pytest.importorskip("sklearn", reason="scikit-learn ships the digits")
     from glorext.train import digits
+
     folder = tmp_path_factory.mktemp("way")
     environment = {"GLOREXT_REGISTRIES": str(folder / "registry"), "GLOREXT_OFFLINE": "1"}
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
-    way = SimpleNamespace(folder=folder, name=NAME, data=folder / "data", run=folder / "run", registry=folder / "registry",
-                          package=folder / "package", mindspore=folder / "mindspore", environment=environment)
+    way = SimpleNamespace(
+        folder=folder,
+        name=NAME,
+        data=folder / "data",
+        run=folder / "run",
+        registry=folder / "registry",
+        package=folder / "package",
+        mindspore=folder / "mindspore",
+        environment=environment,
+    )
     digits.main([str(way.data)])
     (folder / "tiny.yaml").write_text(RECIPE)
     steps = [
-        ("train", "--recipe", folder / "tiny.yaml", "--data_dir", way.data / "train", "--val_dir", way.data / "val",
-         "--device_target", "CPU", "--out", way.run),
+        (
+            "train",
+            "--recipe",
+            folder / "tiny.yaml",
+            "--data_dir",
+            way.data / "train",
+            "--val_dir",
+            way.data / "val",
+            "--device_target",
+            "CPU",
+            "--out",
+            way.run,
+        ),
         ("eval", way.run, "--data_dir", way.data / "val", "--out", way.run / "eval.json", "--results", way.mindspore),
         ("pack", way.run, "--name", NAME, "--version", "1.0.0", "--out", way.package),
-        ("publish", way.package, "--to", way.registry)]
+        ("publish", way.package, "--to", way.registry),
+    ]
     for step in steps:
         assert glorext(*step) == 0, step
     yield way

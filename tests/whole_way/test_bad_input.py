@@ -1,4 +1,5 @@
 """What goes wrong on a user's side: a named error, the right status, and nothing half-written under a final name."""
+
 import json
 import os
 import shutil
@@ -21,8 +22,18 @@ def told(capsys, status, *words):
 def train(way, tmp_path):
     """The words that train on a folder, into a run that must not appear."""
     (tmp_path / "tiny.yaml").write_text(RECIPE)
-    yield lambda data, *more: ("train", "--recipe", tmp_path / "tiny.yaml", "--device_target", "CPU", "--data_dir", data,
-                               "--out", tmp_path / "run", *more)
+    yield lambda data, *more: (
+        "train",
+        "--recipe",
+        tmp_path / "tiny.yaml",
+        "--device_target",
+        "CPU",
+        "--data_dir",
+        data,
+        "--out",
+        tmp_path / "run",
+        *more,
+    )
     assert not (tmp_path / "run" / "best.ckpt").exists()
 
 
@@ -44,8 +55,10 @@ def test_empty_class_folder(train, pictures, capsys):
     assert "DataError" in line and "empty class folder" in line and str(pictures / "4") in line
 
 
-@pytest.mark.parametrize("damage, reason", [
-    (lambda data: b"no picture at all", "no picture"), (lambda data: data[:150], "truncated"), (lambda data: b"", "")])
+@pytest.mark.parametrize(
+    "damage, reason",
+    [(lambda data: b"no picture at all", "no picture"), (lambda data: data[:150], "truncated"), (lambda data: b"", "")],
+)
 def test_a_damaged_picture_is_named_by_training_and_by_evaluation(way, train, pictures, capsys, damage, reason):
     broken = pictures / "3" / "zz.png"
     broken.write_bytes(damage(next((pictures / "3").iterdir()).read_bytes()))
@@ -60,8 +73,18 @@ def test_impossible_flags_are_wrong_usage(way, train, capsys, words):
 
 
 def test_checkpoint_of_another_network(way, tmp_path, capsys):
-    line = told(capsys, 1, "eval", way.run / "best.ckpt", "--network", "glore_res50", "--data_dir", way.data / "val",
-                "--device_target", "CPU")
+    line = told(
+        capsys,
+        1,
+        "eval",
+        way.run / "best.ckpt",
+        "--network",
+        "glore_res50",
+        "--data_dir",
+        way.data / "val",
+        "--device_target",
+        "CPU",
+    )
     assert "CheckpointError" in line and "missing" in line and "unexpected" in line
 
 
@@ -69,7 +92,7 @@ def test_checkpoint_of_another_network(way, tmp_path, capsys):
 def test_checkpoint_that_is_cut_off(way, tmp_path, capsys, share):
     run = shutil.copytree(way.run, tmp_path / "copy")
     data = (run / "best.ckpt").read_bytes()
-    (run / "best.ckpt").write_bytes(data[:int(share * len(data))])
+    (run / "best.ckpt").write_bytes(data[: int(share * len(data))])
     line = told(capsys, 1, "export", run, "--out", tmp_path / "exported")
     assert "CheckpointError" in line and "best.ckpt" in line
     assert not (tmp_path / "exported").exists() or not list((tmp_path / "exported").iterdir())
@@ -87,9 +110,12 @@ def test_digest_that_does_not_match(way, tmp_path):
     data[len(data) // 2] ^= 1
     os.chmod(checkpoint, 0o644)
     checkpoint.write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", f"import mindspore_hub; mindspore_hub.load('{way.name}')"], text=True,
-                          capture_output=True, env={**os.environ, "GLOREXT_REGISTRIES": str(registry),
-                                                    "GLOREXT_CACHE": str(tmp_path / "cache")})
+    done = subprocess.run(
+        [sys.executable, "-c", f"import mindspore_hub; mindspore_hub.load('{way.name}')"],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "GLOREXT_REGISTRIES": str(registry), "GLOREXT_CACHE": str(tmp_path / "cache")},
+    )
     assert done.returncode == 1 and "IntegrityError" in done.stderr and checkpoint.name in done.stderr
     kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size >= len(data)]
     assert not kept, "a file with the wrong bytes must not stay in the cache"
@@ -106,12 +132,29 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("words", [
-    lambda way, disk: ("pack", way.run, "--name", "a", "--version", "1.0.0", "--out", disk / "package"),
-    lambda way, disk: ("publish", way.package, "--to", disk / "registry"),
-    lambda way, disk: ("export", way.run, "--out", disk / "exported"),
-    lambda way, disk: ("train", "--recipe", way.folder / "tiny.yaml", "--device_target", "CPU", "--epochs", "1",
-                       "--warmup_epochs", "0", "--data_dir", way.data / "val", "--out", disk / "run")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        lambda way, disk: ("pack", way.run, "--name", "a", "--version", "1.0.0", "--out", disk / "package"),
+        lambda way, disk: ("publish", way.package, "--to", disk / "registry"),
+        lambda way, disk: ("export", way.run, "--out", disk / "exported"),
+        lambda way, disk: (
+            "train",
+            "--recipe",
+            way.folder / "tiny.yaml",
+            "--device_target",
+            "CPU",
+            "--epochs",
+            "1",
+            "--warmup_epochs",
+            "0",
+            "--data_dir",
+            way.data / "val",
+            "--out",
+            disk / "run",
+        ),
+    ],
+)
 def test_full_disk(way, small_disk, capsys, words):
     line = told(capsys, 1, *words(way, small_disk))
     assert "DiskFullError" in line and str(small_disk) in line

@@ -1,4 +1,5 @@
 """What lands on a user's machine, and what `make` says when it cannot go on."""
+
 import os
 import shutil
 import subprocess
@@ -27,8 +28,22 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wheel(checkout, tmp_path_factory):
     out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-                    "--wheel-dir", str(out), str(checkout)], check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            str(out),
+            str(checkout),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return next(out.glob("*.whl"))
 
 
@@ -39,8 +54,12 @@ def test_nothing_but_glorext_and_the_single_module_is_installed(wheel):
 
 def test_every_file_of_a_room_is_installed(wheel, checkout):
     installed = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"glorext/{path.relative_to(checkout)}" for room in ROOMS for path in (checkout / room).rglob("*")
-              if path.is_file() and "egg-info" not in str(path)}
+    wanted = {
+        f"glorext/{path.relative_to(checkout)}"
+        for room in ROOMS
+        for path in (checkout / room).rglob("*")
+        if path.is_file() and "egg-info" not in str(path)
+    }
     # The source tree's readmes are for readers of the tree.
     wanted -= {name for name in wanted if name.endswith(".md")}
     assert wanted - installed == set()
@@ -54,8 +73,11 @@ def site(wheel, tmp_path_factory):
 
 
 def python(site, code):
-    return subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {code}"],
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(site)!r}); {code}"],
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_mindspore_hub_is_ours_when_alone(site):
@@ -72,8 +94,9 @@ def test_an_installed_official_package_wins(site, tmp_path):
 
 
 def make(checkout, *words, **environment):
-    return subprocess.run(["make", *words], cwd=checkout, capture_output=True, text=True,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        ["make", *words], cwd=checkout, capture_output=True, text=True, env={**os.environ, **environment}
+    )
 
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -90,8 +113,9 @@ def test_a_wrong_python_is_one_clear_line(checkout):
 @needs_make
 def test_no_package_index_is_one_clear_line_and_leaves_no_stamp(checkout):
     # An index that does not answer, and no folder of wheels to fall back on: what a machine without network sees.
-    done = make(checkout, "install", f"PYTHON={sys.executable}", PIP_NO_INDEX="1", PIP_FIND_LINKS="",
-                PIP_CONFIG_FILE=os.devnull)
+    done = make(
+        checkout, "install", f"PYTHON={sys.executable}", PIP_NO_INDEX="1", PIP_FIND_LINKS="", PIP_CONFIG_FILE=os.devnull
+    )
     told = [line for line in done.stderr.splitlines() if line.startswith("glorext:")]
     assert done.returncode and len(told) == 1 and "check the network" in told[0], done.stderr
     assert not (checkout / ".venv" / ".pinned").exists()

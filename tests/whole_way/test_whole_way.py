@@ -1,4 +1,5 @@
 """From pictures to a report by the commands a user types; a tiny network, every other part real."""
+
 import json
 import os
 import re
@@ -9,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-
 from glorext.deploy.demo import steps
 
 from .conftest import glorext
@@ -25,8 +25,10 @@ print(net(mindspore.Tensor(numpy.load(sys.argv[2]))).asnumpy().astype(float).tol
 def test_the_network_learned_and_the_evidence_says_so(way):
     evidence = json.loads((way.run / "eval.json").read_text())
     assert evidence["count"] == 360 and evidence["top1"] > 0.85
-    best = max((json.loads(line) for line in (way.run / "metrics.jsonl").read_text().splitlines()
-                if '"epoch"' in line), key=lambda line: line.get("top1") or 0)
+    best = max(
+        (json.loads(line) for line in (way.run / "metrics.jsonl").read_text().splitlines() if '"epoch"' in line),
+        key=lambda line: line.get("top1") or 0,
+    )
     assert best["top1"] == evidence["top1"], "the best checkpoint is the one that was evaluated"
 
 
@@ -40,9 +42,12 @@ def test_a_fresh_process_loads_it_by_name_and_gets_the_same_logits(way, tmp_path
     import mindspore as ms
     import numpy as np
     from glorext.deploy.source import resolve
+
     inputs = np.random.default_rng(5).normal(size=(2, 3, 32, 32)).astype(np.float32)
     np.save(tmp_path / "x.npy", inputs)
-    done = subprocess.run([sys.executable, "-c", LOAD, way.name, str(tmp_path / "x.npy")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, way.name, str(tmp_path / "x.npy")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     expected = resolve(str(way.run)).create()(ms.Tensor(inputs)).asnumpy()
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, atol=1e-5)
@@ -57,8 +62,23 @@ def test_offline_inference_keeps_the_accuracy(way, tmp_path, capfd):
     assert glorext("convert", exported / f"{way.name}.mindir", "--out", converted) == 0
     assert glorext("infer", converted / f"{way.name}_lite.mindir", "--images", way.data / "val", "--out", offline) == 0
     capfd.readouterr()
-    assert glorext("validate", way.name, "--data", way.data / "val", "--results", offline, "--reference", way.mindspore,
-                   "--out", tmp_path / "validation.json", "--report", tmp_path / "report.html") == 0
+    assert (
+        glorext(
+            "validate",
+            way.name,
+            "--data",
+            way.data / "val",
+            "--results",
+            offline,
+            "--reference",
+            way.mindspore,
+            "--out",
+            tmp_path / "validation.json",
+            "--report",
+            tmp_path / "report.html",
+        )
+        == 0
+    )
     out = capfd.readouterr().out
     evidence = json.loads((way.run / "eval.json").read_text())
     assert re.search(rf"^Total data: 360, top1 accuracy: {evidence['top1']:.6g}, top5 accuracy: ", out, re.M)
@@ -72,14 +92,45 @@ def test_offline_inference_keeps_the_accuracy(way, tmp_path, capfd):
 
     # The same model again, by tensors from the NumPy preprocessing: what differs here would lie before the model.
     model = converted / f"{way.name}_lite.mindir"
-    assert glorext("validate", way.name, "--data", way.data / "val", "--model", model, "--backend", "lite",
-                   "--reference", way.mindspore, "--out", tmp_path / "lite.json") == 0
+    assert (
+        glorext(
+            "validate",
+            way.name,
+            "--data",
+            way.data / "val",
+            "--model",
+            model,
+            "--backend",
+            "lite",
+            "--reference",
+            way.mindspore,
+            "--out",
+            tmp_path / "lite.json",
+        )
+        == 0
+    )
     lite = json.loads((tmp_path / "lite.json").read_text())
     assert lite["backend"] == "lite" and lite["mindspore"]["same"] >= 359 and lite["measured"] == validation["measured"]
 
     # And from random pictures until it is clear, against MindSpore's answers.
-    assert glorext("validate", way.name, "--data", way.data / "val", "--model", model, "--reference", way.mindspore,
-                   "--until_sure", "--max_drop", 0.05, "--out", tmp_path / "sure.json") == 0
+    assert (
+        glorext(
+            "validate",
+            way.name,
+            "--data",
+            way.data / "val",
+            "--model",
+            model,
+            "--reference",
+            way.mindspore,
+            "--until_sure",
+            "--max_drop",
+            0.05,
+            "--out",
+            tmp_path / "sure.json",
+        )
+        == 0
+    )
     sure = json.loads((tmp_path / "sure.json").read_text())
     assert sure["sure"]["verdict"] == "kept" and sure["sure"]["seen"] < sure["measured"]["count"] == 250
     assert sure["measured"]["low"] is None and sure["sure"]["total"] == 360
@@ -95,8 +146,10 @@ def test_run_infer_310_prints_the_published_line(way, tmp_path):
     environment = {**os.environ, "GLOREXT_DEVICE": "cpu", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def run(*words):
-        return subprocess.run(["bash", str(script), *map(str, words)], capture_output=True, text=True, cwd=tmp_path,
-                              env=environment)
+        return subprocess.run(
+            ["bash", str(script), *map(str, words)], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+
     done = run(tmp_path / f"{way.name}.ms", way.data / "val", 0)
     top1 = json.loads((way.run / "eval.json").read_text())["top1"]
     assert done.returncode == 0 and f"Total data: 360, top1 accuracy: {top1:.6g}, top5 accuracy: " in done.stdout
@@ -108,9 +161,24 @@ def test_run_infer_310_prints_the_published_line(way, tmp_path):
 def test_shards_of_several_hosts_are_one_validation(way, tmp_path, capsys):
     shards = [tmp_path / f"shard{index}" for index in (1, 2, 3)]
     for index, folder in enumerate(shards, 1):
-        assert glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx", "--shard", f"{index}/3",
-                       "--out", folder) == 0
-    assert glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx", "--out", tmp_path / "whole") == 0
+        assert (
+            glorext(
+                "validate",
+                way.name,
+                "--data",
+                way.data / "val",
+                "--backend",
+                "onnx",
+                "--shard",
+                f"{index}/3",
+                "--out",
+                folder,
+            )
+            == 0
+        )
+    assert (
+        glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx", "--out", tmp_path / "whole") == 0
+    )
     assert glorext("validate", way.name, "--merge", *shards, "--out", tmp_path / "merged") == 0
     whole, merged = (json.loads((tmp_path / name).read_text()) for name in ("whole", "merged"))
     assert merged["measured"] == whole["measured"] and merged["checks"] == whole["checks"]
@@ -123,19 +191,24 @@ def test_half_of_the_classes_is_judged_by_what_they_are_worth(way, tmp_path, cap
         (tmp_path / label).symlink_to(way.data / "val" / label)
     assert glorext("validate", way.name, "--data", tmp_path, "--backend", "onnx") == 1
     captured = capsys.readouterr()
-    assert "verdict: not clear" in captured.out and "for these classes" in captured.out and "--reference" in captured.err
+    assert (
+        "verdict: not clear" in captured.out and "for these classes" in captured.out and "--reference" in captured.err
+    )
     assert glorext("validate", way.name, "--data", tmp_path, "--backend", "onnx", "--reference", way.mindspore) == 0
 
 
-@pytest.mark.parametrize("words, status, message", [
-    (("--backend", "onnx", "--device", "ascend310"), 2, "a device of onnx: cpu"),
-    (("--backend", "mindspore", "--device", "ascend310"), 2, "cpu, gpu, ascend910"),
-    (("--backend", "mindspore", "--device", "gpu"), 1, "DeviceError"),
-    (("--backend", "mindspore", "--model", "x.ms"), 2, "Leave out --model"),
-    (("--until_sure", "--shard", "1/2"), 2, "--until_sure alone"),
-    (("--shard", "3/2", "--out", "x"), 2, "i/n"),
-    (("--shard", "1/2"), 2, "--out FOLDER"),
-])
+@pytest.mark.parametrize(
+    "words, status, message",
+    [
+        (("--backend", "onnx", "--device", "ascend310"), 2, "a device of onnx: cpu"),
+        (("--backend", "mindspore", "--device", "ascend310"), 2, "cpu, gpu, ascend910"),
+        (("--backend", "mindspore", "--device", "gpu"), 1, "DeviceError"),
+        (("--backend", "mindspore", "--model", "x.ms"), 2, "Leave out --model"),
+        (("--until_sure", "--shard", "1/2"), 2, "--until_sure alone"),
+        (("--shard", "3/2", "--out", "x"), 2, "i/n"),
+        (("--shard", "1/2"), 2, "--out FOLDER"),
+    ],
+)
 def test_what_cannot_run_is_named_and_never_replaced(way, capsys, words, status, message):
     if "gpu" in words and shutil.which("nvidia-smi"):
         pytest.skip("this machine has a GPU")
@@ -145,6 +218,7 @@ def test_what_cannot_run_is_named_and_never_replaced(way, capsys, words, status,
 
 def test_a_backend_whose_software_is_missing_is_an_error(way, monkeypatch, capsys):
     from glorext.deploy import backends
+
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx") == 1
     assert "SetupError" in (err := capsys.readouterr().err) and "pip install onnxruntime" in err
@@ -165,7 +239,11 @@ def test_an_accuracy_that_is_not_reached_fails_the_command(way, tmp_path, capsys
     # Without --results, and with --reference alone, the command runs both sides itself.
     assert glorext("validate", way.package, "--data", way.data / "val", "--reference", "--min_top1", 0.9999) == 1
     captured = capsys.readouterr()
-    assert "FAIL       top-1 against the wanted value" in captured.out and "360 of 360" in captured.out and "AccuracyError" in captured.err
+    assert (
+        "FAIL       top-1 against the wanted value" in captured.out
+        and "360 of 360" in captured.out
+        and "AccuracyError" in captured.err
+    )
 
 
 def test_the_demo_takes_the_steps_in_the_promised_order(tmp_path):
