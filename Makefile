@@ -2,8 +2,7 @@
 # Both make .venv with pinned packages, install glorext into it and build the C++ programs; what is done is skipped.
 VENV := .venv
 PY := $(VENV)/bin/python
-ROOMS := runtime models train hub deploy
-SOURCES := setup.py pyproject.toml README.md $(shell find $(ROOMS) -type f ! -name '*.pyc' 2>/dev/null)
+CPP := $(shell find deploy/cpp deploy/runners -type f ! -name '*.pyc' 2>/dev/null)
 SYSTEM_PACKAGES := g++ cmake make libjpeg-dev libpng-dev doctest-dev
 # The compiler's own view of what the C++ part includes: programs on PATH say nothing about headers.
 HEADERS := '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <png.h>\n\#include <doctest/doctest.h>\n'
@@ -37,12 +36,11 @@ $(VENV)/.pinned: requirements.txt $(VENV)/.made
 	  echo "glorext: the pinned packages could not be installed: check the network, proxy or package index, then run make again; the whole story is in $(VENV)/pip.log" >&2; exit 1; }
 	@touch $@
 
-# Installed as a user installs it, not linked: a file that the package forgets is missing in the tests too.
-$(VENV)/.glorext: $(SOURCES) $(VENV)/.pinned
-	@rm -rf build hub/*.egg-info
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall . \
+# Editable, by src/glorext's links to the rooms: what the tests run is this checkout. That a wheel forgets no file is a
+# test of its own (tests/whole_way/test_install.py).
+$(VENV)/.glorext: setup.py pyproject.toml $(VENV)/.pinned
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
 	  >$(VENV)/pip.out 2>&1 || { cat $(VENV)/pip.out >&2; exit 1; }
-	@rm -rf build hub/*.egg-info
 	@touch $@
 
 $(VENV)/.system:
@@ -55,9 +53,9 @@ $(VENV)/.system:
 	@mkdir -p $(VENV) && touch $@
 
 # MindSpore Lite is fetched once into the cache and the C++ programs are built there.
-$(VENV)/.native: $(VENV)/.glorext $(VENV)/.system
-	@$(PY) -m glorext.deploy.native
+$(VENV)/.native: $(CPP) $(VENV)/.glorext $(VENV)/.system
+	@$(VENV)/bin/glorext native >/dev/null
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build hub/*.egg-info demo_out
+	rm -rf $(VENV) build src/*.egg-info demo_out

@@ -1,25 +1,30 @@
 """Installs the rooms of this repository as the package `glorext` and the single-file module `mindspore_hub`."""
 
-from setuptools import setup
+import re
+from pathlib import Path
 
-ROOMS = ("runtime", "models", "train", "hub", "deploy")
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
 
 setup(
     name="glorext",
-    version="0.1.0",
+    version=re.search(r'^__version__ = "(.+)"$', (HERE / "src/glorext/__init__.py").read_text(), re.M)[1],
     description="ResNeXt50 and GloRe-ResNet50 for MindSpore: train, publish, load by name, deploy to Ascend 310",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    # The folders stand at the top level so that the way of the data is visible; they install under one name.
-    packages=[f"glorext.{room}" for room in ROOMS],
-    package_dir={f"glorext.{room}": room for room in ROOMS} | {"": "hub"},
+    # The rooms stand at the top level so that the way of the data is visible; src/glorext has a link to each.
+    package_dir={"": "src"},
+    packages=find_packages("src"),
     # A module, not a package: an installed official `mindspore_hub` (a folder) wins over it.
     py_modules=["mindspore_hub"],
     package_data={
-        "glorext.train": ["imagenet_synsets.txt", "recipes/*.yaml", "scripts/*.sh", "scripts/*/*.sh"],
-        "glorext.hub": ["templates/*", "builtin/*"],
+        "glorext": ["py.typed"],
+        "glorext.models": ["imagenet_synsets.txt"],
+        "glorext.train": ["recipes/*.yaml", "scripts/*.sh", "scripts/*/*.sh"],
+        "glorext.hub": ["templates/*", "builtin_models/*"],
         "glorext.deploy": [
             "cpp/CMakeLists.txt",
             "cpp/cmake/*",
@@ -44,6 +49,9 @@ setup(
         "filelock>=3.12",
         "safetensors>=0.4",
         "matplotlib>=3.8",
+        "protobuf>=3.20",  # checkpoints, MINDIR and ONNX files are its messages
+        "ml_dtypes>=0.3",  # bfloat16 in checkpoints
+        "psutil>=5.9",  # the launcher ends every process that it started
     ],
     extras_require={
         # The handwritten digits that the demo trains on are shipped inside scikit-learn.

@@ -56,6 +56,7 @@ print(time.perf_counter() - start)
 def make_registry(folder: Path) -> None:
     """A registry with one package, ResNeXt50 with random weights, and the same checkpoint alone for the peer."""
     import yaml
+
     from glorext import models
     from glorext.hub.pack import Details, pack
     from glorext.hub.publish import publish

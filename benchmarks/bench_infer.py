@@ -25,6 +25,7 @@ SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet_sample" / "va
 def python_way(model: Path, pictures: list[Path], spec, threads: int, batch: int):
     """One onnxruntime session per thread of one thread each, Pillow decoding: the same work on the same threads."""
     import onnxruntime
+
     from glorext.models.preprocess import preprocess
 
     options = onnxruntime.SessionOptions()
@@ -62,10 +63,10 @@ def main() -> int:
     if not options.data.is_dir():
         print(f"skipped: no pictures in {options.data}; name a folder of JPEG files with --data")
         return 0
-    from glorext.deploy import native
-    from glorext.deploy.convert import convert
-    from glorext.deploy.export import export
-    from glorext.deploy.infer import infer
+    from glorext.deploy.convert.converter import convert
+    from glorext.deploy.export.exporter import export
+    from glorext.deploy.runners import programs as native
+    from glorext.deploy.runners.lite import infer
     from glorext.deploy.source import Source
     from glorext.models import create, save_checkpoint, spec, weights_digest
     from glorext.models.preprocess import preprocess

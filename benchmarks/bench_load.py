@@ -49,8 +49,8 @@ from glorext.models import create, save_checkpoint
 net = create("resnext50")
 save_checkpoint(net, sys.argv[1] + "/own.ckpt")
 save_checkpoint(net, sys.argv[1] + "/own.safetensors")
-save_checkpoint(net, sys.argv[1] + "/split.ckpt", layout="split")
-save_checkpoint(net, sys.argv[1] + "/torchvision.safetensors", layout="torchvision")
+save_checkpoint(net, sys.argv[1] + "/split.ckpt", naming="split")
+save_checkpoint(net, sys.argv[1] + "/torchvision.safetensors", naming="torchvision")
 """
 
 

@@ -29,6 +29,7 @@ def in_batches(run, inputs):
 def make(name: str, folder: Path, sample: np.ndarray):
     """A Source of the network `name` that tells pictures apart: norms of real statistics, logits centred, the largest 1."""
     import mindspore as ms
+
     from glorext.deploy.source import Source
     from glorext.models import create, save_checkpoint, spec, weights_digest
 
@@ -61,10 +62,11 @@ def make(name: str, folder: Path, sample: np.ndarray):
 def measure(name: str, data: Path, folder: Path):
     """Rows of (what, logits, limit) for every hop, the first MindSpore itself, over the pictures of `data`."""
     import mindspore as ms
-    from glorext.deploy import native
-    from glorext.deploy.convert import convert
-    from glorext.deploy.export import Variant, export, run_exported
-    from glorext.deploy.infer import infer
+
+    from glorext.deploy.convert.converter import convert
+    from glorext.deploy.export.exporter import Variant, export, run_exported
+    from glorext.deploy.runners import programs as native
+    from glorext.deploy.runners.lite import infer
     from glorext.models import spec
     from glorext.models.preprocess import preprocess
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
+
 from glorext.runtime import PackageError, UsageError
 
 MAX_CARD_BYTES = 1 << 20

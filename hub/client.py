@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from glorext.hub.builtin import LOCATION, PublishedCheckpoint, published_checkpoints
 from glorext.models.input_spec import InputSpec
 from glorext.runtime import (
     DownloadError,
@@ -21,7 +22,6 @@ from glorext.runtime import (
 
 from .cache import Cache, is_intact
 from .manifest import MANIFEST, NAME, VERSION, Manifest, read_manifest, version_key
-from .published import LOCATION, PublishedCheckpoint, published_checkpoints
 from .registry import find_release, inside, open_registry
 
 logger = get_logger("hub")
@@ -98,10 +98,11 @@ def load_weights(name, source: str = "gitee", force_reload: bool = False) -> dic
         name, source, force_reload: as for `load`.
 
     Returns:
-        dict: mindspore.Parameter by its name in the network, whatever names the checkpoint's layout has.
+        dict: mindspore.Parameter by its name in the network, whatever names the checkpoint's naming has.
     """
     _check_call(name, source, force_reload=force_reload)
     import mindspore as ms
+
     from glorext.models import read_checkpoint
 
     package = _resolve(name, None, force_reload, _for_loading, source == "local")

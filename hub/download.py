@@ -47,6 +47,7 @@ def shown(url: str) -> str:
 
 def _session():
     import requests
+
     from glorext.runtime import version
 
     session = requests.Session()

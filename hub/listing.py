@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from functools import partial
 
+from glorext.hub.builtin import LOCATION, published_checkpoints
 from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
 from glorext.runtime.cli import parser
 
 from .client import locations, official_uid, parse_name
 from .manifest import version_key
-from .published import LOCATION, published_checkpoints
 from .registry import latest, open_registry
 
 logger = get_logger("hub")

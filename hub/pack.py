@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec, weights_digest
+from glorext.models.labels import LABELS, labels_digest, read_labels, write_labels
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
 from glorext.train.evaluate import EvalResult
-from glorext.train.labels import LABELS, labels_digest, read_labels, write_labels
 
 from .card import REPO_LINK, REPO_LINK_FORM, check_text, environment, render_card
 from .evidence import METRICS, check_evidence, parse_evidence
@@ -74,8 +74,8 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     model = spec(recipe.network)
     checkpoint = read_checkpoint(run / "best.ckpt")
     arguments = json.loads(json.dumps(recipe.network_args))
-    if checkpoint.layout.stem_pool != "same":
-        arguments.setdefault("stem_pool", checkpoint.layout.stem_pool)
+    if checkpoint.naming.stem_pool != "same":
+        arguments.setdefault("stem_pool", checkpoint.naming.stem_pool)
     # Only a network that takes every tensor is published.
     net = create(recipe.network, checkpoint=checkpoint, num_classes=len(labels), **arguments)
     parameters = sum(parameter.size for parameter in net.trainable_params())

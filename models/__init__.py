@@ -14,8 +14,8 @@ _HOMES = {
     "read_checkpoint": "checkpoint",
     "save_checkpoint": "checkpoint",
     "weights_digest": "checkpoint",
-    "network_arguments": "architecture",
-    "network_name": "architecture",
+    "network_arguments": "identify",
+    "network_name": "identify",
 }
 __all__ = list(_HOMES)
 

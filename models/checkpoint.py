@@ -1,4 +1,4 @@
-"""Checkpoints of every published layout: read, told apart, loaded completely or not at all, written, digested."""
+"""Checkpoints of every published naming: read, told apart, loaded completely or not at all, written, digested."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.namings import Naming, from_canonical, recognise, to_canonical, without_state
 from glorext.runtime.errors import CheckpointError, UsageError
 from glorext.runtime.log import get_logger
 
 from .arguments import network_size
 from .formats import read_tensors, write_tensors
-from .layouts import Layout, from_canonical, recognise, to_canonical, without_state
 
 logger = get_logger("models")
 SHOWN = 10
@@ -27,40 +28,40 @@ class Checkpoint:
 
     Args:
         weights: the network's arrays under canonical names, in the file's order.
-        layout: how the file named them.
+        naming: how the file named them.
         state: what the training run left: optimizer moments, step counters.
         where: the file, or "memory".
     """
 
     weights: dict[str, np.ndarray]
-    layout: Layout
+    naming: Naming
     state: dict[str, np.ndarray]
     where: str
 
     @property
     def num_classes(self) -> int | None:
         """Rows of the classifier, or None without one."""
-        head = self.weights.get(self.layout.head + "weight")
+        head = self.weights.get(self.naming.head + "weight")
         return None if head is None else head.shape[0]
 
 
 def read_checkpoint(source) -> Checkpoint:
-    """Read a checkpoint in any known format and layout. Imports MindSpore for nothing, torch only for a .pth.
+    """Read a checkpoint in any known format and naming. Imports MindSpore for nothing, torch only for a .pth.
 
     Args:
         source: a .ckpt, .safetensors, .pth or .pt file, a dict of names to arrays or MindSpore parameters, or a
             network.
 
     Raises:
-        CheckpointError: unreadable, damaged, or of no known layout.
+        CheckpointError: unreadable, damaged, or of no known naming.
     """
     if isinstance(source, Checkpoint):
         return source
     where = str(source) if isinstance(source, (str, Path)) else "memory"
     try:
         weights, state = without_state(_arrays(source))
-        layout = recognise(weights)
-        return Checkpoint(to_canonical(weights, layout), layout, state, where)
+        naming = recognise(weights)
+        return Checkpoint(to_canonical(weights, naming), naming, state, where)
     except CheckpointError as error:
         if error.where is None:
             raise CheckpointError(expected=error.expected, found=error.found, where=where, do=error.do) from error
@@ -99,7 +100,7 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
 
     checkpoint = read_checkpoint(source)
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
-    prefix = checkpoint.layout.head
+    prefix = checkpoint.naming.head
     # In the order of the network: each initialisation below takes the next random numbers, and a set's order is
     # another one in every process.
     own_head = [name for name in parameters if name.startswith(prefix)]
@@ -160,7 +161,7 @@ def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
     differences = {title: found for title, found in compare(wanted, weights).items() if found}
     if not differences:
         return
-    head = checkpoint.layout.head
+    head = checkpoint.naming.head
     do = "Check the network's name and arguments; `glorext lint` tells which network a checkpoint belongs to."
     if list(differences) == ["of wrong shape"] and all(text.startswith(head) for text in differences["of wrong shape"]):
         do = (
@@ -180,32 +181,32 @@ def _listed(title: str, items: list) -> str:
     return f"{len(items)} {title}: {', '.join(items[:SHOWN])}{more}"
 
 
-def save_checkpoint(source, path, layout: str | None = None, groups: int = 32) -> None:
+def save_checkpoint(source, path, naming: str | None = None, groups: int = 32) -> None:
     """Write a network's weights as .ckpt or .safetensors, by the suffix; readable, and whole or not there.
 
     Args:
         source: a network, or a dict of names to arrays or parameters. A dict keeps all its entries, optimizer state
-            among them, unless a layout is given.
+            among them, unless a naming is given.
         path: the file; MindSpore reads both formats.
-        layout: None for the names as they are, else "grouped", "split", "mindcv" or "torchvision": the network's
+        naming: None for the names as they are, else "grouped", "split", "mindcv" or "torchvision": the network's
             tensors alone under those names.
         groups: of the network's 3x3 convolutions, for "split".
 
     Raises:
-        CheckpointError: another suffix or no known layout.
-        UsageError: a layout of another family of networks.
+        CheckpointError: another suffix or no known naming.
+        UsageError: a naming of another family of networks.
         DiskFullError: no room.
     """
     tensors = _arrays(source)
-    if layout is not None:
-        tensors = from_canonical(read_checkpoint(tensors).weights, layout, groups)
+    if naming is not None:
+        tensors = from_canonical(read_checkpoint(tensors).weights, naming, groups)
     write_tensors(tensors, path)
 
 
 def weights_digest(source) -> str:
     """SHA-256 over name, element type, shape and bytes of the network's tensors in the order of canonical names.
 
-    Training state, layout and file format do not matter, every bit of every weight does.
+    Training state, naming and file format do not matter, every bit of every weight does.
 
     Args:
         source: what `read_checkpoint` takes.

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
 from glorext.runtime.errors import CheckpointError
 from glorext.runtime.files import atomic_path
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.identify import network_arguments, network_name
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_file
 
-from .architecture import network_arguments, network_name
 from .checkpoint import Checkpoint, compare, read_checkpoint, weights_digest
 from .specs import SPECS
 
@@ -44,11 +45,11 @@ def lint(source, labels=None) -> dict:
         labels: a text file with one class per line, to compare with the classifier.
 
     Returns:
-        JSON values: file, sha256, layout, family, network (None for a variant), arguments, parameters, num_classes,
+        JSON values: file, sha256, naming, family, network (None for a variant), arguments, parameters, num_classes,
         stem_pool, weights_sha256, and findings, each with level, what and tensors.
 
     Raises:
-        CheckpointError: unreadable, or of no known layout.
+        CheckpointError: unreadable, or of no known naming.
         DataError: the label list cannot be read.
     """
     checkpoint = read_checkpoint(source)
@@ -65,13 +66,13 @@ def lint(source, labels=None) -> dict:
     return {
         "file": str(source),
         "sha256": sha256_file(source),
-        "layout": checkpoint.layout.name,
-        "family": checkpoint.layout.family,
+        "naming": checkpoint.naming.name,
+        "family": checkpoint.naming.family,
         "network": name,
         "arguments": arguments,
         "parameters": int(sum(trained)),
         "num_classes": checkpoint.num_classes,
-        "stem_pool": checkpoint.layout.stem_pool,
+        "stem_pool": checkpoint.naming.stem_pool,
         "weights_sha256": weights_digest(checkpoint),
         "findings": [asdict(finding) | {"tensors": list(finding.tensors)} for finding in findings],
     }
@@ -80,7 +81,7 @@ def lint(source, labels=None) -> dict:
 def _completeness(checkpoint: Checkpoint, arguments):
     from mindspore.nn.utils import no_init_parameters
 
-    model = next(spec for spec in SPECS.values() if spec.family == checkpoint.layout.family)
+    model = next(spec for spec in SPECS.values() if spec.family == checkpoint.naming.family)
     try:
         with no_init_parameters():
             net = model.constructor(**arguments)
@@ -105,7 +106,7 @@ def _values(checkpoint: Checkpoint):
 
 
 def _norms(checkpoint: Checkpoint):
-    weights, family = checkpoint.weights, checkpoint.layout.family
+    weights, family = checkpoint.weights, checkpoint.naming.family
     variances = {name: array for name, array in weights.items() if name.endswith("moving_variance")}
     negative = tuple(name for name, array in variances.items() if (array < 0).any())
     if negative:
@@ -184,7 +185,7 @@ def _table(report: dict) -> str:
         ("file", report["file"]),
         ("network", name),
         ("arguments", arguments),
-        ("layout", report["layout"]),
+        ("naming", report["naming"]),
         ("classes", report["num_classes"]),
         ("parameters", f"{report['parameters']:,}"),
         ("weights", report["weights_sha256"]),

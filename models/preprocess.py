@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from glorext.runtime.errors import DataError
 
 from .input_spec import InputSpec

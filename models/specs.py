@@ -35,7 +35,7 @@ class ModelSpec:
         name: its name in the registry.
         class_name: the class in the first of `modules`.
         modules: the modules of this folder that it is written in; together they need MindSpore alone.
-        family: which checkpoint layouts it reads.
+        family: which namings of checkpoints it reads.
         arguments: of the class: its depth and widths.
         input: how a picture becomes its input.
         recipe: the name of the recipe that trains it on ImageNet, or None.
@@ -183,11 +183,11 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
 
     Args:
         name: one of `names()`.
-        checkpoint: a file in any known format and layout, or what else `read_checkpoint` takes. It fills the network
+        checkpoint: a file in any known format and naming, or what else `read_checkpoint` takes. It fills the network
             completely, or that is an error.
         head: "strict", or "new" for a freshly initialised classifier over a checkpoint's features.
         overrides: arguments of the network's class: num_classes, in_channels, include_top, stem_pool, layers, widths.
-            `stem_pool` follows the checkpoint's layout where it is not given.
+            `stem_pool` follows the checkpoint's naming where it is not given.
 
     Returns:
         The network, a mindspore.nn.Cell that maps (N, in_channels, H, W) to float32 logits (N, num_classes).
@@ -208,13 +208,13 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
 
     content = read_checkpoint(checkpoint)
     require_likely(content, model, arguments | ({"num_classes": 1} if head == "new" else {}))
-    stem_pool = arguments.setdefault("stem_pool", content.layout.stem_pool)
-    if stem_pool != content.layout.stem_pool:
+    stem_pool = arguments.setdefault("stem_pool", content.naming.stem_pool)
+    if stem_pool != content.naming.stem_pool:
         logger.warning(
             "stem_pool=%r: %s was trained with %r, its logits will differ",
             stem_pool,
             content.where,
-            content.layout.stem_pool,
+            content.naming.stem_pool,
         )
     from mindspore.nn.utils import no_init_parameters
 

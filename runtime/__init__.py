@@ -36,7 +36,7 @@ from .log import get_logger
 
 
 def version() -> str:
-    """The installed version of glorext."""
-    from importlib.metadata import version as installed
+    """The version of glorext."""
+    from glorext import __version__
 
-    return installed("glorext")
+    return __version__

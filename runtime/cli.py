@@ -19,17 +19,22 @@ COMMANDS = {
     "list": ("glorext.hub.listing", "show what the registries offer"),
     "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
     "site": ("glorext.hub.site", "write a registry's catalogue as static web pages"),
-    "export": ("glorext.deploy.export", "write a network as MINDIR or ONNX with its contract"),
-    "convert": ("glorext.deploy.convert", "convert an exported model with MindSpore Lite"),
-    "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
-    "validate": ("glorext.deploy.validate", "check the accuracy of offline inference against MindSpore"),
-    "parity": ("glorext.deploy.parity", "follow a model from its checkpoint to the card, hop by hop"),
-    "preprocess-check": ("glorext.deploy.preprocess_check", "compare preprocessing in MindSpore, NumPy, C++ and AIPP"),
+    "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
+    "convert": ("glorext.deploy.convert.converter", "convert an exported model with MindSpore Lite"),
+    "infer": ("glorext.deploy.runners.lite", "offline inference over pictures with the C++ program"),
+    "validate": ("glorext.deploy.validate.command", "check the accuracy of offline inference against MindSpore"),
+    "parity": ("glorext.deploy.parity.measure", "follow a model from its checkpoint to the card, hop by hop"),
+    "preprocess-check": (
+        "glorext.deploy.parity.preprocess_check",
+        "compare preprocessing in MindSpore, NumPy, C++ and AIPP",
+    ),
     "bundle": (
-        "glorext.deploy.bundle",
+        "glorext.deploy.ship.bundle",
         "pack a model with its C++ program and self-test for the machine with the card",
     ),
-    "doctor": ("glorext.deploy.doctor", "what is installed here, what is missing, and how to get it"),
+    "serving": ("glorext.deploy.ship.serving", "write the folder with which a server serves a model"),
+    "native": ("glorext.deploy.runners.programs", "fetch MindSpore Lite and build the C++ programs"),
+    "doctor": ("glorext.deploy.doctor.examine", "what is installed here, what is missing, and how to get it"),
 }
 
 

@@ -115,7 +115,7 @@ def main(argv: list[str]) -> int:
     """Train as the flags say."""
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
-        from .verify import verify_resume
+        from glorext.train.verify_resume import verify_resume
 
         return verify_resume(argv, run["verify_resume"])
     from .distributed import launched

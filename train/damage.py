@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
 

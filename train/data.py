@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.labels import check_labels, imagenet_labels
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
-
-from .labels import check_labels, imagenet_labels
 
 PICTURES = (".jpg", ".jpeg", ".png")
 CULPRIT = re.compile(r"corresponding data file is: (.+?\.(?:jpe?g|png))\. (.*?)(?: Dump the abnormal|\n|$)", re.I)

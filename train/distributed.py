@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+
 from glorext.runtime.errors import UsageError
 
 

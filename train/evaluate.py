@@ -9,14 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.answers import Results, best_classes, latencies, write_results
+from glorext.models.labels import LABELS, labels_digest, read_labels
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import sha256_file, write_json
 
 from .data import Pictures, default_workers, list_pictures
 from .distributed import Group, join_group
-from .labels import LABELS, labels_digest, read_labels
 from .recipe import Recipe, load_recipe
-from .results import Results, best_classes, latencies, write_results
 from .scoring import Scores, forward_of, predictions, score, with_bar
 
 SCHEMA = "glorext.eval/1"
@@ -108,6 +109,7 @@ def evaluate(
         group: the processes that share the pictures; each gets the whole answer.
     """
     import mindspore as ms
+
     from glorext.models import weights_digest
 
     from .damage import without_damage

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.labels import read_labels
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
+from glorext.train.initial import fresh_network, settled, with_source
 
 from .damage import without_damage
 from .data import batches, culprit_named, epoch_order, fed, list_pictures, shard, training_steps
 from .distributed import join_group
 from .evaluate import evaluation
-from .labels import read_labels
 from .recipe import Recipe, load_recipe
 from .run_folder import PICTURES, Position, RunFolder, fingerprint
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
 from .signals import StopSignals
-from .start import fresh_network, settled, with_source
 from .step import TrainStep
 
 logger = get_logger("train")
@@ -153,7 +154,7 @@ class _Run:
     def _build_step(self):
         parameters = self.net.trainable_params()
         if self.frozen:
-            from glorext.models.layouts import recognise
+            from glorext.models.namings import recognise
 
             head = recognise(self.weights).head
             parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.labels import LABELS, read_labels, write_labels
 from glorext.runtime.cli import run
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_dir, require_space
 
 from .damage import without_damage
 from .data import Pictures, list_pictures
-from .labels import LABELS, read_labels, write_labels
 
 PROGRAM, NAME = "python -m glorext.train.mindrecord", "data.mindrecord"
 SHARD_BYTES, CHUNK = 8 << 30, 64

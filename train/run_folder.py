@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from glorext.models.labels import LABELS, labels_digest, write_labels
 from glorext.runtime.errors import CheckpointError, SetupError, UsageError
 from glorext.runtime.files import atomic_path, sha256_bytes
 from glorext.runtime.log import get_logger
-
-from .labels import LABELS, labels_digest, write_labels
 
 logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import atomic_path
 

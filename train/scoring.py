@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+
+from glorext.models.answers import best_classes
 from glorext.runtime.errors import CheckpointError, DataError
 
 from .data import Pictures, batches, culprit_named, evaluation_steps
 from .distributed import Group
-from .results import best_classes
 
 CONFUSION_UP_TO = 100
 

@@ -12,10 +12,11 @@ from glorext.runtime import set_device  # noqa: E402
 
 set_device("CPU")
 import mindspore as ms  # noqa: E402
+from rounds import serve  # noqa: E402
+
 from glorext.models import create  # noqa: E402
 from glorext.train.recipe import Recipe  # noqa: E402
 from glorext.train.step import TrainStep  # noqa: E402
-from rounds import serve  # noqa: E402
 
 classes = int(np.load(folder / "classes.npy"))
 net = create(sys.argv[2], num_classes=classes)

@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from glorext.runtime import set_device
 
 folder, network, (steps, batch, size) = Path(sys.argv[1]), sys.argv[2], map(int, sys.argv[3:6])
 set_device("CPU")
 import mindspore as ms  # noqa: E402
+
 from glorext.models import InputSpec, create  # noqa: E402
 from glorext.train.data import batches, epoch_order, evaluation_steps, list_pictures  # noqa: E402
 

@@ -13,7 +13,7 @@ def native():
     import shutil
     from types import SimpleNamespace
 
-    from glorext.deploy import native
+    from glorext.deploy.runners import programs as native
 
     if missing := [name for name in ("g++", "cmake") if shutil.which(name) is None]:
         pytest.skip(f"no {' and no '.join(missing)} on this machine")
@@ -25,6 +25,7 @@ def native():
 def source(tmp_path_factory):
     """A tiny ResNeXt with weights in which nothing is zero or one, so that every layer moves the logits."""
     import mindspore as ms
+
     from glorext.deploy.source import Source
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
     from glorext.runtime import set_device
@@ -47,7 +48,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(source, tmp_path_factory):
     """The folder with the tiny network as MINDIR and ONNX with a dynamic batch."""
-    from glorext.deploy.export import export
+    from glorext.deploy.export.exporter import export
 
     folder = tmp_path_factory.mktemp("exported")
     export(source, folder)
@@ -57,7 +58,7 @@ def exported(source, tmp_path_factory):
 @pytest.fixture(scope="session")
 def converted(exported, native, tmp_path_factory):
     """The folder with the tiny network as converted by MindSpore Lite, .mindir and .ms."""
-    from glorext.deploy.convert import convert
+    from glorext.deploy.convert.converter import convert
 
     folder = tmp_path_factory.mktemp("converted")
     convert(exported / "tiny.mindir", folder, programs=native.programs)
@@ -81,7 +82,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def by_mindspore(source, pictures, tmp_path_factory):
     """What MindSpore answers to `pictures`, as `glorext validate --reference` has it."""
-    from glorext.deploy.backends import Request, prepare
+    from glorext.deploy.validate.backends import Request, prepare
     from glorext.train.data import list_pictures
 
     return prepare(source, Request("mindspore"), tmp_path_factory.mktemp("reference"))(

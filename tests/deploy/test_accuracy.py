@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from glorext.deploy.accuracy import (
+
+from glorext.deploy.validate.accuracy import (
     FAIL,
     PASS,
     UNCLEAR,

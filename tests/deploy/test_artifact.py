@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from glorext.deploy.artifact import Port, read_artifact, write_artifact
+
+from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
 from glorext.models import InputSpec
 from glorext.runtime import DataError, IntegrityError
 

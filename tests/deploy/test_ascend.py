@@ -3,8 +3,9 @@
 import configparser
 
 import pytest
-from glorext.deploy.artifact import Artifact, Port
-from glorext.deploy.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, TARGETS, AscendOptions, plan, write_files
+
+from glorext.deploy.contract.artifact import Artifact, Port
+from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, TARGETS, AscendOptions, plan, write_files
 from glorext.models import InputSpec
 from glorext.runtime import UsageError
 
@@ -114,13 +115,13 @@ def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
 
 
 def test_the_targets_are_the_devices_of_the_inference_program():
-    from glorext.deploy.infer import DEVICES
+    from glorext.deploy.runners.lite import DEVICES
 
     assert {"cpu", *TARGETS} == set(DEVICES)
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsys, monkeypatch):
-    from glorext.deploy.convert import main
+    from glorext.deploy.convert.converter import main
 
     monkeypatch.chdir(tmp_path)
     assert main([str(exported / "tiny.mindir"), "--target", "ascend310", "--dynamic_dims", "1,4", "--dry_run"]) == 0
@@ -148,7 +149,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsy
     ],
 )
 def test_the_command_refuses_in_the_same_words(exported, words, reason):
-    from glorext.deploy.convert import main
+    from glorext.deploy.convert.converter import main
 
     with pytest.raises(UsageError, match=reason):
         main([str(exported / "tiny.mindir"), *words])
@@ -157,7 +158,7 @@ def test_the_command_refuses_in_the_same_words(exported, words, reason):
 def test_without_cann_nothing_is_converted(exported, tmp_path):
     import ctypes.util
 
-    from glorext.deploy.convert import convert_for_card
+    from glorext.deploy.convert.converter import convert_for_card
     from glorext.runtime import ConversionError
 
     if ctypes.util.find_library("ge_compiler"):

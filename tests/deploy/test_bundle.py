@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glorext.deploy.artifact import Port
-from glorext.deploy.ascend import AscendOptions
-from glorext.deploy.bundle import bundle
-from glorext.deploy.export import Variant
+
+from glorext.deploy.contract.artifact import Port
+from glorext.deploy.convert.ascend import AscendOptions
+from glorext.deploy.export.exporter import Variant
+from glorext.deploy.ship.bundle import bundle
 from glorext.runtime import UsageError
 
 pytestmark = pytest.mark.native
@@ -157,7 +158,7 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
 
 
 def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
-    from glorext.deploy.export import golden_pixels
+    from glorext.deploy.export.exporter import golden_pixels
 
     card = for_card / "card"
     assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()
@@ -170,10 +171,10 @@ def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
 
 def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_path, path_without_python):
     """A stand-in for converter_lite shows what it is told; the contract it leaves is read as any other."""
-    from glorext.deploy.artifact import read_artifact
-    from glorext.deploy.convert import converter_command
-    from glorext.deploy.lite import Lite
-    from glorext.deploy.native import Programs
+    from glorext.deploy.contract.artifact import read_artifact
+    from glorext.deploy.convert.converter import converter_command
+    from glorext.deploy.runners.find_lite import Lite
+    from glorext.deploy.runners.programs import Programs
 
     tool = tmp_path / "sdk" / "tools" / "converter" / "converter" / "converter_lite"
     tool.parent.mkdir(parents=True)

@@ -4,9 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-from glorext.deploy.artifact import read_artifact
-from glorext.deploy.convert import convert
-from glorext.deploy.infer import infer, run_tensor
+
+from glorext.deploy.contract.artifact import read_artifact
+from glorext.deploy.convert.converter import convert
+from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.runtime import ConversionError, DataError, InferenceError, IntegrityError, UsageError, write_json
 
 pytestmark = pytest.mark.native
@@ -42,7 +43,7 @@ def test_a_result_that_computes_something_else_is_not_kept(exported, native, tmp
 
 
 def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path):
-    from glorext.deploy.artifact import write_artifact
+    from glorext.deploy.contract.artifact import write_artifact
 
     for name in ("tiny_golden_input.npy", "tiny_golden_output.npy"):
         shutil.copy(exported / name, tmp_path)
@@ -77,7 +78,7 @@ def test_a_format_that_lite_does_not_write_is_refused(exported, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, by_mindspore, tmp_path, model):
-    from glorext.deploy.verdict import compare
+    from glorext.deploy.validate.verdict import compare
 
     results = infer(converted / model, pictures, tmp_path / "results", programs=native.programs)
     validation = compare(source, results, by_mindspore)
@@ -125,8 +126,8 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
 
 
 def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, by_mindspore, tmp_path):
-    from glorext.deploy.export import export
-    from glorext.deploy.verdict import compare
+    from glorext.deploy.export.exporter import export
+    from glorext.deploy.validate.verdict import compare
 
     export(source, tmp_path, ["mindir"], batch=16)
     (artifact,) = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from glorext.deploy.native import INSTALL, sources
+from PIL import Image
+
+from glorext.deploy.runners.programs import INSTALL, sources
 from glorext.models import InputSpec
 from glorext.runtime import write_json
-from PIL import Image
 
 DOCTEST = any(
     (Path(folder) / "doctest" / "doctest.h").is_file()

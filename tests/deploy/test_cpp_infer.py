@@ -9,9 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from glorext.deploy.artifact import Port, read_artifact, write_artifact
-from glorext.models.preprocess import preprocess
 from PIL import Image
+
+from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
+from glorext.models.preprocess import preprocess
 
 pytestmark = pytest.mark.native
 MODELS = ("tiny.ms", "tiny_lite.mindir")

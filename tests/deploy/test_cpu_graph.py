@@ -5,10 +5,12 @@ import subprocess
 
 import numpy as np
 import pytest
-from glorext.deploy import cpu_graph, mindir
-from glorext.deploy.artifact import read_artifact, write_artifact
-from glorext.deploy.export import golden_paths
-from glorext.deploy.infer import run_tensor
+
+from glorext.deploy.contract.artifact import read_artifact, write_artifact
+from glorext.deploy.convert import cpu_graph
+from glorext.deploy.export import mindir
+from glorext.deploy.export.exporter import golden_paths
+from glorext.deploy.runners.lite import run_tensor
 
 pytestmark = pytest.mark.native
 

@@ -5,7 +5,9 @@ import json
 import os
 
 import pytest
-from glorext.deploy import cards, doctor
+
+from glorext.deploy.doctor import ascend_host as cards
+from glorext.deploy.doctor import examine as doctor
 from glorext.runtime.device import CAP
 
 

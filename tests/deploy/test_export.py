@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from glorext.deploy.artifact import Port, read_artifact
-from glorext.deploy.export import Variant, check_request, export, main, run_exported
+
+from glorext.deploy.contract.artifact import Port, read_artifact
+from glorext.deploy.export.exporter import Variant, check_request, export, main, run_exported
 from glorext.runtime import ExportError, UsageError
 
 
@@ -82,7 +83,7 @@ def test_a_variant_that_a_format_does_not_allow_is_refused_before_work_starts(fo
 
 
 def test_a_wrong_file_is_not_kept(source, tmp_path, monkeypatch):
-    from glorext.deploy import export as module
+    from glorext.deploy.export import exporter as module
 
     monkeypatch.setattr(
         module, "run_exported", lambda name, path, batch, layout: np.full((len(batch), 10), 9, np.float32)
@@ -96,6 +97,7 @@ def test_weights_that_give_nan_are_not_deployed(source, tmp_path):
     import dataclasses
 
     import mindspore as ms
+
     from glorext.models import save_checkpoint
 
     net = source.create()

@@ -5,7 +5,9 @@ import sys
 import zipfile
 
 import pytest
-from glorext.deploy import lite, native
+
+from glorext.deploy.runners import find_lite as lite
+from glorext.deploy.runners import programs as native
 from glorext.runtime import IntegrityError, SetupError
 
 
@@ -109,7 +111,7 @@ def test_a_build_that_fails_leaves_no_programs(nothing_here):
 
 def test_preparing_from_the_command_line_gives_one_line(nothing_here, monkeypatch):
     done = subprocess.run(
-        [sys.executable, "-m", "glorext.deploy.native"],
+        [sys.executable, "-m", "glorext.deploy.runners.programs"],
         capture_output=True,
         text=True,
         env={"PATH": "/nonexistent", "GLOREXT_OFFLINE": "1", "GLOREXT_CACHE": str(nothing_here)},

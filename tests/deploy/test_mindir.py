@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from glorext.deploy import mindir
-from glorext.deploy.artifact import read_artifact, write_artifact
-from glorext.deploy.convert import convert, convert_routes
-from glorext.deploy.export import export
-from glorext.deploy.infer import run_tensor
+
+from glorext.deploy.contract.artifact import read_artifact, write_artifact
+from glorext.deploy.convert.converter import convert, convert_routes
+from glorext.deploy.export import mindir
+from glorext.deploy.export.exporter import export
+from glorext.deploy.runners.lite import run_tensor
 from glorext.deploy.source import Source
 from glorext.runtime import ConversionError, DataError, UsageError
 
@@ -21,6 +22,7 @@ GLORE = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 16, 
 def make(folder, name, network, arguments):
     """A Source with random weights in which no layer is an identity."""
     import mindspore as ms
+
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
     from glorext.runtime import set_device
 
@@ -161,7 +163,7 @@ def test_the_results_of_both_routes_are_kept_apart(routes):
 
 @pytest.mark.native
 def test_routes_that_disagree_are_an_error(glore, native, tmp_path, monkeypatch):
-    from glorext.deploy import convert as module
+    from glorext.deploy.convert import converter as module
 
     monkeypatch.setattr(
         module, "run_tensor", lambda model, *rest: run_tensor(model, *rest) + 0.01 * ("onnx" in model.name)

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from glorext.deploy import bisect_onnx
-from glorext.deploy import hops as stops
-from glorext.deploy import parity as module
-from glorext.deploy.bisect import Departure, bisect, share, show, worth_keeping
-from glorext.deploy.hops import EXACT, FUSED, load_inputs, run_network
-from glorext.deploy.parity import main, measure, parity, read_parity
+
+from glorext.deploy.parity import hops as stops
+from glorext.deploy.parity import measure as module
+from glorext.deploy.parity import onnx_layers as bisect_onnx
+from glorext.deploy.parity.float16_layers import Departure, bisect, share, show, worth_keeping
+from glorext.deploy.parity.hops import EXACT, FUSED, load_inputs, run_network
+from glorext.deploy.parity.measure import main, measure, parity, read_parity
 from glorext.deploy.source import Source
 from glorext.runtime import AccuracyError, ConversionError, DataError, InferenceError, SetupError
 
@@ -182,8 +183,9 @@ def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
 def damaged(exported, folder, name):
     """The exported ONNX file with one filter of `name` moved, as a faulty writer would leave it; its contract anew."""
     import onnx
-    from glorext.deploy.artifact import read_artifact, write_artifact
     from onnx import numpy_helper
+
+    from glorext.deploy.contract.artifact import read_artifact, write_artifact
 
     model = onnx.load(str(exported / "tiny.onnx"))
     weight = next(weight for weight in model.graph.initializer if weight.name == name)
@@ -231,7 +233,7 @@ def test_a_fault_between_two_layers_is_placed_between_them(source, exported, tmp
 
 def test_the_layers_of_glore_are_followed_too(tmp_path):
     pytest.importorskip("onnx")
-    from glorext.deploy.export import export
+    from glorext.deploy.export.exporter import export
 
     glore = glore_source(tmp_path)
     export(glore, tmp_path, ["onnx"])
@@ -243,6 +245,7 @@ def test_the_layers_of_glore_are_followed_too(tmp_path):
 
 def glore_source(folder):
     import mindspore as ms
+
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
 
     arguments = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 8, "num_classes": 10}
@@ -296,6 +299,7 @@ def test_only_the_innermost_culprits_are_worth_keeping():
 
 def test_the_layer_that_overflows_float16_is_named_and_keeping_it_heals_the_network(source, tmp_path, capsys):
     import mindspore as ms
+
     from glorext.models import save_checkpoint
 
     net = source.create()

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from glorext.deploy import aipp
-from glorext.deploy.preprocess_check import by_mindspore, differences, main, ways
-from glorext.models import InputSpec
 from PIL import Image
+
+from glorext.deploy.contract import aipp
+from glorext.deploy.parity.preprocess_check import by_mindspore, differences, main, ways
+from glorext.models import InputSpec
 
 RULES = [InputSpec(resize_rule="squash"), InputSpec(resize_rule="short_side"), InputSpec(size=32, resize=32)]
 

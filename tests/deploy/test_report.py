@@ -7,14 +7,15 @@ import subprocess
 
 import numpy as np
 import pytest
-from glorext.deploy.parity import Hop, Parity
-from glorext.deploy.plots import blocks, confusion_plot, step_series
-from glorext.deploy.report import MISTAKES_SHOWN, confusion, mistakes, picture, write_report
+
+from glorext.deploy.parity.measure import Hop, Parity
 from glorext.deploy.source import Source
-from glorext.deploy.verdict import compare
+from glorext.deploy.validate.plots import blocks, confusion_plot, step_series
+from glorext.deploy.validate.report import MISTAKES_SHOWN, confusion, mistakes, picture, write_report
+from glorext.deploy.validate.verdict import compare
 from glorext.models import InputSpec
+from glorext.models.answers import Results
 from glorext.runtime import UsageError
-from glorext.train.results import Results
 
 LABELS = ("cat", "dog", "<script>alert(1)</script>")
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from glorext.deploy.sequential import DROPPED, ERROR, KEPT, SureTest, against_claim, against_mindspore
+
+from glorext.deploy.validate.stopping_rule import DROPPED, ERROR, KEPT, SureTest, against_claim, against_mindspore
 
 RUNS = 400
 # Of 400 runs at an error rate of 5 %, 31 wrong ones or more happen by chance once in 300 times.

@@ -4,18 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-from glorext.deploy.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
-from glorext.deploy.artifact import contract_path
-from glorext.deploy.backends import Request, join, prepare, take
-from glorext.deploy.shards import merge, parse_shard, write_shard
+
+from glorext.deploy.contract.artifact import contract_path
 from glorext.deploy.source import Source
-from glorext.deploy.validate import picked, until_sure
-from glorext.deploy.verdict import MAX_DIFFERENCE, Sure, compare, verdict
+from glorext.deploy.validate.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
+from glorext.deploy.validate.backends import Request, join, prepare, take
+from glorext.deploy.validate.command import picked, until_sure
+from glorext.deploy.validate.shards import merge, parse_shard, write_shard
+from glorext.deploy.validate.verdict import MAX_DIFFERENCE, Sure, compare, verdict
 from glorext.models import InputSpec
+from glorext.models.answers import Results
 from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
 from glorext.train.data import Pictures
 from glorext.train.evaluate import EvalResult
-from glorext.train.results import Results
 
 LABELS = tuple("abcdefghij")
 COUNT = 400

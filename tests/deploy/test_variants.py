@@ -5,10 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from glorext.deploy.artifact import Port, read_artifact
-from glorext.deploy.convert import convert, convert_routes
-from glorext.deploy.export import Variant, export, golden_pixels, run_exported
-from glorext.deploy.infer import infer, run_tensor
+
+from glorext.deploy.contract.artifact import Port, read_artifact
+from glorext.deploy.convert.converter import convert, convert_routes
+from glorext.deploy.export.exporter import Variant, export, golden_pixels, run_exported
+from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.models.preprocess import normalise, preprocess
 from glorext.runtime import ExportError, IntegrityError
 
@@ -88,7 +89,7 @@ def test_pictures_are_normalised_exactly_once(folder, source, native, pictures, 
 
 @pytest.mark.native
 def test_probabilities_are_validated_against_probabilities(folder, source, native, pictures, by_mindspore, tmp_path):
-    from glorext.deploy.verdict import compare
+    from glorext.deploy.validate.verdict import compare
 
     results = infer(folder / "tiny_uint8_softmax.ms", pictures, tmp_path / "results", programs=native.programs)
     assert results.model["output"] == "probabilities"
@@ -134,6 +135,7 @@ def test_half_precision_weights_stay_halved_when_converted(folder, exported, nat
 
 def test_weights_beyond_half_precision_are_refused(source, tmp_path):
     import mindspore as ms
+
     from glorext.models import save_checkpoint
 
     net = source.create()

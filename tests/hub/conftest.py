@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from glorext import models
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
+from glorext.models.labels import labels_bytes
 from glorext.runtime import sha256_file, write_json
-from glorext.train.labels import labels_bytes
 
 
 def _load(name):

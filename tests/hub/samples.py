@@ -2,8 +2,8 @@
 
 from glorext import models
 from glorext.hub.pack import Details
+from glorext.models.labels import labels_bytes
 from glorext.runtime import sha256_bytes
-from glorext.train.labels import labels_bytes
 
 LABELS = [f"class {index}" for index in range(10)]
 ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}

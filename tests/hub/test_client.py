@@ -4,13 +4,15 @@ import inspect
 import shutil
 from dataclasses import replace
 
-import mindspore_hub
 import numpy as np
 import pytest
+from samples import ARGUMENTS, DETAILS, LABELS
+
+import mindspore_hub
 from glorext import hub, models
+from glorext.hub.builtin import parse_published, published_checkpoints
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.hub.published import parse_published, published_checkpoints
 from glorext.runtime import (
     CheckpointError,
     DownloadError,
@@ -23,7 +25,6 @@ from glorext.runtime import (
     sha256_bytes,
     sha256_file,
 )
-from samples import ARGUMENTS, DETAILS, LABELS
 
 
 @pytest.fixture
@@ -278,7 +279,7 @@ def test_published_checkpoints_are_known_by_name_and_uid(name, digest, address, 
 def split_checkpoint(tmp_path_factory):
     """A full-size ResNeXt50 in the split layout of the published checkpoint, random weights, 101 MB."""
     path = tmp_path_factory.mktemp("official") / "resnext50_ascend.ckpt"
-    models.save_checkpoint(models.create("resnext50"), path, layout="split")
+    models.save_checkpoint(models.create("resnext50"), path, naming="split")
     return path
 
 
@@ -353,7 +354,7 @@ def test_offline_published_checkpoint_is_a_named_error(monkeypatch):
 def test_every_built_in_file_is_read_strictly():
     from pathlib import Path
 
-    import glorext.hub.published as module
+    import glorext.hub.builtin as module
 
     file = next((Path(module.__file__).parent / "builtin").glob("*.json"))
     value = read_json(file)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from fault_server import FaultServer, cut, instead, slow, stalled, status, without_range
+
 from glorext.hub import download as downloads
 from glorext.hub import resolve
 from glorext.hub.download import Wanted, download

@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 import yaml
 from fault_server import instead
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import DETAILS
+
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
 from glorext.hub.evidence import parse_evidence
@@ -36,9 +40,6 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from samples import DETAILS
 
 
 @pytest.fixture

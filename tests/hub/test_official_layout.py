@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from samples import ARGUMENTS, DETAILS, SPEC
+
 from glorext import models
 from glorext.hub.card import read_card
 from glorext.hub.pack import pack
-from samples import ARGUMENTS, DETAILS, SPEC
 
 SCRIPT = """
 import importlib.abc, importlib.util, os, sys, yaml

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from samples import ARGUMENTS, DETAILS, LABELS, evaluation
+
 from glorext import models
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
@@ -20,7 +22,6 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
-from samples import ARGUMENTS, DETAILS, LABELS, evaluation
 
 
 def tree(folder):
@@ -87,7 +88,7 @@ def test_a_checkpoint_of_another_layout_keeps_its_arithmetic(copy, tmp_path):
     """torchvision pads the stem's pool on all sides; the package must say so, since its names no longer do."""
     from glorext.hub import load
 
-    models.save_checkpoint(models.read_checkpoint(copy / "best.ckpt").weights, copy / "best.ckpt", layout="torchvision")
+    models.save_checkpoint(models.read_checkpoint(copy / "best.ckpt").weights, copy / "best.ckpt", naming="torchvision")
     (copy / "eval.json").unlink()
     assert pack(copy, tmp_path / "out", DETAILS).network_args["stem_pool"] == "torch"
     import mindspore as ms

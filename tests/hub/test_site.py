@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 from browser import CHROMIUM, Page
+from samples import DETAILS
+
 from glorext.hub.evidence import read_epochs
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.site import curve, mistakes, nice_ticks, write_site
 from glorext.runtime import PackageError, RegistryError, UsageError
-from samples import DETAILS
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 

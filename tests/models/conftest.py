@@ -28,8 +28,9 @@ def _pictures():
 @cache
 def _weights(name, stem_pool):
     import numpy_networks
-    from glorext.models import create, spec
     from mindspore.nn.utils import no_init_parameters
+
+    from glorext.models import create, spec
 
     with no_init_parameters():
         net = create(name, num_classes=5, **SMALL[name])

@@ -1,4 +1,4 @@
-"""A checkpoint of any published layout fills a network completely, or the error says why not."""
+"""A checkpoint of any published naming fills a network completely, or the error says why not."""
 
 import os
 import subprocess
@@ -6,12 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+
 from glorext.models import create, load_checkpoint_into, names, read_checkpoint, save_checkpoint, spec, weights_digest
-from glorext.models.layouts import from_canonical
+from glorext.models.namings import from_canonical
 from glorext.runtime import CheckpointError, UsageError
 
 RESNEXT = "resnext50"
-LAYOUTS = ["grouped", "split", "mindcv", "torchvision"]
+NAMINGS = ["grouped", "split", "mindcv", "torchvision"]
 
 
 def same(a, b):
@@ -76,22 +77,22 @@ def test_split_of_the_published_size_has_512_parts_and_763_entries():
     assert {name: array.shape for name, array in read_checkpoint(split).weights.items()} == shapes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_and_back_is_bit_exact(weights, tmp_path, layout):
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_every_layout_and_back_is_bit_exact(weights, tmp_path, naming):
     grouped = weights(RESNEXT)
     for suffix in (".ckpt", ".safetensors"):
-        path = tmp_path / f"{layout}{suffix}"
-        save_checkpoint(grouped, path, layout=layout, groups=4)
+        path = tmp_path / f"{naming}{suffix}"
+        save_checkpoint(grouped, path, naming=naming, groups=4)
         found = read_checkpoint(path)
-        assert found.layout.name == layout
+        assert found.naming.name == naming
         assert same(found.weights, grouped)
         again = tmp_path / f"again{suffix}"
-        save_checkpoint(found.weights, again, layout=layout, groups=4)
+        save_checkpoint(found.weights, again, naming=naming, groups=4)
         assert again.read_bytes() == path.read_bytes()
 
 
 def test_names_of_the_other_layouts_are_those_of_their_authors(weights):
-    stored = {layout: set(from_canonical(weights(RESNEXT), layout)) for layout in ("mindcv", "torchvision")}
+    stored = {naming: set(from_canonical(weights(RESNEXT), naming)) for naming in ("mindcv", "torchvision")}
     assert {
         "conv1.weight",
         "bn1.moving_variance",
@@ -114,9 +115,9 @@ def test_the_stem_pool_follows_the_layout(weights, small, pictures):
     import mindspore as ms
     import numpy_networks
 
-    for layout, pool in (("mindcv", "same"), ("torchvision", "torch"), ("split", "same")):
+    for naming, pool in (("mindcv", "same"), ("torchvision", "torch"), ("split", "same")):
         grouped = weights(RESNEXT, pool)
-        stored = from_canonical(grouped, layout, groups=4)
+        stored = from_canonical(grouped, naming, groups=4)
         net = create(RESNEXT, checkpoint=stored, num_classes=5, **small[RESNEXT]).set_train(False)
         expected = numpy_networks.resnext(grouped, pictures.astype(np.float64), stem_pool=pool)
         assert np.abs(net(ms.Tensor(pictures)).asnumpy() - expected).max() < 1e-4
@@ -224,8 +225,8 @@ def test_nothing_is_initialised_that_a_checkpoint_overwrites(small, weights, mon
 def test_the_digest_sees_every_bit_and_no_packaging(weights, tmp_path):
     stored = weights(RESNEXT)
     digest = weights_digest(stored)
-    for layout in LAYOUTS:
-        save_checkpoint(stored, tmp_path / "x.safetensors", layout=layout, groups=4)
+    for naming in NAMINGS:
+        save_checkpoint(stored, tmp_path / "x.safetensors", naming=naming, groups=4)
         assert weights_digest(tmp_path / "x.safetensors") == digest
     save_checkpoint(stored | {"moments.a": np.ones(3), "global_step": np.array([1])}, tmp_path / "x.ckpt")
     assert weights_digest(tmp_path / "x.ckpt") == digest
@@ -246,11 +247,11 @@ def test_a_checkpoint_in_memory_does_not_follow_the_network(name, small, weights
 
 def test_writing_in_a_layout_of_another_family_is_refused(weights, tmp_path):
     with pytest.raises(UsageError, match="glore"):
-        save_checkpoint(weights("glore_res50"), tmp_path / "x.ckpt", layout="torchvision")
-    with pytest.raises(UsageError, match="layout"):
-        save_checkpoint(weights(RESNEXT), tmp_path / "x.ckpt", layout="keras")
+        save_checkpoint(weights("glore_res50"), tmp_path / "x.ckpt", naming="torchvision")
+    with pytest.raises(UsageError, match="naming"):
+        save_checkpoint(weights(RESNEXT), tmp_path / "x.ckpt", naming="keras")
     with pytest.raises(UsageError, match="groups"):
-        save_checkpoint(weights(RESNEXT), tmp_path / "x.ckpt", layout="split", groups=7)
+        save_checkpoint(weights(RESNEXT), tmp_path / "x.ckpt", naming="split", groups=7)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -273,9 +274,9 @@ def test_the_same_tensor_twice_is_refused(weights):
 
 
 def test_every_registered_network_has_a_layout():
-    from glorext.models.layouts import LAYOUTS as known
+    from glorext.models.namings import NAMINGS as known
 
-    assert {spec(name).family for name in names()} == {layout.family for layout in known.values()}
+    assert {spec(name).family for name in names()} == {naming.family for naming in known.values()}
 
 
 NEW_HEAD = """

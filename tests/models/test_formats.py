@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from glorext.models import read_checkpoint, save_checkpoint
 from glorext.models.formats import _checkpoint_message, read_tensors, write_tensors
 from glorext.runtime import CheckpointError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 KINDS = [
     np.int8,

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from glorext.models import InputSpec
-from glorext.runtime import UsageError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from glorext.models import InputSpec
+from glorext.runtime import UsageError
 
 
 def test_defaults_are_the_published_imagenet_input():

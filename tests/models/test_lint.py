@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from glorext.models import create, save_checkpoint, weights_digest
 from glorext.models.lint import lint, main
 from glorext.runtime import CheckpointError, DataError
@@ -13,8 +14,8 @@ from glorext.runtime import CheckpointError, DataError
 def saved(tmp_path):
     """tensors -> the path of a checkpoint with them."""
 
-    def save(tensors, layout=None):
-        save_checkpoint(tensors, tmp_path / "x.ckpt", layout=layout, groups=4)
+    def save(tensors, naming=None):
+        save_checkpoint(tensors, tmp_path / "x.ckpt", naming=naming, groups=4)
         return tmp_path / "x.ckpt"
 
     return save
@@ -45,8 +46,8 @@ def test_a_sound_checkpoint_has_no_findings_and_its_facts(name, small, weights, 
 
 
 def test_a_split_checkpoint_is_found_sound(weights, saved):
-    report = lint(saved(weights("resnext50"), layout="split"))
-    assert (report["layout"], report["stem_pool"], report["findings"]) == ("split", "same", [])
+    report = lint(saved(weights("resnext50"), naming="split"))
+    assert (report["naming"], report["stem_pool"], report["findings"]) == ("split", "same", [])
 
 
 def test_a_whole_registered_network_is_named(saved):

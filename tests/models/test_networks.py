@@ -4,8 +4,9 @@ import mindspore as ms
 import numpy as np
 import numpy_networks
 import pytest
-from glorext.models import create, spec
 from mindspore import nn
+
+from glorext.models import create, spec
 
 
 def logits_of(net, pictures):
@@ -54,8 +55,9 @@ def test_without_top_the_output_is_the_last_feature_map(name, small, weights, pi
 
 
 def test_a_fresh_glore_unit_is_the_identity(pictures):
-    from glorext.models.glore_unit import GloReUnit
     from mindspore.common.initializer import XavierUniform
+
+    from glorext.models.glore_unit import GloReUnit
 
     unit = GloReUnit(8, 4, XavierUniform())
     x = np.random.default_rng(0).normal(0, 3, (2, 8, 5, 7)).astype(np.float32)
@@ -199,8 +201,9 @@ def test_logits_of_a_network_set_to_float16_are_float32(name, small, weights, pi
 
 def overflowing_unit():
     """A GloRe unit's weights and input for which X = S P^T, and Y too, are far beyond float16's 65504."""
-    from glorext.models.glore_unit import GloReUnit
     from mindspore.common.initializer import XavierUniform
+
+    from glorext.models.glore_unit import GloReUnit
 
     rng = np.random.default_rng(2)
     unit = GloReUnit(8, 4, XavierUniform())

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from glorext.models import create, read_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.peers
@@ -49,7 +50,7 @@ def test_torchvision_weights_give_torchvision_logits(torch, peer, expected, tmp_
         torch.save({"state_dict": peer.state_dict(), "epoch": 3}, path)
     else:
         pytest.importorskip("safetensors.torch").save_file(peer.state_dict(), path)
-    assert read_checkpoint(path).layout.name == "torchvision"
+    assert read_checkpoint(path).naming.name == "torchvision"
     pictures, theirs = expected
     assert theirs.std() > 0.1
     assert np.abs(logits(create("resnext50", checkpoint=path), pictures) - theirs).max() < 1e-4
@@ -64,7 +65,7 @@ def test_our_weights_give_our_logits_in_torchvision(torch, peer, expected, tmp_p
 
     torch.save(peer.state_dict(), tmp_path / "peer.pth")
     net = create("resnext50", checkpoint=tmp_path / "peer.pth")
-    save_checkpoint(net, tmp_path / "ours.safetensors", layout="torchvision")
+    save_checkpoint(net, tmp_path / "ours.safetensors", naming="torchvision")
     theirs = copy.deepcopy(peer)
     with torch.no_grad():
         for value in theirs.state_dict().values():

@@ -3,12 +3,13 @@
 import mindspore.dataset.vision as vision
 import numpy as np
 import pytest
-from glorext.models import InputSpec
-from glorext.models.preprocess import crop, normalise, preprocess, read_picture, resize, resized_shape
-from glorext.runtime import DataError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from glorext.models import InputSpec
+from glorext.models.preprocess import crop, normalise, preprocess, read_picture, resize, resized_shape
+from glorext.runtime import DataError
 
 RULES = ["squash", "short_side"]
 

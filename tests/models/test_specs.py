@@ -6,11 +6,12 @@ import sys
 import time
 
 import pytest
+from mindspore.nn.utils import no_init_parameters
+
 from glorext.models import create, names, network_arguments, network_name, read_checkpoint, spec
 from glorext.models.arguments import ARGUMENTS, CHOICES, DEFAULTS, network_size
 from glorext.models.glore_unit import WEIGHT_INITS
 from glorext.runtime import CheckpointError, UsageError
-from mindspore.nn.utils import no_init_parameters
 
 # Entries, trainable tensors, trainable parameters, parameters with batch norm statistics.
 COUNTS = {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from glorext.runtime import CheckpointError
 from glorext.runtime.cli import COMMANDS, main
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from glorext.runtime import SetupError, UsageError, device, set_device
 
 PROBE = """

@@ -1,6 +1,7 @@
 """What an error tells, and which exit status it gives."""
 
 import pytest
+
 from glorext.runtime import CheckpointError, GlorextError, RecipeError, UsageError
 
 

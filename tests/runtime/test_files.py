@@ -5,6 +5,9 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from glorext.runtime import (
     DataError,
     DiskFullError,
@@ -18,8 +21,6 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+
 from glorext.models import create, weights_digest
 from glorext.runtime import write_json
 from glorext.train import step as step_module

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from glorext.train.autoaugment import POLICY, imagenet_policy, operation
 from PIL import Image, ImageEnhance, ImageOps
+
+from glorext.train.autoaugment import POLICY, imagenet_policy, operation
 
 PIXELS = np.kron(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
 PICTURE = Image.fromarray(PIXELS)

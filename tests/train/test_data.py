@@ -4,7 +4,10 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from glorext.models import InputSpec
+from glorext.models.labels import read_labels, write_labels
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
 from glorext.train.data import (
@@ -17,10 +20,8 @@ from glorext.train.data import (
     shard,
     training_steps,
 )
-from glorext.train.labels import read_labels, write_labels
 from glorext.train.mindrecord import write_records
 from glorext.train.scoring import predictions
-from PIL import Image
 
 
 def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):

@@ -10,19 +10,20 @@ import threading
 import time
 from pathlib import Path
 
-import glorext.train
 import numpy as np
 import psutil
 import pytest
+
+import glorext.train
 from glorext.models import create, save_checkpoint
+from glorext.models.answers import read_results
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
 from glorext.runtime.errors import DataError, UsageError
 from glorext.train.distributed import join_group
 from glorext.train.launch import LaunchError, launch
 from glorext.train.rank_table import card_addresses, cards_of_host, make_rank_table, read_rank_table
-from glorext.train.results import read_results
-from glorext.train.verify import verify_resume
+from glorext.train.verify_resume import verify_resume
 
 WORKER = Path(__file__).with_name("two_devices.py")
 SCRIPTS = Path(glorext.train.__file__).with_name("scripts")

@@ -3,6 +3,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
+
 from glorext.hub.evidence import parse_evidence
 from glorext.models import create
 from glorext.models.formats import read_tensors
@@ -10,8 +11,8 @@ from glorext.models.preprocess import preprocess
 from glorext.train import load_recipe
 from glorext.train.data import list_pictures
 from glorext.train.digits import write_digits
+from glorext.train.initial import fresh_network
 from glorext.train.loop import train
-from glorext.train.start import fresh_network
 
 RESNEXT = {
     "network": "resnext50",

@@ -5,17 +5,18 @@ import os
 
 import numpy as np
 import pytest
+
 from glorext.hub.evidence import parse_evidence
 from glorext.hub.pack import Details, pack
 from glorext.models import create, save_checkpoint, weights_digest
+from glorext.models.answers import read_results
 from glorext.models.formats import read_tensors
+from glorext.models.labels import labels_digest
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe
 from glorext.train.evaluate import main as evaluate_command
-from glorext.train.labels import labels_digest
 from glorext.train.loop import Interrupted, train
-from glorext.train.results import read_results
 
 
 def events(folder, kind="step"):
@@ -253,7 +254,7 @@ def test_a_package_is_fine_tuned_for_other_classes(draw, recipe, tmp_path, capsy
 
 def test_weights_of_torchvision_keep_their_stem(draw, recipe, tmp_path):
     save_checkpoint(
-        create("resnext50", **recipe().network_args, num_classes=7), tmp_path / "theirs.ckpt", layout="torchvision"
+        create("resnext50", **recipe().network_args, num_classes=7), tmp_path / "theirs.ckpt", naming="torchvision"
     )
     val = draw("val", each=9, seed=1)
     outcome = train(

@@ -3,6 +3,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
+
 from glorext.models import create
 from glorext.train.loss import SmoothedCrossEntropy
 from glorext.train.optimizer import decayed, make_optimizer

@@ -9,6 +9,7 @@ import time
 import mindspore as ms
 import numpy as np
 import pytest
+
 from glorext.models import create, read_checkpoint, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
@@ -133,7 +134,7 @@ def test_a_frozen_backbone_does_not_move_and_then_does(draw, recipe, tmp_path):
 
 
 def test_weight_init_fills_the_convolutions():
-    from glorext.train.start import fresh_network
+    from glorext.train.initial import fresh_network
 
     deviations = {}
     for kind in ("he_normal", "he_uniform", "xavier_uniform"):

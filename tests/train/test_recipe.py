@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+
+from glorext.models.answers import Results, best_classes, latencies, read_results, write_results
 from glorext.runtime.errors import DataError
-from glorext.train.results import Results, best_classes, latencies, read_results, write_results
 
 
 def make():

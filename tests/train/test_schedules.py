@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from glorext.runtime import cli
 from glorext.train import learning_rates, load_recipe
 from glorext.train.recipe import make_recipe

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+
 from glorext.models import InputSpec, create, save_checkpoint
 from glorext.runtime import write_json
 from glorext.train.data import list_pictures, shard

@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+
 from glorext.runtime.cli import main
 
 NAME = "tiny-digits"

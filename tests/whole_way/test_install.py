@@ -17,6 +17,7 @@ ROOMS = ("runtime", "models", "train", "hub", "deploy")
 def checkout(tmp_path_factory):
     """A copy of what git tracks, or of the rooms where git is not there: builds must not leave traces in the tree."""
     folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "src", folder / "src", symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
     for name in (*ROOMS, "setup.py", "pyproject.toml", "README.md", "Makefile", "requirements.txt"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
 from glorext.deploy.demo import steps
 
 from .conftest import glorext
@@ -41,6 +42,7 @@ def test_the_card_claims_what_was_measured(way):
 def test_a_fresh_process_loads_it_by_name_and_gets_the_same_logits(way, tmp_path):
     import mindspore as ms
     import numpy as np
+
     from glorext.deploy.source import resolve
 
     inputs = np.random.default_rng(5).normal(size=(2, 3, 32, 32)).astype(np.float32)
@@ -217,7 +219,7 @@ def test_what_cannot_run_is_named_and_never_replaced(way, capsys, words, status,
 
 
 def test_a_backend_whose_software_is_missing_is_an_error(way, monkeypatch, capsys):
-    from glorext.deploy import backends
+    from glorext.deploy.validate import backends
 
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx") == 1

@@ -1,0 +1,1 @@
+"""What an exported or converted model promises, and how near its answers must be."""

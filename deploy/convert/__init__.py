@@ -1,0 +1,1 @@
+"""From an exported model to MindSpore Lite's, for the CPU or an Ascend card."""

@@ -1,0 +1,265 @@
+"""Says what is installed here, what is missing for which command, and how to get it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from glorext.deploy.convert.ascend import TARGETS
+from glorext.deploy.doctor import ascend_host as cards
+from glorext.deploy.runners import find_lite as lite
+from glorext.runtime import GlorextError, cap_onednn, env
+from glorext.runtime.device import CAP, has_avx512
+
+PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
+OPTIONAL = {"onnxruntime": "checks exported ONNX files", "scikit-learn": "the demo's data"}
+HEADERS = "#include <cstdio>\n#include <jpeglib.h>\n#include <png.h>\n"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ok, missing (something fails without it) or absent (only an option is gone)."""
+
+    name: str
+    state: str
+    found: str
+    do: str = ""
+
+
+def _packages():
+    for name in PACKAGES:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            state = "absent" if name in OPTIONAL else "missing"
+            yield Finding(name, state, OPTIONAL.get(name, "not installed"), f"pip install {name}")
+            continue
+        if name == "numpy" and int(found.split(".")[0]) >= 2:
+            yield Finding(name, "missing", f"{found}: MindSpore 2.10 fails with NumPy 2", 'pip install "numpy<2"')
+        else:
+            yield Finding(name, "ok", found)
+
+
+def _processor():
+    by_user = os.environ.get(CAP)
+    cap = cap_onednn()
+    if by_user is not None:
+        found = f"{CAP}={by_user}, set by you" + (
+            ""
+            if by_user == "AVX2" or not has_avx512()
+            else "; convolutions may be up to 50 times slower than with AVX2"
+        )
+    elif cap is None:
+        found = "no AVX-512, no cap needed"
+    else:
+        found = f"AVX-512 found, {CAP}={cap} is set before the first convolution"
+    return Finding("oneDNN", "ok", found)
+
+
+def _cards(found: cards.Cards):
+    """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
+    wanting = "missing" if found.devices else "absent"
+    chip = f"{found.soc} (says {found.said_by})" if found.soc else "chip unknown"
+    yield (
+        Finding("Ascend card", "ok", f"{found.devices} devices, {chip}")
+        if found.devices
+        else Finding("Ascend card", "absent", "no /dev/davinci* on this machine", "glorext runs on CPU here")
+    )
+    if found.driver:
+        yield Finding("Ascend driver", "ok", found.driver + (f", firmware {found.firmware}" if found.firmware else ""))
+    else:
+        yield Finding(
+            "Ascend driver",
+            wanting,
+            f"no {cards.ROOT}/driver/version.info",
+            "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)",
+        )
+    if found.cann_home is None or found.cann is None:
+        yield Finding(
+            "CANN",
+            wanting,
+            f"no version in {found.cann_home}"
+            if found.cann_home
+            else f"no toolkit in {cards.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
+            f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)",
+        )
+    elif found.acl:
+        yield Finding(
+            "CANN",
+            wanting,
+            f"{found.cann} in {found.cann_home}, but {found.acl}",
+            f"source {found.cann_home}/../set_env.sh",
+        )
+    else:
+        yield Finding("CANN", "ok", f"{found.cann} in {found.cann_home}")
+    atc = shutil.which("atc")
+    yield (
+        Finding("atc", "ok", atc)
+        if atc
+        else Finding(
+            "atc",
+            "absent",
+            "not on PATH; only the plan of `glorext convert --dry_run` names it",
+            f"source {cards.ROOT}/ascend-toolkit/set_env.sh",
+        )
+    )
+
+
+def _gpu():
+    return (
+        Finding("GPU", "ok", "NVIDIA driver found")
+        if shutil.which("nvidia-smi")
+        else Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
+    )
+
+
+def _native():
+    for program in ("g++", "cmake"):
+        path = shutil.which(program)
+        if path is None:
+            yield Finding(program, "missing", "not on PATH: no offline inference", f"apt-get install {program}")
+        else:
+            line = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+            yield Finding(program, "ok", line)
+    if shutil.which("g++"):
+        done = subprocess.run(["g++", "-x", "c++", "-fsyntax-only", "-"], input=HEADERS, capture_output=True, text=True)
+        yield (
+            Finding("libjpeg and libpng headers", "ok", "found")
+            if done.returncode == 0
+            else Finding("libjpeg and libpng headers", "missing", "not found", "apt-get install libjpeg-dev libpng-dev")
+        )
+
+
+def _lite():
+    try:
+        found = lite.locate(fetch=False)
+    except GlorextError as error:
+        return Finding("MindSpore Lite", "missing", str(error), "correct or unset MINDSPORE_LITE_HOME")
+    if found is None:
+        return Finding(
+            "MindSpore Lite", "absent", "not in the cache yet; `glorext convert` fetches it", "glorext native"
+        )
+    return Finding("MindSpore Lite", "ok", f"{found.version}, {found.origin}: {found.root}")
+
+
+def examine(found: cards.Cards) -> list[Finding]:
+    """Everything that is looked at, in reading order; nothing is installed, fetched or built."""
+    findings = [
+        Finding(
+            "Python",
+            "ok" if (3, 10) <= sys.version_info[:2] <= (3, 12) else "missing",
+            f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        )
+    ]
+    findings += [*_packages(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
+    free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
+    findings.append(
+        Finding(
+            "cache",
+            "ok" if free > 2e9 else "missing",
+            f"{env.cache_dir()}, {free / 1e9:.0f} GB free",
+            "" if free > 2e9 else "make room or set GLOREXT_CACHE",
+        )
+    )
+    return findings
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Whether a kind of model file loads somewhere on this machine: "yes", or "no" and what stands in the way."""
+
+    artifact: str
+    where: str
+    loads: str
+    reason: str
+
+
+def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
+    """Which model file will load where, from what was found."""
+    by = {finding.name: finding for finding in findings}
+
+    def needs(artifact, where, *names):
+        for name in names:
+            finding = by.get(name)
+            if finding is None or finding.state != "ok":
+                return Loading(artifact, where, "no", f"{name}: {finding.found if finding else 'not found'}")
+        return Loading(
+            artifact, where, "yes", ", ".join(f"{name} {by[name].found.split(',')[0]}" for name in names[:1])
+        )
+
+    rows = [
+        needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
+        needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
+        needs(
+            ".ms and _lite.mindir of glorext convert",
+            "the C++ program, cpu",
+            "MindSpore Lite",
+            "g++",
+            "cmake",
+            "libjpeg and libpng headers",
+        ),
+    ]
+    for target in TARGETS:
+        row = needs(
+            f".mindir of glorext convert --target {target}",
+            f"the C++ program, {target}",
+            "Ascend card",
+            "Ascend driver",
+            "CANN",
+            "MindSpore Lite",
+            "g++",
+            "cmake",
+        )
+        if row.loads == "yes" and found.target != target:
+            row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
+        elif row.loads == "yes":
+            row = Loading(row.artifact, row.where, "yes", f"{found.soc}, CANN {found.cann}")
+        rows.append(row)
+    return [*rows, needs(".air of glorext export", "atc, which makes the card's .om of it", "CANN", "atc")]
+
+
+def main(argv: list[str]) -> int:
+    """`glorext doctor`: exit status 1 when something is missing that a command needs."""
+    from glorext.runtime.cli import parser
+
+    arguments = parser(
+        "doctor", "Say what is installed here, what is missing, and how to get it.", "glorext doctor --json"
+    )
+    arguments.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = arguments.parse_args(argv)
+    found = cards.look()
+    findings = examine(found)
+    rows = loadings(findings, found)
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "findings": [asdict(finding) for finding in findings],
+                    "artifacts": [asdict(row) for row in rows],
+                    "soc": found.soc,
+                    "target": found.target,
+                },
+                indent=2,
+            )
+        )
+    else:
+        _show(findings, rows)
+    return int(any(finding.state == "missing" for finding in findings))
+
+
+def _show(findings: list[Finding], rows: list[Loading]) -> None:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:<8} {finding.name:<{width}}  {finding.found}")
+        if finding.do:
+            print(f"{'':<8} {'':<{width}}  -> {finding.do}")
+    print("\nwhat loads where on this machine")
+    wide = max(len(row.artifact) for row in rows)
+    for row in rows:
+        print(f"{row.loads:<4} {row.artifact:<{wide}}  {row.where}: {row.reason}")

@@ -1,0 +1,1 @@
+"""Where on its way to the card a model's answers change."""

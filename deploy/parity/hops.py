@@ -1,0 +1,181 @@
+"""The stations of a model's way to the card: what computes the logits at each of them, for `glorext parity`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from glorext.deploy.contract.artifact import read_artifact
+from glorext.deploy.convert.ascend import AscendOptions
+from glorext.deploy.convert.converter import convert, convert_for_card
+from glorext.deploy.export.exporter import export, run_exported
+from glorext.deploy.runners.lite import infer, run_tensor
+from glorext.deploy.source import Source
+from glorext.models.preprocess import preprocess
+from glorext.runtime import AccuracyError, ConversionError, DataError, SetupError
+from glorext.train.data import PICTURES
+
+# For logits up to 1; larger ones are summed from larger numbers, so the limit grows with them.
+# Another reader of the same graph repeats its sums in another order; MindSpore Lite fuses layers as well.
+EXACT, FUSED = 1e-4, 1e-3
+BATCH, NOISE, COUNT = 10, 8, 100
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is put in: images (N, 3, H, W) float32, their names, and the files they come from; none for noise."""
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+
+def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs:
+    """At most `count` pictures below `data`, evenly chosen, preprocessed as for evaluation; or seeded noise.
+
+    Raises:
+        DataError: no pictures below `data`, or a broken one.
+    """
+    spec = source.input_spec
+    if data is None:
+        noise = np.random.default_rng(0).standard_normal((NOISE, 3, spec.size, spec.size)).astype(np.float32)
+        return Inputs(noise, tuple(f"noise {number}" for number in range(NOISE)))
+    paths = sorted(path for path in Path(data).rglob("*") if path.name.lower().endswith(PICTURES) and path.is_file())
+    if not paths:
+        raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="none", where=data)
+    chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
+    return Inputs(
+        np.stack([preprocess(path, spec) for path in chosen]),
+        tuple(str(path.relative_to(data)) for path in chosen),
+        tuple(chosen),
+    )
+
+
+def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """Logits of all inputs (N, 3, H, W), BATCH of them at a time, since memory grows with the batch."""
+    return np.concatenate([run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
+
+
+def run_network(net, inputs: np.ndarray) -> np.ndarray:
+    """Logits (N, K) float32 of a network in MindSpore."""
+    import mindspore as ms
+
+    return in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy().astype(np.float32), inputs)
+
+
+def with_float16_weights(source: Source):
+    """The network with its kernels and matrices rounded to float16; norms and biases stay, as in mixed precision.
+
+    Raises:
+        ConversionError: a weight is beyond float16's range.
+    """
+    import mindspore as ms
+
+    net = source.create()
+    for parameter in net.get_parameters():
+        if parameter.ndim > 1:
+            value = parameter.asnumpy()
+            if np.abs(value).max() > np.finfo(np.float16).max:
+                raise ConversionError(f"{parameter.name} holds {np.abs(value).max():.3g}, beyond float16")
+            parameter.set_data(ms.Tensor(value.astype(np.float16).astype(np.float32)))
+    return net
+
+
+def _mindir(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
+    (artifact,) = export(source, folder, ["mindir"])
+    return in_batches(lambda batch: run_exported("mindir", folder / artifact.file, batch), inputs)
+
+
+def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
+    """The ONNX file to look at: `given`, made from these weights, or one exported now below `folder`.
+
+    Raises:
+        SetupError: onnxruntime is not installed.
+        AccuracyError: `given` was made from other weights.
+    """
+    if find_spec("onnxruntime") is None:
+        raise SetupError("onnxruntime is not installed (pip install onnxruntime)")
+    if given is None:
+        return folder / export(source, folder, ["onnx"])[0].file
+    artifact = read_artifact(given)
+    if artifact.format != "onnx" or artifact.weights_sha256 != source.weights_sha256:
+        raise AccuracyError(
+            expected=f"an ONNX file of the weights {source.weights_sha256[:16]}...",
+            where=given,
+            found=f"{artifact.format} of {artifact.weights_sha256[:16]}...",
+        )
+    return Path(given)
+
+
+def _from_files(model: Path, folder: Path, files: tuple[Path, ...]) -> np.ndarray:
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number, path in enumerate(files):
+        # The program goes through the names in order.
+        (pictures / f"{number:08d}{path.suffix}").symlink_to(path.absolute())
+    return infer(model, pictures, folder / "results").logits
+
+
+def _lite(folder: Path, source: Source, kind: str) -> Path:
+    model = folder / "mindir" / f"{source.name}.mindir"
+    if not model.is_file():
+        export(source, model.parent, ["mindir"])
+    return folder / convert(model, folder, [kind])[0].file
+
+
+def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
+    try:
+        ctypes.CDLL("libascendcl.so")
+    except OSError as error:
+        raise SetupError(f"no CANN on this machine ({error})") from error
+    # The card runs only the batch sizes that a model was built for.
+    (exported,) = export(source, folder, ["mindir"], batch=1)
+    converted = convert_for_card(folder / exported.file, folder, AscendOptions("ascend310"))
+    return np.concatenate([run_tensor(folder / converted.file, one[None], device="ascend310") for one in inputs])
+
+
+def stations(
+    source: Source, folder: Path, inputs: Inputs, onnx: Path | None = None
+) -> list[tuple[str, float | None, Callable[[], np.ndarray]]]:
+    """The hops in their order: name, tolerance, and what computes the logits of `inputs`; files go below `folder`.
+
+    The C++ hop differs from the one before it by reading the picture files itself: what only it shows lies in decoding
+    or preprocessing.
+    """
+    images, made = inputs.images, {}
+
+    def converted(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = _lite(folder, source, kind)
+        return made[kind]
+
+    def lite(kind: str):
+        def run():
+            model = converted(kind)
+            return in_batches(lambda batch: run_tensor(model, batch), images)
+
+        return run
+
+    def from_files():
+        if not inputs.files:
+            raise SetupError("noise comes from no picture files; give pictures with --data")
+        return _from_files(converted("mindir"), folder, inputs.files)
+
+    def in_onnxruntime():
+        path = onnx_file(source, folder / "onnx", onnx)
+        return in_batches(lambda batch: run_exported("onnx", path, batch), images)
+
+    return [
+        ("float16 weights", None, lambda: run_network(with_float16_weights(source), images)),
+        ("MINDIR in MindSpore", EXACT, lambda: _mindir(folder / "mindir", source, images)),
+        ("ONNX in onnxruntime", EXACT, in_onnxruntime),
+        ("MindSpore Lite .mindir", FUSED, lite("mindir")),
+        ("MindSpore Lite .ms", FUSED, lite("ms")),
+        ("C++ from the picture files", FUSED, from_files),
+        ("Ascend 310", None, lambda: _ascend(folder / "ascend", source, images)),
+    ]

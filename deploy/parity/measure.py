@@ -1,0 +1,277 @@
+"""Follows one model along its way to the card and says at which hop its answers changed, and by how much."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from glorext.deploy.parity.hops import COUNT, Inputs, load_inputs, onnx_file, run_network, stations
+from glorext.deploy.source import Source, add_source_arguments, chosen_source
+from glorext.runtime import (
+    AccuracyError,
+    ConversionError,
+    DataError,
+    DeviceError,
+    ExportError,
+    InferenceError,
+    SetupError,
+    UsageError,
+    read_json,
+    set_device,
+    version,
+    write_json,
+)
+
+SCHEMA = "glorext.parity/1"
+MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One station on the way, held against the float32 checkpoint in MindSpore.
+
+    Attributes:
+        name: what computed the logits.
+        state: "pass", "FAIL", or "not measured".
+        reason: why it failed or could not be measured.
+        tolerance: largest allowed difference of two logits; None for a hop that rounds to float16 on purpose.
+        max_difference, mean_difference: of two logits, absolute.
+        cosine: smallest cosine between the two logit vectors of an input.
+        flips: inputs whose top-1 changed.
+        clear_flips: those of them whose two best logits lay further apart than the margin: {"input", "margin"}.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    tolerance: float | None = None
+    max_difference: float | None = None
+    mean_difference: float | None = None
+    cosine: float | None = None
+    flips: tuple[str, ...] = ()
+    clear_flips: tuple[dict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All hops of one model over `inputs`; what it was measured with."""
+
+    name: str
+    weights_sha256: str
+    inputs: tuple[str, ...]
+    margin: float
+    hops: tuple[Hop, ...]
+    versions: dict = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no hop failed."""
+        return all(hop.state != "FAIL" for hop in self.hops)
+
+
+def measure(
+    name: str, reference: np.ndarray, found: np.ndarray, inputs: tuple[str, ...], margin: float, tolerance: float | None
+) -> Hop:
+    """Compare logits (N, K) of a hop with the reference's.
+
+    Args:
+        inputs: the N inputs' names.
+        margin: a flip counts as clear when the reference's two best logits lay further apart.
+        tolerance: as in `Hop`, for logits up to 1.
+    """
+    if found.shape != reference.shape:
+        return Hop(name, "FAIL", f"logits of shape {found.shape} instead of {reference.shape}")
+    if not np.isfinite(found).all():
+        return Hop(name, "FAIL", "NaN or Inf among the logits", tolerance)
+    reference, found = reference.astype(np.float64), found.astype(np.float64)
+    difference = np.abs(found - reference)
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
+    flipped = np.flatnonzero(found.argmax(1) != reference.argmax(1))
+    second, best = np.sort(reference, axis=1)[:, -2:].T
+    clear = tuple(
+        {"input": inputs[row], "margin": float(best[row] - second[row])}
+        for row in flipped
+        if best[row] - second[row] > margin
+    )
+    limit = None if tolerance is None else tolerance * max(1.0, float(np.abs(reference).max()))
+    worst = float(difference.max())
+    reason = "" if limit is None or worst <= limit else f"logits {worst:.1e} apart, at most {limit:.1e} allowed"
+    if tolerance is not None and clear and not reason:
+        reason = f"{len(clear)} answers changed that were clear"
+    return Hop(
+        name,
+        "FAIL" if reason else "pass",
+        reason,
+        limit,
+        worst,
+        float(difference.mean()),
+        float(((found * reference).sum(1) / np.maximum(norms, 1e-30)).min()),
+        tuple(inputs[row] for row in flipped),
+        clear,
+    )
+
+
+def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | None = None) -> Parity:
+    """Run `inputs` through every hop; with `onnx`, that file takes the place of the one exported now.
+
+    A hop whose software or device is not here is "not measured"; one that fails, or departs too far, is "FAIL".
+
+    Raises:
+        AccuracyError: there was nothing to compare, or the checkpoint itself gives no finite logits.
+    """
+    import mindspore as ms
+
+    if not len(inputs.names):
+        raise AccuracyError("there are no inputs to compare")
+    reference = run_network(source.create(), inputs.images)
+    if not np.isfinite(reference).all():
+        raise AccuracyError(
+            "the checkpoint itself gives NaN or Inf", where=source.checkpoint, do="Look at it with `glorext lint`."
+        )
+    hops = []
+    with tempfile.TemporaryDirectory(prefix="glorext-parity-") as scratch:
+        for name, tolerance, run in stations(source, Path(scratch), inputs, onnx):
+            try:
+                hops.append(measure(name, reference, run(), inputs.names, margin, tolerance))
+            except (SetupError, DeviceError) as error:
+                hops.append(Hop(name, "not measured", str(error)))
+            except (ConversionError, ExportError, InferenceError, DataError) as error:
+                hops.append(Hop(name, "FAIL", str(error)))
+    if all(hop.max_difference is None for hop in hops):
+        raise AccuracyError(
+            "no hop could be compared with the checkpoint: " + "; ".join(f"{hop.name}: {hop.reason}" for hop in hops)
+        )
+    return Parity(
+        source.name,
+        source.weights_sha256,
+        inputs.names,
+        margin,
+        tuple(hops),
+        {"glorext": version(), "mindspore": ms.__version__},
+    )
+
+
+def read_parity(path: Path, source: Source) -> Parity:
+    """What `glorext parity --out` wrote for this model.
+
+    Raises:
+        DataError: another file, or of another model.
+    """
+    values = read_json(path)
+    try:
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"schema {values['schema']!r}")
+        hops = tuple(
+            Hop(**{**hop, "flips": tuple(hop["flips"]), "clear_flips": tuple(hop["clear_flips"])})
+            for hop in values["hops"]
+        )
+        found = Parity(
+            values["name"],
+            values["weights_sha256"],
+            tuple(values["inputs"]),
+            values["margin"],
+            hops,
+            values["versions"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            expected=f"a parity of schema {SCHEMA}",
+            found=f"{type(error).__name__}: {error}",
+            where=path,
+            do="Write it with `glorext parity --out`.",
+        ) from error
+    if found.weights_sha256 != source.weights_sha256:
+        raise DataError(
+            expected=f"hops of the weights {source.weights_sha256[:16]}...",
+            found=f"{found.weights_sha256[:16]}...",
+            where=path,
+        )
+    return found
+
+
+def main(argv: list[str]) -> int:
+    """`glorext parity`: exit status 1 when a hop fails."""
+    from glorext.runtime.cli import parser
+
+    arguments = parser(
+        "parity",
+        "Follow a model from its checkpoint to the card; say where its answers change.",
+        "glorext parity resnext50-digits --data val/ --out parity.json",
+    )
+    add_source_arguments(arguments)
+    arguments.add_argument("--data", type=Path, help="pictures to compare on, in any depth; noise without it")
+    arguments.add_argument("--count", type=int, default=COUNT, help=f"how many of the pictures (default {COUNT})")
+    arguments.add_argument(
+        "--margin",
+        type=float,
+        default=MARGIN,
+        help="a changed answer counts as clear when its two best logits lay further apart",
+    )
+    arguments.add_argument("--onnx", type=Path, help="an exported ONNX file to look at, instead of exporting one now")
+    arguments.add_argument(
+        "--bisect",
+        action="store_true",
+        help="name the first layer of the ONNX file that departs, "
+        "the layers that float16 harms, and which ones to keep in float32",
+    )
+    arguments.add_argument("--out", type=Path, help="write the result as JSON to this file")
+    arguments.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = arguments.parse_args(argv)
+    if options.count < 1:
+        raise UsageError(expected="a positive number", found=str(options.count), where="--count")
+    set_device("CPU")
+    source = chosen_source(options)
+    inputs = load_inputs(source, options.data, options.count)
+    found = parity(source, inputs, options.margin, options.onnx)
+    values = {"schema": SCHEMA, **asdict(found)}
+    if not options.json:
+        _show(found)
+    if options.bisect:
+        values |= _bisect(source, inputs, options)
+    if options.out:
+        write_json(options.out, values)
+    if options.json:
+        print(json.dumps(values))
+    return 0 if found.passed else 1
+
+
+def _bisect(source: Source, inputs: Inputs, options) -> dict:
+    """The layers of the ONNX file and those of float16 as JSON values, printed unless the result is."""
+    from glorext.deploy.parity import float16_layers as bisect
+    from glorext.deploy.parity import onnx_layers as bisect_onnx
+
+    values = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="glorext-bisect-") as scratch:
+            path = onnx_file(source, Path(scratch), options.onnx)
+            converted = bisect_onnx.bisect(source, path, inputs.images)
+        values["onnx_layers"] = asdict(converted)
+        said = bisect_onnx.said(converted)
+    except SetupError as error:
+        values["onnx_layers"] = {"not_measured": str(error)}
+        said = f"the layers of the ONNX file: not measured: {error}"
+    layers = bisect.bisect(source, inputs.images)
+    values["float16_layers"] = asdict(layers)
+    if not options.json:
+        print(f"\n{said}")
+        bisect.show(layers)
+    return values
+
+
+def _show(found: Parity) -> None:
+    print(f"{found.name} on {len(found.inputs)} inputs, against its float32 checkpoint in MindSpore")
+    print(f"{'hop':<30} {'max abs':>9} {'mean abs':>9} {'min cosine':>11} {'flips':>6} {'clear':>6}")
+    for hop in found.hops:
+        if hop.max_difference is None:
+            print(f"{hop.name:<30} {hop.state}: {hop.reason}")
+            continue
+        print(
+            f"{hop.name:<30} {hop.max_difference:>9.1e} {hop.mean_difference:>9.1e} {hop.cosine:>11.7f} "
+            f"{len(hop.flips):>6} {len(hop.clear_flips):>6}  {hop.state}{': ' + hop.reason if hop.reason else ''}"
+        )
+        for flip in hop.clear_flips:
+            print(f"{'':<30} {flip['input']}: another answer, though the first one led by {flip['margin']:.2g}")

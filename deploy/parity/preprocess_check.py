@@ -1,0 +1,183 @@
+"""Shows a picture after each stage of preprocessing, by each of the ways, and names the first stage that differs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.deploy.contract import aipp
+from glorext.deploy.runners import programs as native
+from glorext.hub.listing import add_registry_argument
+from glorext.models import InputSpec
+from glorext.models import spec as model_spec
+from glorext.models.preprocess import crop, normalise, read_picture, resize, resized_shape
+from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
+
+STAGES = ("decode", "resize", "crop", "normalize")
+# In levels of 255 for the uint8 stages. The three ways on the host are meant to be equal; these are the limits beyond
+# which accuracy was seen to move. AIPP works in half precision: three digits of a value of order 1.
+MAX_LEVELS, MEAN_LEVELS = 3, 0.5
+NORMALIZED = {"numpy": 1e-5, "cpp": 1e-5, "aipp": 2e-2}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One way held against MindSpore's pipeline after one stage: largest and mean absolute difference."""
+
+    way: str
+    stage: str
+    max: float
+    mean: float
+    passed: bool
+
+
+def by_mindspore(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
+    """Each stage by the operations that training's evaluation uses."""
+    from glorext.train.data import evaluation_steps
+
+    decode, squeeze, centre, *finish = evaluation_steps(spec)
+    stages = {"decode": decode(np.frombuffer(path.read_bytes(), np.uint8))}
+    stages["resize"] = squeeze(stages["decode"])
+    stages["crop"] = centre(stages["resize"])
+    stages["normalize"] = stages["crop"]
+    for step in finish:
+        stages["normalize"] = step(stages["normalize"])
+    return stages
+
+
+def by_numpy(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
+    """Each stage by the NumPy and Pillow reference."""
+    decoded = read_picture(path)
+    cropped = crop(decoded, spec)
+    return {
+        "decode": decoded,
+        "resize": resize(decoded, *resized_shape(*decoded.shape[:2], spec)),
+        "crop": cropped,
+        "normalize": normalise(cropped, spec),
+    }
+
+
+def by_cpp(path: Path, spec: InputSpec, programs: native.Programs) -> dict[str, np.ndarray]:
+    """Each stage by the C++ program that offline inference uses."""
+    with tempfile.TemporaryDirectory(prefix="glorext-pixels-") as scratch:
+        write_json(Path(scratch) / "spec.json", spec.to_dict())
+        out = Path(scratch) / "out"
+        done = subprocess.run(
+            [
+                str(programs.pixels),
+                "--input_spec",
+                str(Path(scratch) / "spec.json"),
+                "--out",
+                str(out),
+                str(path.absolute()),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise InferenceError(f"glorext_pixels: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        return {stage: np.load(out / "0" / f"{stage}.npy", allow_pickle=False) for stage in STAGES}
+
+
+def ways(path: Path, spec: InputSpec, programs: native.Programs | None) -> dict[str, dict[str, np.ndarray]]:
+    """Every stage of every way that can run here; "aipp" has only the last, from MindSpore's crop."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(expected="a picture file", found="no such file", where=path)
+    found = {"mindspore": by_mindspore(path, spec), "numpy": by_numpy(path, spec)}
+    if programs is not None:
+        found["cpp"] = by_cpp(path, spec, programs)
+    found["aipp"] = {"normalize": aipp.apply(found["mindspore"]["crop"], spec)}
+    return found
+
+
+def differences(found: dict[str, dict[str, np.ndarray]]) -> list[Difference]:
+    """Every way against MindSpore's, stage by stage, in the order of the stages."""
+    rows = []
+    for stage in STAGES:
+        reference = found["mindspore"][stage]
+        for way, stages in found.items():
+            if way == "mindspore" or stage not in stages:
+                continue
+            if stages[stage].shape != reference.shape:
+                raise InferenceError(expected=f"{reference.shape} after {stage}", found=stages[stage].shape, where=way)
+            apart = np.abs(stages[stage].astype(np.float64) - reference.astype(np.float64))
+            passed = (
+                apart.max() <= NORMALIZED[way]
+                if stage == "normalize"
+                else apart.max() <= MAX_LEVELS and apart.mean() <= MEAN_LEVELS
+            )
+            rows.append(Difference(way, stage, float(apart.max()), float(apart.mean()), bool(passed)))
+    return rows
+
+
+def dump(found: dict[str, dict[str, np.ndarray]], out: Path) -> None:
+    """Write every stage of every way as OUT/<way>/<stage>.png, the normalised one as .npy."""
+    from PIL import Image
+
+    for way, stages in found.items():
+        for stage, array in stages.items():
+            final = Path(out) / way / f"{stage}.{'npy' if stage == 'normalize' else 'png'}"
+            with atomic_path(final) as temporary:
+                np.save(temporary, array) if stage == "normalize" else Image.fromarray(array).save(temporary)
+
+
+def main(argv: list[str]) -> int:
+    """`glorext preprocess-check`: exit status 1 when a way departs from training's pipeline."""
+    from glorext.runtime.cli import parser
+
+    arguments = parser(
+        "preprocess-check",
+        "Preprocess a picture in MindSpore, NumPy, C++ and AIPP's arithmetic, and compare them stage by stage.",
+        "glorext preprocess-check cat.jpg --network glore_res50 --out stages/",
+    )
+    arguments.add_argument("image", type=Path)
+    arguments.add_argument("--network", default="resnext50", help="whose input contract to use (default resnext50)")
+    arguments.add_argument("--source", help="a published name, package or run, whose input contract to use instead")
+    add_registry_argument(arguments)
+    arguments.add_argument("--out", type=Path, help="write every stage of every way into this folder")
+    arguments.add_argument("--aipp", action="store_true", help="print the AIPP text for Ascend as well")
+    arguments.add_argument("--json", action="store_true", help="print the differences as JSON")
+    options = arguments.parse_args(argv)
+    if options.source:
+        from glorext.deploy.source import resolve
+
+        spec = resolve(options.source, registry=options.registry).input_spec
+    else:
+        spec = model_spec(options.network).input
+    set_device("CPU")
+    found = ways(options.image, spec, native.build())
+    rows = differences(found)
+    if options.out:
+        dump(found, options.out)
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    "differences": [asdict(row) for row in rows],
+                    **({"aipp": aipp.aipp_text(spec)} if options.aipp else {}),
+                }
+            )
+        )
+    else:
+        _show(rows)
+        if options.aipp:
+            print(aipp.aipp_text(spec), end="")
+    return int(not all(row.passed for row in rows))
+
+
+def _show(rows: list[Difference]) -> None:
+    print(f"{'stage':<10} {'way':<6} {'max':>10} {'mean':>10}   against MindSpore's evaluation pipeline")
+    for row in rows:
+        print(f"{row.stage:<10} {row.way:<6} {row.max:>10.3g} {row.mean:>10.3g}   {'' if row.passed else 'DEPARTS'}")
+    for way in dict.fromkeys(row.way for row in rows):
+        first = next((row for row in rows if row.way == way and row.max > 0), None)
+        if first is None:
+            print(f"{way}: equal to the bit in every stage")
+        else:
+            print(f"{way}: first differs after {first.stage}, by at most {first.max:.3g}")

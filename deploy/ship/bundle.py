@@ -1,0 +1,165 @@
+"""One archive for the machine with the card: model, contract, golden inputs, C++ sources and a self-test without Python."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shlex
+import tarfile
+import tempfile
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from glorext.deploy.contract.aipp import pixels_of
+from glorext.deploy.contract.artifact import Artifact, contract_path
+from glorext.deploy.convert.ascend import TARGETS, AscendOptions, add_card_arguments, chosen_card, plan
+from glorext.deploy.convert.converter import convert
+from glorext.deploy.export.exporter import Variant, add_variant_arguments, chosen_variant, export, golden_paths
+from glorext.deploy.runners import programs as native
+from glorext.deploy.source import Source, add_source_arguments, chosen_source
+from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
+
+logger = get_logger("deploy")
+README = """{name}: offline inference with MindSpore Lite, without Python
+
+  MINDSPORE_LITE_HOME=FOLDER ./selftest.sh {device}     build, run the golden inputs, PASS or FAIL for each
+  ./build/glorext_infer --model {model} --images PICTURES --device {device} --out results
+
+FOLDER is MindSpore Lite's SDK for this machine, with CANN set up (source .../ascend-toolkit/set_env.sh), or the folder
+mindspore_lite of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-dev, libpng-dev.
+
+{file}       the model for the CPU; {file}.json is its contract: digest, input, preprocessing, labels
+golden_*.npy  inputs and what MindSpore computed for them
+cpp/          the sources of the programs
+{card}
+The self-test demands outputs within 1e-4 of the largest expected one on the CPU and 2e-2 on a card in half precision,
+and the same class. The limit for cards is not measured: no card was at hand when this was written.
+"""
+CARD_README = """card/         the last hop: an ONNX that every MindSpore Lite and atc read, the converter's configuration, the
+              contract to be, and atc.sh, the command that makes an .om of it instead
+convert.sh    converts it with FOLDER's converter; selftest.sh calls it the first time
+"""
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes, executable: bool = False) -> None:
+    # No times, users or modes of the machine that packs: the same package gives the same bytes.
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), 0o755 if executable else 0o644
+    archive.addfile(entry, io.BytesIO(data))
+
+
+def _script(name: str) -> bytes:
+    return (files("glorext.deploy") / "scripts" / name).read_bytes()
+
+
+def bundle(
+    source: Source,
+    out: Path,
+    programs: native.Programs | None = None,
+    variant: Variant = Variant(),
+    card: AscendOptions | None = None,
+) -> Path:
+    """Export and convert `source` and pack it with all that the self-test needs into `out`, a .tar.gz.
+
+    The archive holds one folder named after the model. It appears whole or not at all.
+
+    Args:
+        variant: what to export of the network.
+        card: prepare the conversion on the machine with this card as well.
+
+    Raises:
+        UsageError: `card` cannot run such a model; and what `export` and `convert` raise.
+    """
+    out, name = Path(out), source.name
+    with tempfile.TemporaryDirectory(prefix="glorext-bundle-") as scratch:
+        folder = Path(scratch)
+        # The card first: what it refuses is refused before the work.
+        parts = _card_parts(source, folder / "card", variant, card) if card else {}
+        (exported,) = export(source, folder, ["mindir"], variant=variant)
+        (model,) = convert(folder / exported.file, folder, ["mindir"], programs)
+        parts |= {part.name: part.read_bytes() for part in (folder / model.file, contract_path(folder / model.file))}
+        golden = golden_paths(folder, Path(exported.file).stem)
+        parts |= {f"golden_{what}.npy": path.read_bytes() for what, path in zip(("input", "output"), golden)}
+    parts |= {
+        f"cpp/{path.relative_to(native.sources())}": path.read_bytes()
+        for path in native.sources().rglob("*")
+        if path.is_file()
+    }
+    used = {
+        "file": model.file,
+        "model": f"card/{parts['card/MODEL'].decode().strip()}" if card else model.file,
+        "device": card.target if card else "ascend310",
+        "card": CARD_README if card else "",
+    }
+    parts |= {
+        "selftest.sh": _script("selftest.sh"),
+        "MODEL": f"{model.file}\n".encode(),
+        "OUTPUT": f"{model.output.name}\n".encode(),
+        "README.txt": README.format(name=name, **used).encode(),
+    }
+    with (
+        atomic_path(out) as temporary,
+        gzip.GzipFile(temporary, "wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path in sorted(parts):
+            _add(archive, f"{name}/{path}", parts[path], path.endswith(".sh"))
+    logger.info("wrote %s (%.1f MB)", out, out.stat().st_size / 1e6)
+    return out
+
+
+def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
+    """What the machine with the card needs to convert the model itself: paths in the bundle to bytes."""
+    (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
+    stem = Path(exported.file).stem
+    model = f"{stem}_{card.target}.mindir"
+    planned = plan(exported, card, Path(model).stem)
+    golden = np.load(golden_paths(folder, stem)[0], allow_pickle=False)
+    packed = io.BytesIO()
+    np.save(packed, pixels_of(golden, source.input_spec) if card.aipp else golden)
+    return {
+        f"card/{path}": data
+        for path, data in {
+            exported.file: (folder / exported.file).read_bytes(),
+            "golden_input.npy": packed.getvalue(),
+            "SOURCE": f"{exported.file}\n".encode(),
+            "MODEL": f"{model}\n".encode(),
+            "TARGET": f"{card.target}\n".encode(),
+            "contract.json.in": _contract_to_be(exported, model, planned),
+            "atc.sh": f"{shlex.join(planned.atc)}\n".encode(),
+            **{name: text.encode() for name, text in planned.files.items()},
+        }.items()
+    } | {"convert.sh": _script("convert.sh")}
+
+
+def _contract_to_be(exported: Artifact, model: str, planned) -> bytes:
+    """The contract of the model that convert.sh will write, with @SIZE@ and @SHA256@ for it to fill in."""
+    source = {"file": exported.file, "sha256": exported.sha256}
+    artifact = replace(exported, file=model, format="lite-mindir", source=source, input=planned.input)
+    return json_bytes(artifact.to_dict() | {"size": "@SIZE@", "sha256": "@SHA256@"})
+
+
+def main(argv: list[str]) -> int:
+    """`glorext bundle`."""
+    from glorext.runtime.cli import parser
+
+    arguments = parser(
+        "bundle",
+        "Pack a model with its C++ program and a self-test for the machine with the card.",
+        "glorext bundle resnext50-digits resnext50-digits.tar.gz --target ascend310",
+    )
+    add_source_arguments(arguments)
+    arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
+    add_variant_arguments(arguments)
+    arguments.add_argument("--target", choices=(*TARGETS,), help="prepare the conversion on the machine with this card")
+    add_card_arguments(arguments)
+    options = arguments.parse_args(argv)
+    card = chosen_card(options) if options.target else None
+    if card is None and (options.dynamic_dims or options.aipp or options.keep_fp32):
+        raise UsageError("--dynamic_dims, --aipp and --keep_fp32 are for a card", do="Name it with --target.")
+    set_device("CPU")
+    print(bundle(chosen_source(options), options.out, variant=chosen_variant(options), card=card))
+    return 0

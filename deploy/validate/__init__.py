@@ -1,0 +1,1 @@
+"""Whether a deployed model has kept its accuracy."""

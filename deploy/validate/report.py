@@ -1,0 +1,203 @@
+"""One static HTML page for a validation, and the same numbers as report.json beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from glorext.deploy.parity.measure import Parity
+from glorext.deploy.source import Source
+from glorext.deploy.validate import plots
+from glorext.deploy.validate.accuracy import paths_of, truths
+from glorext.deploy.validate.verdict import Validation
+from glorext.models.answers import Results
+from glorext.runtime import DataError, UsageError, atomic_path, write_json
+
+SCHEMA = "glorext.report/1"
+MISTAKES_SHOWN, CLASSES_SHOWN, FLIPS_LISTED = 24, 10, 1000
+# Smaller files are shown as they are, larger ones as a thumbnail: 24 photographs would make the page many megabytes.
+THUMBNAIL, SMALL_FILE = 240, 16_000
+
+
+def confusion(results: Results, labels: tuple[str, ...]) -> np.ndarray:
+    """Counts (K, K): rows are the true classes, columns the answers."""
+    matrix = np.zeros((len(labels), len(labels)), int)
+    np.add.at(matrix, (truths(paths_of(results), labels), results.logits.argmax(1)), 1)
+    return matrix
+
+
+def worst_classes(matrix: np.ndarray, labels: tuple[str, ...]) -> list[dict]:
+    """Classes with the lowest accuracy, those with mistakes only, and what they are most often taken for."""
+    counts, right = matrix.sum(1), matrix.diagonal()
+    mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
+    share = right / np.maximum(counts, 1)
+    order = [int(index) for index in np.lexsort((-counts, share)) if counts[index] > right[index]]
+    return [
+        {
+            "label": labels[index],
+            "count": int(counts[index]),
+            "top1": float(share[index]),
+            "taken_for": labels[int(mistakes[index].argmax())],
+            "times": int(mistakes[index].max()),
+        }
+        for index in order[:CLASSES_SHOWN]
+    ]
+
+
+def mistakes(source: Source, results: Results, reference: Results | None) -> list[dict]:
+    """Pictures to look at: first those on which MindSpore differs, then the wrong ones, the most confident first.
+
+    Each kind gets half of the places, and those that the other leaves. `margin` is the lead of the best logit over that
+    of the true class.
+    """
+    paths = paths_of(results)
+    classes, answers = truths(paths, source.labels), results.logits.argmax(1)
+    others = answers if reference is None else reference.logits.argmax(1)
+    margin = results.logits.max(1) - results.logits[np.arange(len(classes)), classes]
+    order = np.argsort(-margin, kind="stable")
+    flips = [int(index) for index in order if answers[index] != others[index]]
+    wrong = [int(index) for index in order if answers[index] == others[index] != classes[index]]
+    half = MISTAKES_SHOWN // 2
+    flips = flips[: max(half, MISTAKES_SHOWN - len(wrong))]
+    chosen = flips + wrong[: MISTAKES_SHOWN - len(flips)]
+    return [
+        {
+            "path": paths[index],
+            "truth": source.labels[classes[index]],
+            "offline": source.labels[answers[index]],
+            "mindspore": None if reference is None else source.labels[others[index]],
+            "flip": bool(answers[index] != others[index]),
+            "margin": float(margin[index]),
+        }
+        for index in chosen
+    ]
+
+
+def picture(path: Path) -> str:
+    """A picture file as a data URL; one that is large is made smaller."""
+    from PIL import Image
+
+    data = path.read_bytes()
+    kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
+    if len(data) > SMALL_FILE:
+        with Image.open(io.BytesIO(data)) as image:
+            image = image.convert("RGB")
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=82)
+        kind, data = "jpeg", buffer.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def machine() -> dict:
+    """What this report was written on: system, processor, cores, Python."""
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if Path("/proc/cpuinfo").is_file()
+        else []
+    )
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def contents(
+    validation: Validation, source: Source, results: Results, reference: Results | None, hops: Parity | None
+) -> dict:
+    """Everything that the page says, as JSON values."""
+    matrix = confusion(results, source.labels)
+    counts, edges = plots.latency_counts(results)
+    told = validation.to_dict()
+    if told["mindspore"]:
+        told["mindspore"]["flips_listed"] = min(FLIPS_LISTED, len(validation.mindspore.flips))
+        told["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
+        told["mindspore"]["flip_count"] = len(validation.mindspore.flips)
+    return {
+        "schema": SCHEMA,
+        "validation": told,
+        "hops": None if hops is None else asdict(hops),
+        "model": {"network": source.network, "size": source.input_spec.size, "classes": len(source.labels)},
+        "speed": {
+            "throughput": results.throughput,
+            "seconds": results.seconds,
+            "latency_ms": results.latency_ms,
+            "stages_ms": results.stages_ms,
+            "batch": results.batch,
+            "workers": results.workers,
+            "threads": results.threads,
+            "histogram": {"counts": counts, "edges_ms": edges},
+        },
+        "wrong": int(matrix.sum() - matrix.trace()),
+        "worst_classes": worst_classes(matrix, source.labels),
+        "mistakes": mistakes(source, results, reference),
+        "machine": machine(),
+        "classes_seen": int((matrix.sum(1) > 0).sum()),
+    }
+
+
+def write_report(
+    path: Path,
+    validation: Validation,
+    source: Source,
+    results: Results,
+    reference: Results | None = None,
+    data: Path | None = None,
+    hops: Parity | None = None,
+) -> None:
+    """Write the page, which needs no other file and no network, and report.json: the same name, ending .json.
+
+    Args:
+        path: the HTML file.
+        validation: what `compare` found for `results` and `reference`.
+        source: the model, with its labels and training metrics.
+        results: the backend's results.
+        reference: MindSpore's results, if they were compared.
+        data: the pictures' folder, from which mistakes are shown; without it they are named only.
+        hops: what `parity` found, to be shown hop by hop.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    path = Path(path)
+    if path.suffix == ".json":
+        raise UsageError(expected="the name of an HTML file", found=path.name, where="--report")
+    if data is not None and not Path(data).is_dir():
+        raise DataError(expected="the pictures' folder", found="no such folder", where=data)
+    environment = Environment(
+        loader=PackageLoader("glorext.deploy"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{value:.2%}"
+    environment.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
+    environment.filters["number"] = lambda value: f"{value:,}"
+    told = contents(validation, source, results, reference, hops)
+    page = environment.get_template("report.html.j2").render(
+        v=validation,
+        r=told,
+        source=source,
+        results=results,
+        hops=hops,
+        accuracy=plots.accuracy_plot(validation),
+        latency=plots.latency_plot(results),
+        confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
+        curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
+        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in told["mistakes"]],
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_json(path.with_suffix(".json"), told)

@@ -1,0 +1,281 @@
+"""Judges results: against the labels, the package's evidence and, picture by picture, MindSpore's answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from glorext.deploy.convert.converter import CARD_TOLERANCE, HALF_TOLERANCE
+from glorext.deploy.export.exporter import allowed_difference
+from glorext.deploy.source import Source
+from glorext.deploy.validate import stopping_rule as sequential
+from glorext.deploy.validate.accuracy import (
+    FAIL,
+    MAX_DROP,
+    PASS,
+    UNCLEAR,
+    Accuracy,
+    Check,
+    Claim,
+    accuracy,
+    claim_for,
+    judge,
+    paths_of,
+    truths,
+)
+from glorext.models.answers import Results
+from glorext.models.labels import labels_digest
+from glorext.runtime import AccuracyError, DataError, version
+
+SCHEMA = "glorext.validation/1"
+# Two float32 implementations of one network move logits of order 1 to 10 by less than this.
+MAX_DIFFERENCE = 1e-3
+# One picture in 360 may sit so close to the border of two classes that rounding decides.
+MIN_AGREEMENT = 359 / 360
+# In half precision more of them do. On cards not measured: none was at hand.
+HALF_AGREEMENT = 0.99
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Offline results held against MindSpore's on the same pictures.
+
+    Attributes:
+        reference: MindSpore's accuracy.
+        same: pictures with the same top-1 in both.
+        max_difference, mean_difference: of two logits, absolute.
+        cosine: smallest cosine between the two logit vectors of a picture.
+        flips: paths whose top-1 differs.
+    """
+
+    reference: Accuracy
+    same: int
+    max_difference: float
+    mean_difference: float
+    cosine: float
+    flips: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sure:
+    """How an early answer was found.
+
+    Attributes:
+        verdict: "kept" or "dropped"; None when only the whole folder could tell.
+        seen: pictures until the verdict.
+        total: pictures in the folder.
+        limit: the mean that had to be reached: top-1, or its difference to MindSpore's.
+        paired: whether each picture was held against MindSpore's answer.
+        seed: of the pictures' order.
+        error: largest probability that the whole folder would have said otherwise.
+    """
+
+    verdict: str | None
+    seen: int
+    total: int
+    limit: float
+    paired: bool
+    seed: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found.
+
+    Attributes:
+        name: the model's name.
+        backend, device: what answered.
+        verdict: "pass", "FAIL" or "not clear".
+        measured: accuracy of the results.
+        claim: what the package's evidence leads one to expect, or None.
+        mindspore: the comparison picture by picture, or None when it was not made.
+        sure: how the early answer was found, or None when every picture was scored.
+        checks: the verdict, line by line.
+        environment: versions and digests.
+    """
+
+    name: str
+    backend: str
+    device: str
+    verdict: str
+    measured: Accuracy
+    claim: Claim | None
+    mindspore: Agreement | None
+    sure: Sure | None
+    checks: tuple[Check, ...]
+    environment: dict
+
+    def to_dict(self) -> dict:
+        """The validation as JSON values."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K) of logits (N, K)."""
+    raised = np.exp(logits - logits.max(1, keepdims=True))
+    return raised / raised.sum(1, keepdims=True)
+
+
+def right_ones(results: Results, classes: np.ndarray) -> np.ndarray:
+    """bool (N,): which pictures are answered rightly."""
+    return results.logits.argmax(1) == classes
+
+
+def compare(
+    source: Source,
+    results: Results,
+    reference: Results | None = None,
+    min_top1: float | None = None,
+    max_drop: float = MAX_DROP,
+    sure: Sure | None = None,
+) -> Validation:
+    """Hold `results` against the labels, the package's evidence and, where given, MindSpore's `reference`.
+
+    Raises:
+        DataError: the two do not cover the same pictures, or pictures are missing.
+        AccuracyError: they come from other weights than `source`.
+    """
+    if results.failed:
+        first = results.failed[0]
+        raise DataError(
+            f"{len(results.failed)} pictures were not scored, the first {first['path']}: {first['error']}",
+            do="Mend or remove them; accuracy counts every picture exactly once.",
+        )
+    paths = paths_of(results)
+    if reference is not None and paths != paths_of(reference):
+        odd = sorted(set(paths) ^ set(paths_of(reference)))
+        raise DataError(
+            expected="the same pictures in both results",
+            found=f"{len(odd)} in only one of them" + (f", the first {odd[0]}" if odd else ""),
+            do="Run both over the same folder.",
+        )
+    for which in filter(None, (results, reference)):
+        weights = which.model.get("weights_sha256")
+        if weights != source.weights_sha256:
+            raise AccuracyError(
+                expected=f"results of the weights {source.weights_sha256[:16]}...",
+                found=f"{str(weights)[:16]}... in the {which.backend} results",
+                do="Run the inference again with this package's model.",
+            )
+    if reference is not None and results.model.get("output") == "probabilities":
+        reference = replace(reference, logits=softmax(reference.logits))
+    classes, early = truths(paths, source.labels), sure is not None and len(paths) < sure.total
+    measured = accuracy(results.logits, classes, early)
+    claim = None if early else claim_for(source.evidence, paths, classes, len(source.labels))
+    agreement = None if reference is None else _agreement(results, reference, classes, early)
+    checks = tuple(
+        filter(
+            None,
+            (
+                *(_against_mindspore(agreement, measured, results, reference, max_drop) if agreement else ()),
+                None
+                if claim is None
+                else judge(claim, right_ones(results, classes), classes, len(source.labels), max_drop),
+                _stopped(sure, source, max_drop) if early else None,
+                None
+                if min_top1 is None
+                else Check(
+                    "top-1 against the wanted value",
+                    f"at least {min_top1:.2%}",
+                    f"{measured.top1:.2%}",
+                    PASS if measured.top1 >= min_top1 else FAIL,
+                ),
+            ),
+        )
+    )
+    environment = {
+        "glorext": version(),
+        "weights_sha256": source.weights_sha256,
+        "model": results.model,
+        "labels_sha256": labels_digest(source.labels),
+        "preprocessing_sha256": source.input_spec.digest(),
+        **{f"{which.backend}_versions": which.versions for which in filter(None, (reference, results))},
+    }
+    return Validation(
+        source.name,
+        results.backend,
+        results.device,
+        verdict(checks, agreement is not None),
+        measured,
+        claim,
+        agreement,
+        sure,
+        checks,
+        environment,
+    )
+
+
+def verdict(checks, compared: bool) -> str:
+    """All checks as one word.
+
+    Too few pictures for the reference value are no fault where MindSpore, `compared` on the very same pictures, answers
+    the same; without that comparison nothing was shown, nor where nothing was checked.
+    """
+    states = [check.state for check in checks]
+    if FAIL in states:
+        return FAIL
+    return UNCLEAR if PASS not in states or (UNCLEAR in states and not compared) else PASS
+
+
+def _agreement(results: Results, reference: Results, classes, early: bool) -> Agreement:
+    difference = np.abs(results.logits - reference.logits)
+    same = results.logits.argmax(1) == reference.logits.argmax(1)
+    norms = np.linalg.norm(results.logits, axis=1) * np.linalg.norm(reference.logits, axis=1)
+    cosine = (results.logits * reference.logits).sum(1) / np.maximum(norms, 1e-30)
+    return Agreement(
+        accuracy(reference.logits, classes, early),
+        int(same.sum()),
+        float(difference.max()),
+        float(difference.mean()),
+        float(cosine.min()),
+        tuple(path for path, kept in zip(paths_of(results), same) if not kept),
+    )
+
+
+def _against_mindspore(found: Agreement, measured: Accuracy, results: Results, reference: Results, max_drop: float):
+    half = results.model.get("weights_dtype") == "float16"
+    float32 = results.device == "cpu" and not half
+    least = math.floor(measured.count * (MIN_AGREEMENT if float32 else HALF_AGREEMENT))
+    yield Check(
+        "same top-1 as MindSpore",
+        f"at least {least} of {measured.count}",
+        f"{found.same} of {measured.count}",
+        PASS if found.same >= least else FAIL,
+    )
+    what = results.model.get("output", "logits")
+    limit = (
+        MAX_DIFFERENCE
+        if float32
+        else allowed_difference(reference.logits, what, HALF_TOLERANCE if results.device == "cpu" else CARD_TOLERANCE)
+    )
+    yield Check(
+        f"{what} against MindSpore",
+        f"at most {limit:.2g} apart",
+        f"{found.max_difference:.2e}",
+        PASS if found.max_difference <= limit else FAIL,
+    )
+    least = found.reference.top1 - max_drop
+    yield Check(
+        "top-1 against MindSpore on the same pictures",
+        f"at least {least:.2%}",
+        f"{measured.top1:.2%}",
+        PASS if measured.top1 >= least - 1e-12 else FAIL,
+    )
+
+
+def _stopped(sure: Sure, source: Source, max_drop: float) -> Check:
+    than = (
+        "MindSpore's top-1 on this folder"
+        if sure.paired
+        else f"{sure.limit + max_drop:.2%}, which the package's evidence leads one to expect here"
+    )
+    return Check(
+        "top-1 of the whole folder, from a random part of it",
+        f"at most {max_drop:.2%} below {than}",
+        f"{sure.verdict}: clear after {sure.seen:,} of {sure.total:,} pictures; the whole folder would say "
+        f"otherwise in at most {sure.error:.0%} of such answers",
+        PASS if sure.verdict == sequential.KEPT else FAIL,
+    )

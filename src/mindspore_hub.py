@@ -1,0 +1,1 @@
+../hub/mindspore_hub.py
