@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from glorext.models.arguments import check_arguments, least_bytes
 from glorext.models.input_spec import InputSpec
-from glorext.models.specs import SPECS
+from glorext.models.specs import names, spec
 from glorext.runtime import DataError, GlorextError, PackageError, UsageError, json_bytes, parse_json, sha256_bytes
 
 SCHEMA = "glorext.package/1"
@@ -236,14 +236,14 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
 
 def _check_network(manifest: Manifest, where: str) -> None:
     """Whether the arguments can be, and make no larger a network than the checkpoint's bytes can fill."""
-    if manifest.network not in SPECS:
+    if manifest.network not in names():
         raise PackageError(
-            expected=f"a network out of {', '.join(SPECS)}",
+            expected=f"a network out of {', '.join(names())}",
             found=repr(manifest.network),
             where=f"{where}: network",
             do="Use the version of glorext that wrote it.",
         )
-    model = SPECS[manifest.network]
+    model = spec(manifest.network)
     arguments = {**manifest.network_args, "num_classes": manifest.num_classes}
     try:
         check_arguments(model, arguments)

@@ -22,13 +22,6 @@ from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, che
 from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
 
 CARD, EVAL, RECIPE = "card.md", "eval.json", "recipe.yaml"
-# Where the published implementations stand. The official client opens the link before it loads a package, and takes
-# its last part as the name of the folder beside the card.
-REPO_LINKS = {
-    "resnext": "https://gitee.com/mindspore/models/tree/master/official/cv/ResNeXt",
-    "glore": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res",
-    "glore_v2": "https://gitee.com/mindspore/models/tree/master/research/cv/glore_res",
-}
 RESIZE = {"squash": "resized to {0} x {0}", "short_side": "short side resized to {0}"}
 
 
@@ -87,7 +80,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
         num_classes=len(labels),
         input=recipe.input_spec(),
         labels_sha256=labels_digest(labels),
-        licence=model.licence,
+        licence=model.license,
         summary=details.summary or f"{recipe.network} for {len(labels)} classes",
         checkpoint=f"{details.name}.ckpt",
         weights_sha256=weights_digest(checkpoint),
@@ -110,7 +103,7 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
                 shutil.copyfile(run / name, folder / name)
         if artifacts:
             _copy_artifacts(Path(artifacts), folder / ARTIFACTS)
-        link = details.repo_link or REPO_LINKS[model.family]
+        link = details.repo_link or model.family.repo_link
         _write_source(folder / link.rsplit("/", 1)[-1], model, manifest)
         _write_card(
             folder,

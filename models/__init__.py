@@ -4,8 +4,9 @@ from importlib import import_module
 
 _HOMES = {
     "InputSpec": "input_spec",
-    "ModelSpec": "specs",
-    "PublishedResult": "specs",
+    "Family": "family",
+    "ModelSpec": "family",
+    "PublishedResult": "family",
     "create": "specs",
     "names": "specs",
     "spec": "specs",

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from glorext.models.namings import Naming, from_canonical, recognise, to_canonical, without_state
 from glorext.runtime.errors import CheckpointError, UsageError
 from glorext.runtime.log import get_logger
 
 from .arguments import network_size
+from .family import Family, ModelSpec, Naming
 from .formats import read_tensors, write_tensors
+from .namings import from_canonical, recognize, without_state
 
 logger = get_logger("models")
 SHOWN = 10
@@ -39,9 +40,14 @@ class Checkpoint:
     where: str
 
     @property
+    def family(self) -> Family:
+        """The family of the network."""
+        return self.naming.family
+
+    @property
     def num_classes(self) -> int | None:
         """Rows of the classifier, or None without one."""
-        head = self.weights.get(self.naming.head + "weight")
+        head = self.weights.get(self.family.classifier + "weight")
         return None if head is None else head.shape[0]
 
 
@@ -60,8 +66,8 @@ def read_checkpoint(source) -> Checkpoint:
     where = str(source) if isinstance(source, (str, Path)) else "memory"
     try:
         weights, state = without_state(_arrays(source))
-        naming = recognise(weights)
-        return Checkpoint(to_canonical(weights, naming), naming, state, where)
+        naming = recognize(weights)
+        return Checkpoint(naming.to_canonical(weights), naming, state, where)
     except CheckpointError as error:
         if error.where is None:
             raise CheckpointError(expected=error.expected, found=error.found, where=where, do=error.do) from error
@@ -100,8 +106,8 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
 
     checkpoint = read_checkpoint(source)
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
-    prefix = checkpoint.naming.head
-    # In the order of the network: each initialisation below takes the next random numbers, and a set's order is
+    prefix = checkpoint.family.classifier
+    # In the order of the network: each initialization below takes the next random numbers, and a set's order is
     # another one in every process.
     own_head = [name for name in parameters if name.startswith(prefix)]
     # A network without a classifier takes the features of a whole one.
@@ -122,19 +128,18 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     return checkpoint
 
 
-def require_likely(checkpoint: Checkpoint, model, arguments: dict) -> None:
+def require_likely(checkpoint: Checkpoint, model: ModelSpec, arguments: dict) -> None:
     """Raise CheckpointError for a network so much larger than the checkpoint that building it would only cost time.
 
     Args:
-        model: its ModelSpec.
-        arguments: of its class, checked.
+        arguments: of the network's class, checked.
     """
     wanted = network_size(model, arguments)
-    there = len(checkpoint.weights), sum(array.size for array in checkpoint.weights.values())
-    if any(want > LIKELY * max(have, usual) for want, have, usual in zip(wanted, there, network_size(model, {}))):
+    stored = len(checkpoint.weights), sum(array.size for array in checkpoint.weights.values())
+    if any(want > LIKELY * max(have, usual) for want, have, usual in zip(wanted, stored, network_size(model, {}))):
         raise CheckpointError(
             expected="a checkpoint of {:,} tensors with {:,} values, as the network's arguments say".format(*wanted),
-            found="{:,} with {:,}".format(*there),
+            found="{:,} with {:,}".format(*stored),
             where=checkpoint.where,
             do="Check the network's name and arguments.",
         )
@@ -161,7 +166,7 @@ def _require_match(wanted: dict, weights: dict, checkpoint: Checkpoint) -> None:
     differences = {title: found for title, found in compare(wanted, weights).items() if found}
     if not differences:
         return
-    head = checkpoint.naming.head
+    head = checkpoint.family.classifier
     do = "Check the network's name and arguments; `glorext lint` tells which network a checkpoint belongs to."
     if list(differences) == ["of wrong shape"] and all(text.startswith(head) for text in differences["of wrong shape"]):
         do = (

@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from glorext.models.identify import network_arguments, network_name
-from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_file
 
 from .checkpoint import Checkpoint, compare, read_checkpoint, weights_digest
-from .specs import SPECS
+from .identify import network_arguments, network_name
+from .labels import read_labels
 
 SHOWN = 3
 LARGEST_VARIANCE = 1e6
-# Batch norms whose output goes straight into a ReLU, and those that end a block's branch before the sum.
-BEFORE_RELU = {
-    "resnext": r"backbone\.(bn|layer\d\.\d+\.bn[12])",
-    "glore": r"(conv1\.bn\d|bn1|layer\d\.\d+\.(bn[12]|conv_(state|proj|extend)\.0))",
-    "glore_v2": r".+",
-}
-BEFORE_SUM = {"resnext": r"backbone\.layer\d\.\d+\.bn3", "glore": r"layer\d\.\d+\.bn3", "glore_v2": r"(?!)"}
-UNIT_END = ".conv_extend.2.weight"
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,7 @@ def lint(source, labels=None) -> dict:
         *_completeness(checkpoint, arguments),
         *_values(checkpoint),
         *_norms(checkpoint),
-        *_units(checkpoint),
+        *_idle(checkpoint),
         *_classifier(checkpoint, labels),
         *_state(checkpoint),
     ]
@@ -67,12 +57,12 @@ def lint(source, labels=None) -> dict:
         "file": str(source),
         "sha256": sha256_file(source),
         "naming": checkpoint.naming.name,
-        "family": checkpoint.naming.family,
+        "family": checkpoint.family.name,
         "network": name,
         "arguments": arguments,
         "parameters": int(sum(trained)),
         "num_classes": checkpoint.num_classes,
-        "stem_pool": checkpoint.naming.stem_pool,
+        "stem_pool": checkpoint.naming.stem_pool if "stem_pool" in checkpoint.family.arguments else None,
         "weights_sha256": weights_digest(checkpoint),
         "findings": [asdict(finding) | {"tensors": list(finding.tensors)} for finding in findings],
     }
@@ -81,76 +71,62 @@ def lint(source, labels=None) -> dict:
 def _completeness(checkpoint: Checkpoint, arguments):
     from mindspore.nn.utils import no_init_parameters
 
-    model = next(spec for spec in SPECS.values() if spec.family == checkpoint.naming.family)
     try:
         with no_init_parameters():
-            net = model.constructor(**arguments)
+            net = checkpoint.family.constructor(**arguments)
     except ValueError as error:
         yield Finding("error", f"no such network can be built: {str(error).splitlines()[0]}")
         return
     wanted = {parameter.name: tuple(parameter.shape) for parameter in net.get_parameters()}
     for title, found in compare(wanted, checkpoint.weights).items():
-        if found:
-            yield Finding("error", f"{len(found)} tensors {title}", tuple(found))
+        yield from _found("error", f"{{}} tensors {title}", found)
+
+
+def _found(level: str, what: str, tensors):
+    """A finding if there are such tensors; `what` says how many."""
+    tensors = tuple(tensors)
+    if tensors:
+        yield Finding(level, what.format(len(tensors)), tensors)
 
 
 def _values(checkpoint: Checkpoint):
-    bad = tuple(
-        name for name, array in checkpoint.weights.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
-    )
-    if bad:
-        yield Finding("error", f"NaN or infinite values in {len(bad)} tensors", bad)
-    kinds = sorted({array.dtype.name for array in checkpoint.weights.values()} - {"float32"})
+    weights = checkpoint.weights.items()
+    bad = (name for name, array in weights if array.dtype.kind == "f" and not np.isfinite(array).all())
+    yield from _found("error", "NaN or infinite values in {} tensors", bad)
+    kinds = sorted({array.dtype.name for _, array in weights} - {"float32"})
     if kinds:
         yield Finding("note", f"stored as {', '.join(kinds)}; a network computes in float32")
 
 
 def _norms(checkpoint: Checkpoint):
-    weights, family = checkpoint.weights, checkpoint.naming.family
+    weights = checkpoint.weights
     variances = {name: array for name, array in weights.items() if name.endswith("moving_variance")}
-    negative = tuple(name for name, array in variances.items() if (array < 0).any())
-    if negative:
-        yield Finding("error", f"negative variance in {len(negative)} batch norms", negative)
-    large = tuple(name for name, array in variances.items() if (array > LARGEST_VARIANCE).any())
-    if large:
-        yield Finding("warning", f"variance above {LARGEST_VARIANCE:g} in {len(large)} batch norms", large)
-    fresh = tuple(
+    negative = (name for name, array in variances.items() if (array < 0).any())
+    yield from _found("error", "negative variance in {} batch norms", negative)
+    large = (name for name, array in variances.items() if (array > LARGEST_VARIANCE).any())
+    yield from _found("warning", f"variance above {LARGEST_VARIANCE:g} in {{}} batch norms", large)
+    fresh = (
         name
         for name, array in variances.items()
         if (array == 1).all() and not weights.get(name.replace("variance", "mean"), np.ones(1)).any()
     )
-    if fresh:
-        yield Finding("warning", f"running statistics never updated in {len(fresh)} batch norms", fresh)
-    zero = [
-        name.removesuffix(".gamma") for name, array in weights.items() if name.endswith(".gamma") and not array.any()
-    ]
-    dead = tuple(
+    yield from _found("warning", "running statistics never updated in {} batch norms", fresh)
+    dead = (
         name
-        for name in zero
-        if re.fullmatch(BEFORE_RELU[family], name) and (weights.get(f"{name}.beta", np.zeros(1)) <= 0).all()
+        for name in (key.removesuffix(".gamma") for key in weights if key.endswith(".gamma"))
+        if re.fullmatch(checkpoint.family.before_relu, name)
+        and not weights[f"{name}.gamma"].any()
+        and (weights.get(f"{name}.beta", np.zeros(1)) <= 0).all()
     )
-    if dead:
-        yield Finding(
-            "warning",
-            f"{len(dead)} branches that were never trained and never will be: gamma is all zero "
-            "before a ReLU, no gradient passes",
-            dead,
-        )
-    idle = tuple(name for name in zero if re.fullmatch(BEFORE_SUM[family], name))
-    if idle:
-        yield Finding(
-            "warning", f"{len(idle)} blocks that add nothing: the last gamma is all zero, as in a fresh network", idle
-        )
+    what = "{} branches that were never trained and never will be: gamma is all zero before a ReLU, no gradient passes"
+    yield from _found("warning", what, dead)
 
 
-def _units(checkpoint: Checkpoint):
-    idle = tuple(
-        name.removesuffix(UNIT_END)
-        for name, array in checkpoint.weights.items()
-        if name.endswith(UNIT_END) and not array.any()
-    )
-    if idle:
-        yield Finding("warning", f"{len(idle)} GloRe units that are the identity, as in a fresh network", idle)
+def _idle(checkpoint: Checkpoint):
+    for pattern, parts in checkpoint.family.idle_while_zero.items():
+        matches = ((re.fullmatch(pattern, name), array) for name, array in checkpoint.weights.items())
+        idle = (match[1] for match, array in matches if match and not array.any())
+        yield from _found("warning", f"{{}} {parts}", idle)
 
 
 def _classifier(checkpoint: Checkpoint, labels):
@@ -158,10 +134,7 @@ def _classifier(checkpoint: Checkpoint, labels):
         yield Finding("note", "no classifier: features only")
     if labels is None:
         return
-    try:
-        count = len(Path(labels).read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(expected="a text file with one class per line", found=str(error), where=labels) from error
+    count = len(read_labels(labels))
     if count != checkpoint.num_classes:
         yield Finding(
             "error", f"{count} labels in {labels}, {checkpoint.num_classes or 'no'} classes in the classifier"
@@ -169,13 +142,9 @@ def _classifier(checkpoint: Checkpoint, labels):
 
 
 def _state(checkpoint: Checkpoint):
-    if checkpoint.state:
-        size = sum(array.nbytes for array in checkpoint.state.values())
-        yield Finding(
-            "note",
-            f"{len(checkpoint.state)} tensors of the training run ({size / 1e6:.1f} MB), not needed to use the network",
-            tuple(checkpoint.state),
-        )
+    size = sum(array.nbytes for array in checkpoint.state.values()) / 1e6
+    what = f"{{}} tensors of the training run ({size:.1f} MB), not needed to use the network"
+    yield from _found("note", what, checkpoint.state)
 
 
 def _table(report: dict) -> str:
@@ -192,7 +161,7 @@ def _table(report: dict) -> str:
     ]
     rows += [(finding["level"], finding["what"] + _some(finding["tensors"])) for finding in report["findings"]]
     if not report["findings"]:
-        rows.append(("fine", "nothing to remark"))
+        rows.append(("fine", "no findings"))
     return "\n".join(f"{title:<11} {text}" for title, text in rows)
 
 

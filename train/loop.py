@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glorext.models.labels import read_labels
+from glorext.models.specs import spec
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError
 from glorext.runtime.log import get_logger
 from glorext.train.initial import fresh_network, settled, with_source
@@ -154,9 +155,7 @@ class _Run:
     def _build_step(self):
         parameters = self.net.trainable_params()
         if self.frozen:
-            from glorext.models.namings import recognise
-
-            head = recognise(self.weights).head
+            head = spec(self.recipe.network).family.classifier
             parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]
         self.step = TrainStep(
             self.model, parameters, self.recipe, self.rates, self.recipe.num_classes, self.level, self.group.size

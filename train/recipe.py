@@ -126,16 +126,19 @@ class Recipe:
         from glorext.models import InputSpec, spec
 
         try:
-            own = spec(self.network).input.to_dict()
+            network = spec(self.network)
         except UsageError as error:
             raise RecipeError(expected=error.expected, found=error.found, where="key network") from error
         try:
-            made = InputSpec.from_dict({**own, **self.input})
+            made = InputSpec.from_dict({**network.input.to_dict(), **self.input})
         except UsageError as error:
             raise RecipeError(expected=error.expected, found=error.found, where="key input") from error
-        if made.size % 32 and spec(self.network).family == "glore":  # its two ways of halving differ for odd sides
+        multiple = network.family.side_multiple
+        if made.size % multiple:
             raise RecipeError(
-                expected=f"input.size as a multiple of 32, for {self.network}", found=made.size, where="key input"
+                expected=f"input.size as a multiple of {multiple}, for {network.name}",
+                found=made.size,
+                where="key input",
             )
         return made
 

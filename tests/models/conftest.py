@@ -35,7 +35,7 @@ def _weights(name, stem_pool):
     with no_init_parameters():
         net = create(name, num_classes=5, **SMALL[name])
     shapes = {parameter.name: tuple(parameter.shape) for parameter in net.get_parameters()}
-    forward = partial(numpy_networks.FORWARD[spec(name).family], stem_pool=stem_pool)
+    forward = partial(numpy_networks.FORWARD[spec(name).family.name], stem_pool=stem_pool)
     return numpy_networks.settled_weights(shapes, forward, _pictures())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glorext.models import create, load_checkpoint_into, names, read_checkpoint, save_checkpoint, spec, weights_digest
-from glorext.models.namings import from_canonical
+from glorext.models.namings import from_canonical, namings
 from glorext.runtime import CheckpointError, UsageError
 
 RESNEXT = "resnext50"
@@ -273,10 +273,20 @@ def test_the_same_tensor_twice_is_refused(weights):
         read_checkpoint(stored | {"network.backbone.conv.weight": stored["backbone.conv.weight"]})
 
 
-def test_every_registered_network_has_a_layout():
-    from glorext.models.namings import NAMINGS as known
+def test_one_tensor_under_two_names_of_a_layout_is_refused(weights):
+    torch_names = from_canonical(weights(RESNEXT), "torchvision")
+    with pytest.raises(CheckpointError, match="one tensor under two names"):
+        read_checkpoint(torch_names | {"layer1.0.bn1.gamma": torch_names["layer1.0.bn1.weight"]})
 
-    assert {spec(name).family for name in names()} == {naming.family for naming in known.values()}
+
+def test_names_of_two_layouts_at_once_are_refused(weights):
+    whole = weights(RESNEXT)
+    with pytest.raises(CheckpointError, match="found grouped and split"):
+        read_checkpoint(whole | from_canonical(whole, "split", groups=4))
+
+
+def test_every_registered_network_has_a_layout():
+    assert {spec(name).family.name for name in names()} == {naming.family.name for naming in namings().values()}
 
 
 NEW_HEAD = """

@@ -144,7 +144,7 @@ def test_the_command_prints_a_table_or_json_and_its_status_counts_errors(weights
     path = saved(weights("resnext50"))
     assert main([str(path)]) == 0
     table = capsys.readouterr().out
-    assert "a variant of resnext" in table and "layers=(1, 2, 1, 1)" in table and "nothing to remark" in table
+    assert "a variant of resnext" in table and "layers=(1, 2, 1, 1)" in table and "no findings" in table
     stored = weights("resnext50")
     stored["head.fc.bias"] = np.full_like(stored["head.fc.bias"], np.nan)
     assert main([str(saved(stored)), "--json"]) == 1

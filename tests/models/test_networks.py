@@ -15,7 +15,7 @@ def logits_of(net, pictures):
 
 
 def reference(name, weights, pictures, **options):
-    return numpy_networks.FORWARD[spec(name).family](weights, pictures.astype(np.float64), **options)
+    return numpy_networks.FORWARD[spec(name).family.name](weights, pictures.astype(np.float64), **options)
 
 
 def every_network_and_both_pools_once(function):

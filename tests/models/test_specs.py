@@ -9,7 +9,7 @@ import pytest
 from mindspore.nn.utils import no_init_parameters
 
 from glorext.models import create, names, network_arguments, network_name, read_checkpoint, spec
-from glorext.models.arguments import ARGUMENTS, CHOICES, DEFAULTS, network_size
+from glorext.models.arguments import DEFAULTS, check_arguments, network_size
 from glorext.models.glore_unit import WEIGHT_INITS
 from glorext.runtime import CheckpointError, UsageError
 
@@ -156,7 +156,7 @@ def test_the_sources_of_a_network_need_nothing_but_mindspore(tmp_path, small):
         for source in spec(name).sources:
             (package / source.name).write_bytes(source.read_bytes())
         code += (
-            f"from of_{name}.{spec(name).modules[0]} import {spec(name).class_name} as network\n"
+            f"from of_{name}.{spec(name).sources[0].stem} import {spec(name).class_name} as network\n"
             f"print(sum(parameter.size for parameter in network(**{arguments!r}).get_parameters()))\n"
         )
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
@@ -197,6 +197,17 @@ def test_an_unknown_network_or_argument_is_named(network, arguments, text):
         create(network, **arguments)
 
 
+def test_arguments_are_checked_beside_those_that_a_network_has_anyway():
+    model = spec("glore_res50")
+    check_arguments(model, {"units": ((), (), (1, 6), ())})
+    with pytest.raises(UsageError, match="units"):
+        check_arguments(model, {"units": ((), (), (1, 7), ())})
+    with pytest.raises(UsageError, match="units"):
+        check_arguments(model, {"layers": (3, 4, 4, 3)})
+    with pytest.raises(UsageError, match="layers"):
+        check_arguments(model, {"layers": 5, "units": ((), (), (1,), ())})
+
+
 def test_sizes_are_known_without_making_the_network(small):
     """A hostile package is refused by its size alone, so the formula must be the networks'."""
     cases = [
@@ -214,9 +225,9 @@ def test_sizes_are_known_without_making_the_network(small):
 def test_arguments_that_are_checked_are_those_of_the_classes():
     for name in names():
         taken = inspect.signature(spec(name).constructor).parameters
-        assert tuple(taken) == ARGUMENTS[spec(name).family]
+        assert tuple(taken) == tuple(spec(name).family.arguments)
         assert all(taken[key].default == value for key, value in DEFAULTS.items())
-    assert CHOICES["weight_init"] == tuple(WEIGHT_INITS)
+    assert spec("glore_res50").family.arguments["weight_init"] == tuple(WEIGHT_INITS)
 
 
 def test_a_network_far_beyond_its_checkpoint_is_not_made(small):
