@@ -12,20 +12,11 @@ import numpy as np
 from glorext.runtime.errors import CheckpointError
 from glorext.runtime.files import atomic_path
 
-# MindSpore's names of element types inside a .ckpt. Text entries ("str") are remarks of the training run.
+# MindSpore's names of element types inside a .ckpt. Text entries ("str") are notes of the training run.
 CKPT_TYPES = {
-    "Int8": np.int8,
-    "UInt8": np.uint8,
-    "Int16": np.int16,
-    "UInt16": np.uint16,
-    "Int32": np.int32,
-    "UInt32": np.uint32,
-    "Int64": np.int64,
-    "UInt64": np.uint64,
-    "Float16": np.float16,
-    "Float32": np.float32,
-    "Float64": np.float64,
-    "Bool": np.bool_,
+    name: np.dtype(name.lower())
+    for name in ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
+    + ("Float16", "Float32", "Float64", "Bool")
 }
 CRC_MARK, CRC_BYTES = b"crc_num", 10
 TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -129,7 +120,7 @@ def _ckpt_tensor(value, path) -> np.ndarray:
 
         kind = np.dtype(ml_dtypes.bfloat16)
     elif tensor.type in CKPT_TYPES:
-        kind = np.dtype(CKPT_TYPES[tensor.type])
+        kind = CKPT_TYPES[tensor.type]
     else:
         raise _damaged(path, f"{value.tag} with the unknown element type {tensor.type!r}")
     # MindSpore writes the shape () as (0,) with one element.
@@ -140,8 +131,8 @@ def _ckpt_tensor(value, path) -> np.ndarray:
     except (TypeError, ValueError):
         array = None
     if array is None or array.nbytes != len(tensor.content):
-        told = f"the shape {shape}" if len(shape) < 9 else f"a shape of {len(shape):,} axes"
-        raise _damaged(path, f"{value.tag} with {len(tensor.content)} bytes for {told} of {kind}")
+        form = f"the shape {shape}" if len(shape) < 9 else f"a shape of {len(shape):,} axes"
+        raise _damaged(path, f"{value.tag} with {len(tensor.content)} bytes for {form} of {kind}")
     return array.astype(np.float32) if tensor.type == "BFloat16" else array
 
 
@@ -210,7 +201,7 @@ def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
 
 
 def _ckpt_bytes(tensors) -> bytes:
-    names = {np.dtype(kind): name for name, kind in CKPT_TYPES.items()}
+    names = {kind: name for name, kind in CKPT_TYPES.items()}
     message = _checkpoint_message()()
     for name, array in tensors.items():
         if array.dtype not in names:
