@@ -49,7 +49,7 @@ class Results:
 
 
 def latencies(milliseconds, warmup: int) -> dict:
-    """p50, p90, p99 and mean of the times after the first `warmup` ones (of all, where no others are left)."""
+    """p50, p90, p99 and mean of the times after the first `warmup` ones (of all of them, if there are no more)."""
     kept = np.asarray(milliseconds[warmup:] or milliseconds, float)
     p50, p90, p99 = np.percentile(kept, [50, 90, 99])
     return {"p50": p50, "p90": p90, "p99": p99, "mean": kept.mean(), "warmup": len(milliseconds) - len(kept)}

@@ -10,7 +10,7 @@ from .family import ModelSpec
 
 LEAST_BYTES_OF_A_TENSOR = 20  # its name, element type and shape in any checkpoint format
 LEAST_BYTES_OF_A_VALUE = 2  # float16
-# What every class gives the arguments that no ModelSpec names.
+# Of arguments that no ModelSpec gives; every class has them.
 DEFAULTS = {"num_classes": 1000, "in_channels": 3, "include_top": True}
 
 

@@ -18,8 +18,8 @@ from .namings import from_canonical, recognize, without_state
 
 logger = get_logger("models")
 SHOWN = 10
-# How many times the size of checkpoint and registered network a network may have that is still built, so that an error
-# can list the differences.
+# A network up to this many times as large as the checkpoint, or as the registered network, is built all the same: the
+# error can then list the differences.
 LIKELY = 10
 
 
@@ -52,7 +52,7 @@ class Checkpoint:
 
 
 def read_checkpoint(source) -> Checkpoint:
-    """Read a checkpoint in any known format and naming. Imports MindSpore for nothing, torch only for a .pth.
+    """Read a checkpoint in any known format and naming. Never imports MindSpore, and torch only for a .pth file.
 
     Args:
         source: a .ckpt, .safetensors, .pth or .pt file, a dict of names to arrays or MindSpore parameters, or a
@@ -108,7 +108,7 @@ def load_checkpoint_into(net, source, head: str = "strict") -> Checkpoint:
     parameters = {parameter.name: parameter for parameter in net.get_parameters()}
     prefix = checkpoint.family.classifier
     # In the order of the network: each initialization below takes the next random numbers, and a set's order is
-    # another one in every process.
+    # different in every process.
     own_head = [name for name in parameters if name.startswith(prefix)]
     # A network without a classifier takes the features of a whole one.
     left_out = prefix if head == "new" or not own_head else None

@@ -20,7 +20,7 @@ def network_arguments(checkpoint: Checkpoint) -> dict:
     except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
         raise CheckpointError(
             expected=f"the tensors of a {checkpoint.family.name} network",
-            found=f"no usable {error}",
+            found=f"no {error}" if isinstance(error, KeyError) else f"impossible shapes ({error})",
             where=checkpoint.where,
             do="Get the file again, or write it with all of the network's tensors.",
         ) from error

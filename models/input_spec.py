@@ -1,4 +1,4 @@
-"""How a picture becomes a network's input tensor: one frozen description that every pipeline compiles."""
+"""How a picture becomes a network's input tensor: one frozen description that every pipeline follows."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ STATE = re.compile(
 
 
 def without_state(tensors: dict) -> tuple[dict, dict]:
-    """Part the tensors of a file into the network's, without the prefix `network.`, and the training run's."""
+    """Split the tensors of a file into the network's, without the prefix `network.`, and the training run's."""
     weights, state = {}, {}
     for name, value in tensors.items():
         # No network has a scalar among its tensors: those are counters and notes of the run.

@@ -17,11 +17,11 @@ ONE = 2048
 def read_picture(path) -> np.ndarray:
     """Decode a picture file as RGB, uint8 (H, W, 3), as it is stored: EXIF rotation is not applied.
 
-    Grey, palette and CMYK pictures become RGB, transparency is dropped, of 16 bits the upper 8 count; all of it as
-    MindSpore's Decode does.
+    Grey, palette and CMYK pictures become RGB, transparency is dropped, of 16-bit samples the upper 8 bits are kept;
+    all of it as MindSpore's Decode does.
 
     Raises:
-        DataError: neither JPEG nor PNG, cut off, or of more pixels than Pillow takes for harmless.
+        DataError: neither JPEG nor PNG, cut off, or of more pixels than Pillow's limit.
     """
     from PIL import Image
 
@@ -58,12 +58,12 @@ def resized_shape(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     if spec.resize_rule == "squash":
         return target, target
     ratio = np.float32(max(height, width)) / np.float32(min(height, width))
-    long_side = int(ratio * np.float32(target))  # single precision, cut off: as MindSpore
+    long_side = int(ratio * np.float32(target))  # truncated in single precision, as MindSpore does
     return (long_side, target) if height > width else (target, long_side)
 
 
 def _taps(size: int, target: int, start: int, count: int, edge_alone: bool):
-    """Both neighbours and both weights of `count` output places from `start`, of a side resized to `target`."""
+    """Both neighbours and both weights of `count` output positions from `start`, of a side resized to `target`."""
     centre = ((np.arange(start, start + count) + 0.5) * (1 / (target / size)) - 0.5).astype(np.float32)
     first = np.floor(centre).astype(np.int64)
     part = centre - first.astype(np.float32)
@@ -79,7 +79,7 @@ def resize(picture: np.ndarray, height: int, width: int, window=None) -> np.ndar
     Args:
         picture: uint8 (H, W, 3).
         height, width: of the resized picture.
-        window: (top, left, height, width): the part of it to compute, all of it by default.
+        window: (top, left, height, width): the part to compute; everything by default.
 
     Returns:
         uint8 (window height, window width, 3).

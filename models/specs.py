@@ -41,8 +41,8 @@ def create(name: str, checkpoint=None, head: str = "strict", **overrides):
 
     Args:
         name: one of `names()`.
-        checkpoint: a file in any known format and naming, or what else `read_checkpoint` takes. It fills the network
-            completely, or that is an error.
+        checkpoint: a file in any known format and naming, or anything else that `read_checkpoint` takes. It fills the
+            network completely, or that is an error.
         head: "strict", or "new" for a freshly initialized classifier over a checkpoint's features.
         overrides: arguments of the network's class: num_classes, in_channels, include_top, stem_pool, layers, widths.
             `stem_pool` follows the checkpoint's naming where it is not given.
