@@ -98,7 +98,7 @@ class GloReUnit(nn.Cell):
         self.conv_state = self._branch(channels, states, init)
         self.conv_proj = self._branch(channels, nodes, init)
         self.gcn = GraphConvolution(states, nodes, init)
-        # Y is beyond float16 until it is normalised.
+        # Y is beyond float16 until it is normalized.
         self.conv_extend = SequenceInFloat32(
             BatchNorm2dInFloat32(states, eps=1e-4, momentum=0.92),
             nn.ReLU(),

@@ -24,7 +24,7 @@ class InputSpec:
 
     The picture is made RGB, resized (`squash`: to exactly `resize` x `resize`, whatever its aspect ratio; `short_side`:
     its short side to `resize`, the long side to int(resize * long / short)), cropped in the centre to
-    `size` x `size` and normalised: (x / 255 - mean) / std, float32, channels first.
+    `size` x `size` and normalized: (x / 255 - mean) / std, float32, channels first.
 
     Args:
         size: side of the square that the network sees, in pixels.

@@ -113,7 +113,7 @@ def crop(picture, spec: InputSpec) -> np.ndarray:
     return resize(picture, height, width, ((height - spec.size) // 2, (width - spec.size) // 2, spec.size, spec.size))
 
 
-def normalise(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
+def normalize(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
     """uint8 (size, size, 3) to float32 (3, size, size): (x / 255 - mean) / std."""
     levels = (np.arange(256)[:, None] / 255 - np.array(spec.mean)) / np.array(spec.std)
     table = levels.T.astype(np.float32)
@@ -122,4 +122,4 @@ def normalise(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 def preprocess(picture, spec: InputSpec) -> np.ndarray:
     """A picture file, or uint8 (H, W, 3), to the network's input for one picture: float32 (3, size, size)."""
-    return normalise(crop(picture, spec), spec)
+    return normalize(crop(picture, spec), spec)

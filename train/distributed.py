@@ -44,7 +44,7 @@ class Group:
     def average_statistics(self, net) -> None:
         """Give the batch norms of every process the mean of all processes' running statistics.
 
-        Each device normalises by its own batch, so their running means and variances differ a little.
+        Each device normalizes by its own batch, so their running means and variances differ a little.
         """
         if self.size == 1:
             return

@@ -37,7 +37,7 @@ class Recipe:
     network_args: dict[str, Any] = _key(dict, "further arguments of the network's constructor")
     num_classes: int | None = _key(None, "number of classes; by default as many as there are labels", "class_num")
     input: dict[str, Any] = _key(dict, "what differs from the network's InputSpec: size, resize, mean, ...")
-    augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalisation")
+    augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalization")
     batch_size: int = _key(128, "pictures per step and device", "per_batch_size")
     epochs: int = _key(150, "length of the run", "max_epoch", "epoch_size")
     lr: float = _key(0.05, "highest learning rate", "lr_max")

@@ -1,4 +1,4 @@
-"""An InputSpec as AIPP text: what the Ascend converter takes to normalise uint8 pictures on the card."""
+"""An InputSpec as AIPP text: what the Ascend converter takes to normalize uint8 pictures on the card."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def apply(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
     return np.ascontiguousarray((shifted * reciprocal).transpose(2, 0, 1))
 
 
-def pixels_of(normalised: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """The uint8 (N, 3, size, size) of which `spec`'s normalisation makes `normalised`, float32 of the same shape.
+def pixels_of(normalized: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The uint8 (N, 3, size, size) of which `spec`'s normalization makes `normalized`, float32 of the same shape.
 
     Raises:
         DataError: no pixels give these values.
     """
     minimum, reciprocal = (value.reshape(1, 3, 1, 1) for value in coefficients(spec))
-    exact = normalised / reciprocal + minimum
+    exact = normalized / reciprocal + minimum
     pixels = np.rint(exact).clip(0, 255)
     if np.abs(pixels - exact).max() > 1e-3:
         raise DataError(

@@ -51,7 +51,7 @@ class AscendOptions:
         target: a key of TARGETS.
         dynamic_dims: the batch sizes the model is prepared for; empty for a fixed batch.
         precision_mode: a key of PRECISION.
-        aipp: let the card normalise uint8 pictures.
+        aipp: let the card normalize uint8 pictures.
         keep_fp32: layers that must stay in float32.
     """
 
@@ -156,7 +156,7 @@ def _check(artifact: Artifact, options: AscendOptions) -> None:
         ),
         (
             options.aipp and artifact.input.values == "pixels",
-            "the model takes pixels: its normalisation is in the graph, and AIPP would normalise again",
+            "the model takes pixels: its normalization is in the graph, and AIPP would normalize again",
             "Leave out --aipp, or export without --pixels.",
         ),
         (
@@ -196,7 +196,7 @@ def add_card_arguments(parser) -> None:
     """Give a command's parser what says how a model is made for a card; `chosen_card` reads it, and --target."""
     parser.add_argument("--dynamic_dims", default="", help="Ascend: batch sizes to prepare for, such as 1,4,8")
     parser.add_argument("--precision_mode", default="enforce_fp16", choices=PRECISION, help="Ascend")
-    parser.add_argument("--aipp", action="store_true", help="Ascend: normalise uint8 pictures on the card")
+    parser.add_argument("--aipp", action="store_true", help="Ascend: normalize uint8 pictures on the card")
     parser.add_argument("--keep_fp32", default="", help="Ascend: comma list of layers that must stay in float32")
 
 

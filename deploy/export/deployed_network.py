@@ -15,11 +15,11 @@ WEIGHTED = {nn.Conv2d: "conv2d", nn.Dense: "matmul"}
 
 
 class Deployed(nn.Cell):
-    """A network with its normalisation in front and a softmax behind it, as the arguments say.
+    """A network with its normalization in front and a softmax behind it, as the arguments say.
 
     Args:
-        net: images (N, 3, H, W), normalised, to logits (N, K).
-        spec: whose normalisation is folded in; None leaves the input normalised.
+        net: images (N, 3, H, W), normalized, to logits (N, K).
+        spec: whose normalization is folded in; None leaves the input normalized.
         layout: of the input, "NCHW" or "NHWC".
         softmax: give probabilities instead of logits.
     """

@@ -11,7 +11,7 @@ from glorext.deploy.contract.artifact import Artifact, Port, write_artifact
 from glorext.deploy.export import mindir
 from glorext.deploy.export.onnx_file import open_output_batch
 from glorext.deploy.source import Source, add_source_arguments, resolve
-from glorext.models.preprocess import normalise
+from glorext.models.preprocess import normalize
 from glorext.runtime import ExportError, UsageError, atomic_path, get_logger, set_device, version
 
 logger = get_logger("deploy")
@@ -34,7 +34,7 @@ class Format:
         suffix: of its files.
         dynamic_batch: the batch may stay open.
         fp16: kernels and matrices may be stored in float16.
-        pixels: the normalisation may be folded in.
+        pixels: the normalization may be folded in.
         device: the only device that writes it, None for any.
     """
 
@@ -48,7 +48,7 @@ class Format:
 EXPORTS = {
     "mindir": Format(".mindir"),
     "onnx": Format(".onnx"),
-    # atc sets the precision of what it makes of an AIR, and AIPP its normalisation; neither could be run here.
+    # atc sets the precision of what it makes of an AIR, and AIPP its normalization; neither could be run here.
     "air": Format(".air", dynamic_batch=False, fp16=False, pixels=False, device="Ascend"),
 }
 
@@ -60,8 +60,8 @@ class Variant:
     Attributes:
         precision: "fp32", or "fp16": kernels and matrices are stored in half precision and computed with in float32.
         softmax: give probabilities instead of logits.
-        pixels: type of the pixels 0 to 255 that the model takes and normalises itself, "uint8" or "float32"; None: it
-            takes normalised input.
+        pixels: type of the pixels 0 to 255 that the model takes and normalizes itself, "uint8" or "float32"; None: it
+            takes normalized input.
         layout: of the pixels, "NCHW" or "NHWC".
     """
 
@@ -115,8 +115,8 @@ def check_request(
             (
                 variant.pixels,
                 allowed.pixels,
-                "a folded normalisation",
-                "Leave out --pixels: AIPP normalises on the card.",
+                "a folded normalization",
+                "Leave out --pixels: AIPP normalizes on the card.",
             ),
         ):
             if wanted and not possible:
@@ -141,7 +141,7 @@ def _check_variant(variant: Variant) -> None:
             raise UsageError(expected=" or ".join(filter(None, choices)), found=repr(value), where=flag)
     if variant.layout != "NCHW" and not variant.pixels:
         raise UsageError(
-            "--layout is the order of pixels, and normalised input is always NCHW", do="Add --pixels uint8."
+            "--layout is the order of pixels, and normalized input is always NCHW", do="Add --pixels uint8."
         )
 
 
@@ -208,7 +208,7 @@ def export(
     golden = (
         pixels.transpose(0, 3, 1, 2).astype(variant.pixels)
         if variant.pixels
-        else np.stack([normalise(one, source.input_spec) for one in pixels])
+        else np.stack([normalize(one, source.input_spec) for one in pixels])
     )
     net = network(source, variant)
     outputs = _outputs(net, golden, variant)
@@ -374,7 +374,7 @@ def add_variant_arguments(parser) -> None:
     """Give a command's parser what says which variant of a network is exported; `chosen_variant` reads it."""
     parser.add_argument("--precision", default="fp32", help="fp32, or fp16: weights stored in half precision")
     parser.add_argument("--softmax", action="store_true", help="probabilities instead of logits")
-    parser.add_argument("--pixels", help="fold the normalisation in: the model takes 0 to 255 as uint8 or float32")
+    parser.add_argument("--pixels", help="fold the normalization in: the model takes 0 to 255 as uint8 or float32")
     parser.add_argument("--layout", default="NCHW", help="of the pixels: NCHW (default) or NHWC")
 
 

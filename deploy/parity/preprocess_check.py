@@ -15,7 +15,7 @@ from glorext.deploy.runners import programs as native
 from glorext.hub.listing import add_registry_argument
 from glorext.models import InputSpec
 from glorext.models import spec as model_spec
-from glorext.models.preprocess import crop, normalise, read_picture, resize, resized_shape
+from glorext.models.preprocess import crop, normalize, read_picture, resize, resized_shape
 from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
 
 STAGES = ("decode", "resize", "crop", "normalize")
@@ -58,7 +58,7 @@ def by_numpy(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
         "decode": decoded,
         "resize": resize(decoded, *resized_shape(*decoded.shape[:2], spec)),
         "crop": cropped,
-        "normalize": normalise(cropped, spec),
+        "normalize": normalize(cropped, spec),
     }
 
 
@@ -117,7 +117,7 @@ def differences(found: dict[str, dict[str, np.ndarray]]) -> list[Difference]:
 
 
 def dump(found: dict[str, dict[str, np.ndarray]], out: Path) -> None:
-    """Write every stage of every way as OUT/<way>/<stage>.png, the normalised one as .npy."""
+    """Write every stage of every way as OUT/<way>/<stage>.png, the normalized one as .npy."""
     from PIL import Image
 
     for way, stages in found.items():

@@ -92,7 +92,7 @@ def run_tensor(
 ) -> np.ndarray:
     """Outputs (N, classes) float32 of a converted model for `inputs` (N, 3, H, W), as its contract wants them.
 
-    Those are normalised float32 values, or pixels 0 to 255, uint8 or float32; the model's layout is seen to.
+    Those are normalized float32 values, or pixels 0 to 255, uint8 or float32; the model's layout is seen to.
     """
     programs = programs or native.build()
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:

@@ -23,7 +23,7 @@ from glorext.deploy.runners import lite as infer
 from glorext.deploy.runners import programs as native
 from glorext.deploy.source import Source
 from glorext.models.answers import Results, best_classes, latencies, read_results
-from glorext.models.preprocess import crop, normalise
+from glorext.models.preprocess import crop, normalize
 from glorext.runtime import AccuracyError, DataError, SetupError, UsageError, set_device
 from glorext.train.data import Pictures
 
@@ -204,7 +204,7 @@ def _tensors(pictures: Pictures, artifact: Artifact, chunk: int):
         inputs = (
             [one.transpose(2, 0, 1) for one in cropped]
             if artifact.input.values == "pixels"
-            else [normalise(one, artifact.input_spec) for one in cropped]
+            else [normalize(one, artifact.input_spec) for one in cropped]
         )
         yield indices, np.stack(inputs).astype(artifact.input.dtype), 1e3 * (time.perf_counter() - begun) / len(indices)
 

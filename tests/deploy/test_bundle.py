@@ -206,6 +206,6 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
 
 
 def test_what_the_card_cannot_run_is_refused_before_the_work(source, native, tmp_path):
-    with pytest.raises(UsageError, match="normalise again"):
+    with pytest.raises(UsageError, match="normalize again"):
         bundle(source, tmp_path / "x.tar.gz", native.programs, Variant(pixels="float32"), CARD)
     assert not list(tmp_path.iterdir())

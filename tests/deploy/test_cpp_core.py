@@ -236,7 +236,7 @@ def test_preprocessing_equals_mindspores_evaluation_pipeline(core, tmp_path, rul
         vision.Resize((resize, resize) if rule == "squash" else resize, Inter.BILINEAR),
         vision.CenterCrop(size),
     ]
-    normalise = [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
+    normalize = [vision.Normalize([255 * m for m in spec.mean], [255 * s for s in spec.std]), vision.HWC2CHW()]
     files = []
     # 226 and 512 are halved, 32 and 256 are kept; 500 x 375 is the usual one; the rest is odd, thin or small.
     for width, height in [
@@ -259,7 +259,7 @@ def test_preprocessing_equals_mindspores_evaluation_pipeline(core, tmp_path, rul
         for step in pipeline:
             found = step(found)
         assert np.array_equal(np.load(folder / "crop.npy"), found), file.name
-        for step in normalise:
+        for step in normalize:
             found = step(found)
         # One float32 rounding: MindSpore subtracts and divides, the program looks the quotient up.
         assert np.abs(np.load(folder / "normalize.npy") - found).max() <= 5e-7, file.name

@@ -187,7 +187,7 @@ def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pict
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_a_model_that_normalises_by_itself_takes_the_pixels(
+def test_a_model_that_normalizes_by_itself_takes_the_pixels(
     run, exported, native, pictures, expected, tmp_path, layout
 ):
     onnx = pytest.importorskip("onnx", reason="the graph of this test is edited with onnx")
@@ -195,11 +195,11 @@ def test_a_model_that_normalises_by_itself_takes_the_pixels(
     spec = read_artifact(exported / "tiny.onnx").input_spec
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     for node in model.graph.node:
-        node.input[:] = ["normalised" if name == "image" else name for name in node.input]
+        node.input[:] = ["normalized" if name == "image" else name for name in node.input]
     mean, std = (np.reshape(values, (1, 3, 1, 1)).astype(np.float32) * 255 for values in (spec.mean, spec.std))
     model.graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in ((mean, "mean"), (std, "std")))
     for node in (
-        onnx.helper.make_node("Div", ["centred", "std"], ["normalised"]),
+        onnx.helper.make_node("Div", ["centred", "std"], ["normalized"]),
         onnx.helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
         onnx.helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
     ):

@@ -69,7 +69,7 @@ def test_without_a_batch_it_is_open_where_the_format_allows_it():
     "formats, variant, told",
     [
         (["air"], Variant("fp16"), "float16 weights"),
-        (["air"], Variant(pixels="uint8"), "folded normalisation"),
+        (["air"], Variant(pixels="uint8"), "folded normalization"),
         (["onnx"], Variant("bf16"), "--precision"),
         (["onnx"], Variant("int8"), "int8 is not offered"),
         (["onnx"], Variant(pixels="int8"), "--pixels"),

@@ -89,7 +89,7 @@ def test_aipp_text_names_what_the_card_needs():
     assert text.startswith("aipp_op {") and text.endswith("}\n")
 
 
-def test_aipp_arithmetic_is_the_normalisation_in_half_precision():
+def test_aipp_arithmetic_is_the_normalization_in_half_precision():
     picture = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     spec = InputSpec(size=16, resize=16)
     wanted = (picture / 255 - spec.mean) / spec.std

@@ -10,7 +10,7 @@ from glorext.deploy.contract.artifact import Port, read_artifact
 from glorext.deploy.convert.converter import convert, convert_routes
 from glorext.deploy.export.exporter import Variant, export, golden_pixels, run_exported
 from glorext.deploy.runners.lite import infer, run_tensor
-from glorext.models.preprocess import normalise, preprocess
+from glorext.models.preprocess import normalize, preprocess
 from glorext.runtime import ExportError, IntegrityError
 
 BYTES = Variant(pixels="uint8", softmax=True)
@@ -42,10 +42,10 @@ def pixels():
 
 
 def wanted(source, pixels, variant):
-    """What the network gives for normalised `pixels`, by the reference's normalisation and NumPy's softmax."""
+    """What the network gives for normalized `pixels`, by the reference's normalization and NumPy's softmax."""
     import mindspore as ms
 
-    logits = source.create()(ms.Tensor(np.stack([normalise(one, source.input_spec) for one in pixels]))).asnumpy()
+    logits = source.create()(ms.Tensor(np.stack([normalize(one, source.input_spec) for one in pixels]))).asnumpy()
     assert np.ptp(logits, axis=0).max() > 0.02, "the pictures must differ"
     return softmax(logits) if variant.softmax else logits
 
@@ -77,7 +77,7 @@ def test_exported_a_variant_computes_the_networks_answer(folder, source, pixels,
 @pytest.mark.native
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("ending", ["_lite.mindir", ".ms"])
-def test_pictures_are_normalised_exactly_once(folder, source, native, pictures, tmp_path, name, ending):
+def test_pictures_are_normalized_exactly_once(folder, source, native, pictures, tmp_path, name, ending):
     import mindspore as ms
 
     results = infer(folder / f"{name}{ending}", pictures, tmp_path / "results", programs=native.programs)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from glorext.models import InputSpec
-from glorext.models.preprocess import crop, normalise, preprocess, read_picture, resize, resized_shape
+from glorext.models.preprocess import crop, normalize, preprocess, read_picture, resize, resized_shape
 from glorext.runtime import DataError
 
 RULES = ["squash", "short_side"]
@@ -48,10 +48,10 @@ def test_the_crop_and_the_tensor_are_mindspores(tmp_path, rule, height, width):
     size = (256, 256) if rule == "squash" else 256
     expected = vision.CenterCrop(224)(vision.Resize(size, vision.Inter.BILINEAR)(decoded))
     assert np.array_equal(crop(path, spec), expected)
-    normalised = vision.Normalize([255 * value for value in spec.mean], [255 * value for value in spec.std])(expected)
+    normalized = vision.Normalize([255 * value for value in spec.mean], [255 * value for value in spec.std])(expected)
     tensor = preprocess(path, spec)
     assert tensor.dtype == np.float32 and tensor.shape == (3, 224, 224)
-    assert np.abs(tensor - vision.HWC2CHW()(normalised)).max() < 1e-6
+    assert np.abs(tensor - vision.HWC2CHW()(normalized)).max() < 1e-6
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(8, 512))
@@ -62,11 +62,11 @@ def test_the_short_side_is_met_and_the_ratio_kept(height, width, target):
     assert abs(max(found) - target * max(height, width) / min(height, width)) <= 1 + 1e-6 * max(found)
 
 
-def test_the_formula_of_normalisation():
+def test_the_formula_of_normalization():
     spec = InputSpec(size=2, resize=2, mean=(0.5, 0.25, 0), std=(0.5, 0.25, 1))
     picture = np.array([[[0, 255, 51], [255, 0, 102]], [[51, 51, 153], [204, 102, 255]]], np.uint8)
     expected = [[[-1, 1], [-0.6, 0.6]], [[3, -1], [-0.2, 0.6]], [[0.2, 0.4], [0.6, 1]]]
-    assert normalise(picture, spec) == pytest.approx(np.array(expected), abs=1e-6)
+    assert normalize(picture, spec) == pytest.approx(np.array(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize(
