@@ -49,7 +49,7 @@ setup(
         "filelock>=3.12",
         "safetensors>=0.4",
         "matplotlib>=3.8",
-        "protobuf>=3.20",  # checkpoints, MINDIR and ONNX files are its messages
+        "protobuf>=4.22",  # checkpoints, MINDIR and ONNX files are its messages
         "ml_dtypes>=0.3",  # bfloat16 in checkpoints
         "psutil>=5.9",  # the launcher ends every process that it started
     ],

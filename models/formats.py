@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import binascii
 import os
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from glorext.runtime.errors import CheckpointError
 from glorext.runtime.files import atomic_path
+from glorext.runtime.protobuf import message_class
 
 # MindSpore's names of element types inside a .ckpt. Text entries ("str") are notes of the training run.
 CKPT_TYPES = {
@@ -20,38 +21,16 @@ CKPT_TYPES = {
 }
 CRC_MARK, CRC_BYTES = b"crc_num", 10
 TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+# MindSpore's checkpoint.proto, declared here so that reading a file does not import MindSpore.
+Checkpoint = message_class(
+    "Checkpoint",
+    {
+        "Checkpoint": ("repeated Value value = 1",),
+        "Value": ("required string tag = 1", "optional Tensor tensor = 2"),
+        "Tensor": ("repeated int64 dims = 1", "required string type = 2", "required bytes content = 3"),
+    },
+)
 FULL_AGAIN = "Get the file again: it is cut off, damaged, or not a checkpoint."
-
-
-@lru_cache(maxsize=1)
-def _checkpoint_message():
-    """MindSpore's checkpoint message, declared here so that reading a file does not import MindSpore."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    field = descriptor_pb2.FieldDescriptorProto
-    one, required, many = field.LABEL_OPTIONAL, field.LABEL_REQUIRED, field.LABEL_REPEATED
-    file = descriptor_pb2.FileDescriptorProto(name="glorext_checkpoint.proto", package="glorext", syntax="proto2")
-    for message, members in (
-        (
-            "Tensor",
-            [
-                ("dims", 1, many, field.TYPE_INT64, None),
-                ("type", 2, required, field.TYPE_STRING, None),
-                ("content", 3, required, field.TYPE_BYTES, None),
-            ],
-        ),
-        (
-            "Value",
-            [("tag", 1, required, field.TYPE_STRING, None), ("tensor", 2, one, field.TYPE_MESSAGE, ".glorext.Tensor")],
-        ),
-        ("Checkpoint", [("value", 1, many, field.TYPE_MESSAGE, ".glorext.Value")]),
-    ):
-        declared = file.message_type.add(name=message)
-        for name, number, label, kind, type_name in members:
-            declared.field.add(name=name, number=number, label=label, type=kind, type_name=type_name)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("glorext.Checkpoint"))
 
 
 def read_tensors(path) -> dict[str, np.ndarray]:
@@ -85,15 +64,13 @@ def _damaged(path, what) -> CheckpointError:
 
 
 def _read_ckpt(path) -> dict[str, np.ndarray]:
-    from google.protobuf.message import DecodeError
-
     data = path.read_bytes()
     tail = len(data) - CRC_BYTES - len(CRC_MARK)
     if tail > 0 and data[tail:].startswith(CRC_MARK):
         promised, data = int.from_bytes(data[-CRC_BYTES:], "big"), data[:tail]
         if binascii.crc32(data) != promised:
             raise _damaged(path, "bytes that do not match the file's own CRC")
-    message = _checkpoint_message()()
+    message = Checkpoint()
     try:
         message.ParseFromString(data)
     # protobuf's implementation in Python lets a name that is not UTF-8 through as UnicodeDecodeError.
@@ -202,7 +179,7 @@ def write_tensors(tensors: dict[str, np.ndarray], path) -> None:
 
 def _ckpt_bytes(tensors) -> bytes:
     names = {kind: name for name, kind in CKPT_TYPES.items()}
-    message = _checkpoint_message()()
+    message = Checkpoint()
     for name, array in tensors.items():
         if array.dtype not in names:
             raise CheckpointError(expected=f"element types {', '.join(CKPT_TYPES)}", found=f"{name} of {array.dtype}")

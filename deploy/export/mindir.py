@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from glorext.runtime import ConversionError, DataError
 
 # Version 3 keeps enumerations as numbers, version 1 as their names (mindspore.ops' Format and PadMode).
@@ -77,7 +79,6 @@ VERSION = 1
 
 def read(source: Path):
     """The `ModelProto` of a MINDIR file; DataError if it is none."""
-    from google.protobuf.message import DecodeError
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     model = ModelProto()
@@ -97,7 +98,7 @@ def read(source: Path):
 
 
 def name_ports(path: Path, input: str, output: str) -> None:
-    """Give the one input and the one output of a MINDIR file these names; MindSpore names them after its own sources."""
+    """Name the one input and the one output of a MINDIR file; MindSpore names them after its own sources."""
     model = read(path)
     graph = model.graph
     names = {graph.input[0].name: input, graph.output[0].name: output}

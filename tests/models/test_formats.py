@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glorext.models import read_checkpoint, save_checkpoint
-from glorext.models.formats import _checkpoint_message, read_tensors, write_tensors
+from glorext.models.formats import Checkpoint, read_tensors, write_tensors
 from glorext.runtime import CheckpointError
 
 KINDS = [
@@ -129,7 +129,7 @@ def test_damaged_bytes_give_a_named_error_or_arrays(files, tmp_path_factory, dat
     ],
 )
 def test_impossible_shapes_are_refused_at_once(tmp_path, tensors):
-    message = _checkpoint_message()()
+    message = Checkpoint()
     for dims, nbytes in tensors:
         value = message.value.add(tag="backbone.conv.weight")
         value.tensor.dims.extend(dims)
