@@ -12,6 +12,7 @@ from pathlib import Path
 from glorext.deploy.contract.aipp import aipp_text
 from glorext.deploy.contract.artifact import Artifact, Port
 from glorext.runtime import UsageError
+from glorext.runtime.chips import FAMILIES, chip_of
 
 CONFIG_FILE, AIPP_FILE = "ascend.cfg", "aipp.cfg"
 # MindSpore Lite's names of the precision modes -> atc's (converter_tool_ascend of MindSpore Lite 2.0; CANN, ATC manual).
@@ -28,27 +29,11 @@ FRAMEWORKS = {"mindir": 1, "onnx": 5}
 
 
 @dataclass(frozen=True)
-class Target:
-    """A card: its name for atc, its name in `[acl_init_options]`, or None where MindSpore Lite 2.0 documents none."""
-
-    soc_version: str
-    init_option: str | None
-
-
-TARGETS = {
-    "ascend310": Target("Ascend310", "Ascend310"),
-    "ascend310p": Target("Ascend310P3", "Ascend710"),
-    "ascend310b": Target("Ascend310B1", None),
-    "ascend910": Target("Ascend910A", "Ascend910"),
-}
-
-
-@dataclass(frozen=True)
 class AscendOptions:
     """What the user asks for.
 
     Attributes:
-        target: a key of TARGETS.
+        target: one of `runtime.chips.FAMILIES`.
         dynamic_dims: the batch sizes the model is prepared for; empty for a fixed batch.
         precision_mode: a key of PRECISION.
         aipp: let the card normalize uint8 pictures.
@@ -83,7 +68,7 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
         UsageError: an unknown value, or a combination that the card or the converter cannot serve; says why.
     """
     _check(artifact, options)
-    target, (batch, channels, height, width) = TARGETS[options.target], artifact.input.shape
+    chip, (batch, channels, height, width) = chip_of(options.target), artifact.input.shape
     shape = f"{artifact.input.name}:[{batch},{channels},{height},{width}]"
     context = {"input_format": artifact.input.layout, "precision_mode": options.precision_mode}
     if options.dynamic_dims:
@@ -96,8 +81,8 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
         files[AIPP_FILE] = aipp_text(artifact.input_spec)
         context["insert_op_config_file_path"] = AIPP_FILE
     sections = {"ascend_context": context}
-    if target.init_option:
-        sections["acl_init_options"] = {"ge.socVersion": target.init_option}
+    if chip.lite_name:
+        sections["acl_init_options"] = {"ge.socVersion": chip.lite_name}
     files[CONFIG_FILE] = "\n".join(
         line
         for name, values in sections.items()
@@ -105,17 +90,17 @@ def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
     )
     # AIPP's own input is the picture as it lies in memory, whatever the model's layout (CANN, ATC manual).
     pixels = Port(artifact.input.name, "uint8", (batch, height, width, channels), "NHWC", "pixels")
-    return Plan(files, _atc(artifact, options, target, output), pixels if options.aipp else artifact.input)
+    return Plan(files, _atc(artifact, options, chip.soc, output), pixels if options.aipp else artifact.input)
 
 
-def _atc(artifact: Artifact, options: AscendOptions, target: Target, output: str) -> list[str]:
+def _atc(artifact: Artifact, options: AscendOptions, soc: str, output: str) -> list[str]:
     shape = ",".join(map(str, artifact.input.shape))
     command = [
         "atc",
         f"--framework={FRAMEWORKS[artifact.format]}",
         f"--model={artifact.file}",
         f"--output={output}",
-        f"--soc_version={target.soc_version}",
+        f"--soc_version={soc}",
         f"--input_format={artifact.input.layout}",
         f"--input_shape={artifact.input.name}:{shape}",
         f"--precision_mode={PRECISION[options.precision_mode]}",
@@ -128,8 +113,8 @@ def _atc(artifact: Artifact, options: AscendOptions, target: Target, output: str
 
 
 def _check(artifact: Artifact, options: AscendOptions) -> None:
-    if options.target not in TARGETS:
-        raise UsageError(expected=f"a target out of cpu, {', '.join(TARGETS)}", found=options.target, where="--target")
+    if options.target not in FAMILIES:
+        raise UsageError(expected=f"a target out of cpu, {', '.join(FAMILIES)}", found=options.target, where="--target")
     if options.precision_mode not in PRECISION:
         raise UsageError(
             expected=f"a precision mode out of {', '.join(PRECISION)}",

@@ -17,12 +17,13 @@ import numpy as np
 from glorext.deploy.contract.aipp import pixels_of
 from glorext.deploy.contract.artifact import Artifact, Port, read_artifact, write_artifact
 from glorext.deploy.convert import cpu_graph
-from glorext.deploy.convert.ascend import TARGETS, AscendOptions, add_card_arguments, chosen_card, plan, write_files
+from glorext.deploy.convert.ascend import AscendOptions, add_card_arguments, chosen_card, plan, write_files
 from glorext.deploy.export import mindir
 from glorext.deploy.export.exporter import allowed_difference, golden_paths
 from glorext.deploy.runners import programs as native
 from glorext.deploy.runners.lite import run_tensor
 from glorext.runtime import ConversionError, DataError, UsageError, atomic_path, get_logger, version
+from glorext.runtime.chips import FAMILIES
 
 logger = get_logger("deploy")
 # What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
@@ -334,7 +335,7 @@ def main(argv: list[str]) -> int:
     )
     arguments.add_argument("--out", type=Path, help="folder for the converted models")
     arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}; for the cpu")
-    arguments.add_argument("--target", default="cpu", choices=("cpu", *TARGETS))
+    arguments.add_argument("--target", default="cpu", choices=("cpu", *FAMILIES))
     add_card_arguments(arguments)
     arguments.add_argument("--dry_run", action="store_true", help="print configuration and commands, do nothing")
     options = arguments.parse_args(argv)

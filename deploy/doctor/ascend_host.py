@@ -11,12 +11,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from glorext.runtime.chips import family_of
+
 ROOT = Path("/usr/local/Ascend")
 DEVICES = Path("/dev")
 # A row of `npu-smi info`: | 0     310P3     | OK   ...; the row below it has a bus address where the health stands.
 NPU_SMI_ROW = re.compile(r"^\|\s*\d+\s+([0-9A-Za-z]+)\s*\|\s*[A-Za-z]+\s*\|", re.M)
-# Beginning of a chip's name -> the target of `glorext convert`; 310P and 310B before 310.
-TARGET_OF = (("310P", "ascend310p"), ("310B", "ascend310b"), ("310", "ascend310"), ("910", "ascend910"))
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Cards:
     @property
     def target(self) -> str | None:
         """The target of `glorext convert` for this chip."""
-        name = (self.soc or "").removeprefix("Ascend").upper()
-        return next((target for start, target in TARGET_OF if name.startswith(start)), None)
+        return family_of(self.soc)
 
 
 def version_in(path: Path) -> str | None:

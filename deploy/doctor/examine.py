@@ -11,10 +11,10 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from glorext.deploy.convert.ascend import TARGETS
 from glorext.deploy.doctor import ascend_host as cards
 from glorext.deploy.runners import find_lite as lite
 from glorext.runtime import GlorextError, cap_onednn, env
+from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.device import CAP, has_avx512
 
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
@@ -65,9 +65,11 @@ def _processor():
 def _cards(found: cards.Cards):
     """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
     wanting = "missing" if found.devices else "absent"
-    chip = f"{found.soc} (says {found.said_by})" if found.soc else "chip unknown"
+    chip = find_chip(found.soc)
+    sold_as = f", of {chip.sold_as}" if chip else ""
+    name = f"{found.soc}{sold_as} (says {found.said_by})" if found.soc else "chip unknown"
     yield (
-        Finding("Ascend card", "ok", f"{found.devices} devices, {chip}")
+        Finding("Ascend card", "ok", f"{found.devices} devices, {name}")
         if found.devices
         else Finding("Ascend card", "absent", "no /dev/davinci* on this machine", "glorext runs on CPU here")
     )
@@ -205,7 +207,7 @@ def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
             "libjpeg and libpng headers",
         ),
     ]
-    for target in TARGETS:
+    for target in FAMILIES:
         row = needs(
             f".mindir of glorext convert --target {target}",
             f"the C++ program, {target}",

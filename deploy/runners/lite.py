@@ -14,8 +14,9 @@ from glorext.deploy.contract.artifact import read_artifact
 from glorext.deploy.runners import programs as native
 from glorext.models.answers import Results, read_results
 from glorext.runtime import InferenceError, UsageError
+from glorext.runtime.chips import FAMILIES
 
-DEVICES = ("cpu", "ascend310", "ascend310p", "ascend310b", "ascend910")
+DEVICES = ("cpu", *FAMILIES)
 
 
 def run_program(command: list[str], show: bool = False) -> None:

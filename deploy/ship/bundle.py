@@ -15,12 +15,13 @@ import numpy as np
 
 from glorext.deploy.contract.aipp import pixels_of
 from glorext.deploy.contract.artifact import Artifact, contract_path
-from glorext.deploy.convert.ascend import TARGETS, AscendOptions, add_card_arguments, chosen_card, plan
+from glorext.deploy.convert.ascend import AscendOptions, add_card_arguments, chosen_card, plan
 from glorext.deploy.convert.converter import convert
 from glorext.deploy.export.exporter import Variant, add_variant_arguments, chosen_variant, export, golden_paths
 from glorext.deploy.runners import programs as native
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
+from glorext.runtime.chips import FAMILIES
 
 logger = get_logger("deploy")
 README = """{name}: offline inference with MindSpore Lite, without Python
@@ -154,7 +155,7 @@ def main(argv: list[str]) -> int:
     add_source_arguments(arguments)
     arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
     add_variant_arguments(arguments)
-    arguments.add_argument("--target", choices=(*TARGETS,), help="prepare the conversion on the machine with this card")
+    arguments.add_argument("--target", choices=FAMILIES, help="prepare the conversion on the machine with this card")
     add_card_arguments(arguments)
     options = arguments.parse_args(argv)
     card = chosen_card(options) if options.target else None

@@ -25,9 +25,10 @@ from glorext.deploy.source import Source
 from glorext.models.answers import Results, best_classes, latencies, read_results
 from glorext.models.preprocess import crop, normalize
 from glorext.runtime import AccuracyError, DataError, SetupError, UsageError, set_device
+from glorext.runtime.chips import CHIPS
 from glorext.train.data import Pictures
 
-MINDSPORE_DEVICES = {"cpu": "CPU", "gpu": "GPU", "ascend910": "Ascend"}
+MINDSPORE_DEVICES = {"cpu": "CPU", "gpu": "GPU", **{chip.family: "Ascend" for chip in CHIPS if chip.trains}}
 # backend -> (devices it runs on, formats of the model it takes)
 BACKENDS = {
     "mindspore": (tuple(MINDSPORE_DEVICES), ()),

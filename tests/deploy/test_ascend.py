@@ -1,13 +1,16 @@
 """What the converter and atc are told for each card, and which combinations are refused with which reason."""
 
 import configparser
+import re
+import subprocess
 
 import pytest
 
 from glorext.deploy.contract.artifact import Artifact, Port
-from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, TARGETS, AscendOptions, plan, write_files
+from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, AscendOptions, plan, write_files
 from glorext.models import InputSpec
 from glorext.runtime import UsageError
+from glorext.runtime.chips import FAMILIES
 
 
 def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):
@@ -114,10 +117,12 @@ def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
         plan(artifact, options, "m")
 
 
-def test_the_targets_are_the_devices_of_the_inference_program():
-    from glorext.deploy.runners.lite import DEVICES
-
-    assert {"cpu", *TARGETS} == set(DEVICES)
+@pytest.mark.native
+def test_the_targets_are_the_devices_of_the_inference_program(native):
+    done = subprocess.run([str(native.infer), "--model", "m.ms", "--device", "?"], capture_output=True, text=True)
+    assert done.returncode == 2 and re.findall(r"[a-z]+\d+[a-z]*", done.stderr.split(";")[0]) == list(FAMILIES)
+    told = subprocess.run([str(native.infer), "--help"], capture_output=True, text=True).stdout
+    assert f"cpu (default), {', '.join(FAMILIES)};" in told
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsys, monkeypatch):

@@ -1,0 +1,39 @@
+"""A chip is one row, found by what the driver's tools and libraries call it."""
+
+import pytest
+
+from glorext.runtime.chips import CHIPS, FAMILIES, chip_of, family_of, find_chip
+
+
+def test_every_chip_stands_once_and_its_family_begins_its_name():
+    names = [chip.name.lower() for chip in CHIPS]
+    assert len(set(names)) == len(names)
+    for chip in CHIPS:
+        assert chip.family == max((f for f in FAMILIES if f"ascend{chip.name}".lower().startswith(f)), key=len)
+
+
+@pytest.mark.parametrize(
+    "soc, family",
+    [
+        ("Ascend310", "ascend310"),
+        ("Ascend310P3", "ascend310p"),
+        ("310B4", "ascend310b"),
+        ("Ascend910_9392", "ascend910"),
+        ("Ascend310P9", "ascend310p"),
+        ("Ascend950PR", None),
+        ("Ascend", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_family_is_found_by_the_chips_name_new_ones_too(soc, family):
+    assert family_of(soc) == family
+
+
+def test_the_910b_of_the_first_generation_is_not_that_of_a2():
+    assert find_chip("Ascend910B").saturates and not find_chip("Ascend910B3").saturates
+    assert find_chip("Ascend910B9") is None
+
+
+def test_a_target_stands_for_one_chip():
+    assert [chip_of(family).soc for family in FAMILIES] == ["Ascend310", "Ascend310P3", "Ascend310B1", "Ascend910A"]
