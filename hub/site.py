@@ -1,4 +1,8 @@
-"""`glorext site`: a registry as a static catalogue of web pages that need no server program and no other site."""
+"""`glorext site`: a registry as a static catalogue of web pages that need no server program and no other site.
+
+The curves are a few lines of SVG, written here and not by matplotlib: the page's own style sheet colors them, light or
+dark as the reader wants it, and each point says its value under the pointer.
+"""
 
 from __future__ import annotations
 

@@ -86,16 +86,14 @@ SHAPES = {
 
 def plot(rates: np.ndarray, steps_per_epoch: int, title: str, path) -> None:
     """Draw learning rates over epochs into a PNG file."""
-    from matplotlib.figure import Figure
+    from glorext.runtime.charts import new_chart, style, write_png
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(np.arange(len(rates)) / steps_per_epoch, rates)
-    axes.set(title=title, xlabel="epoch", ylabel="learning rate")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    with style():
+        figure, axes = new_chart(title, "epoch", "learning rate", (8, 4))
+        axes.plot(np.arange(len(rates)) / steps_per_epoch, rates)
+        axes.set_ylim(bottom=0)
+        axes.grid()
+        write_png(figure, path)
 
 
 def main(argv: list[str]) -> int:
