@@ -65,8 +65,8 @@ def main() -> int:
         return 0
     from glorext.deploy.convert.converter import convert
     from glorext.deploy.export.exporter import export
-    from glorext.deploy.runners import programs as native
     from glorext.deploy.runners.lite import infer
+    from glorext.deploy.runners.programs import build
     from glorext.deploy.source import Source
     from glorext.models import create, save_checkpoint, spec, weights_digest
     from glorext.models.preprocess import preprocess
@@ -93,7 +93,7 @@ def main() -> int:
         )
         mindir, onnx = export(source, folder, ["mindir", "onnx"])
         (model,) = convert(folder / mindir.file, folder, ["mindir"])
-        programs = native.build()
+        programs = build()
         tensors = np.stack([preprocess(path, input_spec) for path in once])
         np.save(folder / "tensors.npy", np.tile(tensors, (3, 1, 1, 1)))
 

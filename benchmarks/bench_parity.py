@@ -65,12 +65,12 @@ def measure(name: str, data: Path, folder: Path):
 
     from glorext.deploy.convert.converter import convert
     from glorext.deploy.export.exporter import Variant, export, run_exported
-    from glorext.deploy.runners import programs as native
     from glorext.deploy.runners.lite import infer
+    from glorext.deploy.runners.programs import build
     from glorext.models import spec
     from glorext.models.preprocess import preprocess
 
-    programs = native.build()
+    programs = build()
     paths = sorted(
         (path for path in data.rglob("*") if path.is_file()), key=lambda path: str(path.relative_to(data)).encode()
     )

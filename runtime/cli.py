@@ -20,8 +20,8 @@ COMMANDS = {
     "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
     "site": ("glorext.hub.site", "write a registry's catalogue as static web pages"),
     "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
-    "convert": ("glorext.deploy.convert.converter", "convert an exported model with MindSpore Lite"),
-    "infer": ("glorext.deploy.runners.lite", "offline inference over pictures with the C++ program"),
+    "convert": ("glorext.deploy.convert.command", "convert an exported model with MindSpore Lite"),
+    "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
     "validate": ("glorext.deploy.validate.command", "check the accuracy of offline inference against MindSpore"),
     "parity": ("glorext.deploy.parity.measure", "follow a model from its checkpoint to the card, hop by hop"),
     "preprocess-check": (

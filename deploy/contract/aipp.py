@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from glorext.deploy.contract.closeness import WHOLE_LEVEL
 from glorext.models import InputSpec
 from glorext.runtime import DataError
 
@@ -52,7 +53,7 @@ def pixels_of(normalized: np.ndarray, spec: InputSpec) -> np.ndarray:
     minimum, reciprocal = (value.reshape(1, 3, 1, 1) for value in coefficients(spec))
     exact = normalized / reciprocal + minimum
     pixels = np.rint(exact).clip(0, 255)
-    if np.abs(pixels - exact).max() > 1e-3:
+    if np.abs(pixels - exact).max() > WHOLE_LEVEL:
         raise DataError(
             expected="inputs made of pixels 0 to 255",
             found=f"{np.abs(pixels - exact).max():.2g} between two",

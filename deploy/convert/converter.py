@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import shlex
 import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from glorext.deploy.contract.aipp import pixels_of
 from glorext.deploy.contract.artifact import Artifact, Port, read_artifact, write_artifact
+from glorext.deploy.contract.closeness import converted_tolerance, require_close
+from glorext.deploy.contract.golden import Golden, read_golden, write_golden
 from glorext.deploy.convert import cpu_graph
-from glorext.deploy.convert.ascend import AscendOptions, add_card_arguments, chosen_card, plan, write_files
+from glorext.deploy.convert.ascend import AscendOptions, plan, write_files
 from glorext.deploy.export import mindir
-from glorext.deploy.export.exporter import allowed_difference, golden_paths
-from glorext.deploy.runners import programs as native
-from glorext.deploy.runners.lite import run_tensor
-from glorext.runtime import ConversionError, DataError, UsageError, atomic_path, get_logger, version
-from glorext.runtime.chips import FAMILIES
+from glorext.deploy.runners.lite import inspect, run_tensor
+from glorext.deploy.runners.programs import Programs, build
+from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_path, get_logger, version
 
 logger = get_logger("deploy")
 # What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
@@ -32,16 +28,9 @@ OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".m
 ROUTES = {"mindir": "", "onnx": "_onnx"}
 # The graph's axes as they are: told NHWC, the converter puts a transposition in front that it cannot always see through.
 LAYOUT = "NCHW"
-# The converter fuses BatchNorm into convolutions, which moves logits by a few float32 roundings per layer.
-TOLERANCE = 1e-4
-HALF_TOLERANCE = 2e-3
-# Half precision on a card keeps three digits. Not measured: no card was at hand.
-CARD_TOLERANCE = 2e-2
 
 
-def convert(
-    model: Path, out: Path, formats=("mindir", "ms"), programs: native.Programs | None = None
-) -> list[Artifact]:
+def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: Programs | None = None) -> list[Artifact]:
     """Convert an exported MINDIR or ONNX model for MindSpore Lite, once for each of `formats`, into `out`.
 
     The converter reports success for models that do not compute, so each result is built in the C++ program, run on
@@ -53,9 +42,7 @@ def convert(
         ConversionError: the converter failed, or its result computes something else.
     """
     model, out = Path(model), Path(out)
-    for name in formats:
-        if name not in OUTPUTS:
-            raise UsageError(expected=f"formats out of {', '.join(OUTPUTS)}", found=name, where="--format")
+    check_formats(formats)
     source = read_artifact(model)
     if source.format not in ROUTES:
         raise UsageError(
@@ -64,22 +51,16 @@ def convert(
             where=model,
             do="Make one with `glorext export`.",
         )
-    golden = _golden(model)
-    programs = programs or native.build()
+    golden = read_golden(model)
+    programs = programs or build()
     return [_convert_one(source, model, out, name, golden, programs) for name in formats]
 
 
-def _golden(model: Path) -> tuple[np.ndarray, np.ndarray]:
-    paths = golden_paths(model.parent, model.stem)
-    for path in paths:
-        if not path.is_file():
-            raise DataError(
-                expected=f"{path.name} beside the model",
-                found="no such file",
-                where=model.parent,
-                do="Export again: `glorext export` writes it, and no conversion is accepted without it.",
-            )
-    return tuple(np.load(path, allow_pickle=False) for path in paths)
+def check_formats(formats: list[str]) -> None:
+    """Raise UsageError for a format that MindSpore Lite does not write."""
+    for name in formats:
+        if name not in OUTPUTS:
+            raise UsageError(expected=f"formats out of {', '.join(OUTPUTS)}", found=name, where="--format")
 
 
 def _convert_one(
@@ -87,8 +68,8 @@ def _convert_one(
     model: Path,
     out: Path,
     name: str,
-    golden,
-    programs: native.Programs,
+    golden: Golden,
+    programs: Programs,
     card: AscendOptions | None = None,
 ) -> Artifact:
     save, ending, kind = OUTPUTS[name]
@@ -100,28 +81,26 @@ def _convert_one(
         config = write_files(planned, Path(scratch)) if card else None
         written = _run_converter(readable, Path(scratch) / model.stem, save, source, programs, config)
         port = planned.input if card else _built_input(written, source.input, programs)
-        values = dict(
-            format=kind,
-            name=source.name,
-            weights_sha256=source.weights_sha256,
-            source={"file": source.file, "sha256": source.sha256},
-            input=port,
-            output=source.output,
-            input_spec=source.input_spec,
-            labels=source.labels,
-            weights_dtype=source.weights_dtype,
-            deviation=source.deviation,
-            versions={**source.versions, "glorext": version(), "mindspore_lite": programs.lite.version},
-        )
+        values = {
+            "format": kind,
+            "name": source.name,
+            "weights_sha256": source.weights_sha256,
+            "source": {"file": source.file, "sha256": source.sha256},
+            "input": port,
+            "output": source.output,
+            "input_spec": source.input_spec,
+            "labels": source.labels,
+            "weights_dtype": source.weights_dtype,
+            "deviation": source.deviation,
+            "versions": {**source.versions, "glorext": version(), "mindspore_lite": programs.lite.version},
+        }
         proved = write_artifact(written, **values)
-        golden = (pixels_of(golden[0], source.input_spec) if card and card.aipp else golden[0], golden[1])
-        worst = _prove(written, golden, proved, programs, card.target if card else "cpu")
+        given = golden._replace(inputs=pixels_of(golden.inputs, source.input_spec)) if card and card.aipp else golden
+        worst = _prove(written, given, proved, programs, card.target if card else "cpu")
         with atomic_path(final) as temporary:
             shutil.copyfile(written, temporary)
     if out.resolve() != model.parent.resolve():
-        for golden_path in golden_paths(model.parent, model.stem):
-            with atomic_path(out / golden_path.name) as temporary:
-                shutil.copyfile(golden_path, temporary)
+        write_golden(out, model.stem, golden)
     artifact = write_artifact(final, **values)
     if artifact.size > 1.5 * source.size:
         logger.warning(
@@ -139,16 +118,16 @@ def _convert_one(
     return artifact
 
 
-def _built_input(written: Path, port: Port, programs: native.Programs) -> Port:
+def _built_input(written: Path, port: Port, programs: Programs) -> Port:
     """`port` in the layout that the built model has: the converter drops or adds a transposition at its input."""
-    done = subprocess.run([str(programs.infer), "--model", str(written), "--inspect"], capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    try:
+        shape = inspect(written, programs)["inputs"][0]["shape"]
+    except InferenceError as error:
         raise ConversionError(
-            f"the converted {written.name} cannot be built: {reason}",
-            do="The converter said success; the result was not kept.",
-        )
-    layout = "NCHW" if json.loads(done.stdout)["inputs"][0]["shape"][1] == 3 else "NHWC"
+            f"the converted {written.name} cannot be built: {error}",
+            do="The converter reported success; the result was not kept.",
+        ) from error
+    layout = "NCHW" if shape[1] == 3 else "NHWC"
     size = port.shape[2]
     return replace(port, layout=layout, shape=(port.batch, *((3, size, size) if layout == "NCHW" else (size, size, 3))))
 
@@ -164,7 +143,7 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
     model = Path(model)
     source = read_artifact(model)
     plan(source, card, model.stem)
-    golden = _golden(model)
+    golden = read_golden(model)
     try:
         ctypes.CDLL("libge_compiler.so")
     except OSError as error:
@@ -174,7 +153,7 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
             where=card.target,
             do="Install CANN and source its set_env.sh; --dry_run shows the plan without it.",
         ) from error
-    return _convert_one(source, model, Path(out), "mindir", golden, native.build(), card)
+    return _convert_one(source, model, Path(out), "mindir", golden, build(), card)
 
 
 def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> Path:
@@ -190,7 +169,7 @@ def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: Asc
 
 
 def converter_command(
-    model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs, config: Path | None = None
+    model: Path, prefix: Path, save: str, source: Artifact, programs: Programs, config: Path | None = None
 ) -> list[str]:
     """The converter's command line: our driver of the converter library, or the SDK's converter_lite.
 
@@ -233,7 +212,7 @@ def converter_command(
 
 
 def _run_converter(
-    model: Path, prefix: Path, save: str, source: Artifact, programs: native.Programs, config: Path | None = None
+    model: Path, prefix: Path, save: str, source: Artifact, programs: Programs, config: Path | None = None
 ) -> Path:
     command = converter_command(model.absolute(), prefix, save, source, programs, config)
     environment = dict(os.environ)
@@ -253,29 +232,22 @@ def _run_converter(
     return written
 
 
-def _prove(written: Path, golden, model: Artifact, programs: native.Programs, device: str = "cpu") -> float:
-    inputs, expected = golden
-    if model.input.batch > 0:
-        inputs, expected = (array[:1].repeat(model.input.batch, 0) for array in (inputs, expected))
-    found = run_tensor(written, inputs, programs, device)
-    if found.shape != expected.shape:
-        raise ConversionError(expected=f"outputs of shape {expected.shape}", found=str(found.shape), where=written.name)
-    worst = float(np.abs(found - expected).max())
-    # The converter rounds biases as well when it halves a .ms by itself.
-    base = CARD_TOLERANCE if device != "cpu" else TOLERANCE if model.weights_dtype == "float32" else HALF_TOLERANCE
-    limit = allowed_difference(expected, model.output.name, base)
-    if not worst <= limit:
-        raise ConversionError(
-            expected=f"MindSpore's {model.output.name} to {limit:.1e} on the golden inputs",
-            found=f"a difference of {worst:.1e}",
-            where=f"the converted {written.name}",
-            do="The converter said success, but the result computes something else; it was not kept.",
-        )
-    return worst
+def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs, device: str) -> float:
+    golden = golden.at_batch(model.input.batch)
+    return require_close(
+        run_tensor(written, golden.inputs, programs, device),
+        golden.outputs,
+        converted_tolerance(device, model.weights_dtype),
+        model.output.name,
+        ConversionError,
+        of="as MindSpore gives them for the golden inputs",
+        where=f"the converted {written.name}",
+        do="The converter reported success, but the result computes something else; it was not kept.",
+    ).max_difference
 
 
 def convert_routes(
-    models: list[Path], out: Path, formats=("mindir", "ms"), programs: native.Programs | None = None
+    models: list[Path], out: Path, formats=("mindir", "ms"), programs: Programs | None = None
 ) -> list[Artifact]:
     """Convert the exports of one network, its MINDIR and its ONNX, and hold all results against each other.
 
@@ -295,104 +267,29 @@ def convert_routes(
             found=", ".join(f"{source.file} of weights {source.weights_sha256[:16]}..." for source in sources),
             do="Convert different models one by one.",
         )
-    programs = programs or native.build()
+    programs = programs or build()
     artifacts = [artifact for model in models for artifact in convert(model, out, formats, programs)]
-    inputs, expected = _golden(Path(models[0]))
-    batch = sources[0].input.batch
-    logits = [
-        run_tensor(Path(out) / artifact.file, inputs if batch < 0 else inputs[:1].repeat(batch, 0), programs)
-        for artifact in artifacts
-    ]
-    worst = max(float(np.abs(one - logits[0]).max()) for one in logits)
-    limit = allowed_difference(
-        expected, sources[0].output.name, TOLERANCE if sources[0].weights_dtype == "float32" else HALF_TOLERANCE
-    )
-    if not worst <= limit:
-        raise ConversionError(
-            expected=f"the same {sources[0].output.name} to {limit:.1e} by {' and by '.join(s.format for s in sources)}",
-            found=f"a difference of {worst:.1e}",
-            where="the golden inputs",
-        )
-    logger.info("the results by %s differ by at most %.1e", " and by ".join(source.format for source in sources), worst)
+    _hold_against_each_other(artifacts, Path(out), read_golden(Path(models[0])), programs)
     return artifacts
 
 
-def main(argv: list[str]) -> int:
-    """`glorext convert`."""
-    from glorext.runtime.cli import parser
-
-    arguments = parser(
-        "convert",
-        "Convert exported models with MindSpore Lite; the results are run and compared.",
-        "glorext convert exported/resnext50-digits.mindir --out converted/",
-    )
-    arguments.add_argument(
-        "models",
-        type=Path,
-        nargs="+",
-        metavar="model",
-        help="an exported MINDIR or ONNX with its contract beside it; both: one checks the other",
-    )
-    arguments.add_argument("--out", type=Path, help="folder for the converted models")
-    arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}; for the cpu")
-    arguments.add_argument("--target", default="cpu", choices=("cpu", *FAMILIES))
-    add_card_arguments(arguments)
-    arguments.add_argument("--dry_run", action="store_true", help="print configuration and commands, do nothing")
-    options = arguments.parse_args(argv)
-    if options.out is None and not options.dry_run:
-        raise UsageError(expected="--out FOLDER", found="none")
-    if options.target != "cpu":
-        return _main_for_card(options)
-    formats = [name.strip().lower() for name in options.format.split(",")]
-    if options.dry_run:
-        for model in options.models:
-            _show_commands(model, formats)
-        return 0
-    for artifact in convert_routes(options.models, options.out, formats):
-        print(options.out / artifact.file)
-    return 0
-
-
-def _main_for_card(options) -> int:
-    card = chosen_card(options)
-    for model in options.models:
-        if options.dry_run:
-            _show_plan(model, card)
-        else:
-            print(options.out / convert_for_card(model, options.out, card).file)
-    return 0
-
-
-def _show_commands(model: Path, formats: list[str], config: Path | None = None, ending: str = "") -> None:
-    """The converter's commands as they would be run here, for each of `formats`."""
-    source, lite = read_artifact(model), native.lite.locate(fetch=False)
-    for name in formats:
-        if name not in OUTPUTS:
-            raise UsageError(expected=f"formats out of {', '.join(OUTPUTS)}", found=name, where="--format")
-    if lite is None:
-        print("# MindSpore Lite is not on this machine yet: its command depends on which one it will be")
-        return
-    programs = native.Programs(
-        Path("glorext_infer"), Path("glorext_pixels"), None if lite.converter else Path("glorext_convert"), lite
-    )
-    old = source.format == "mindir" and lite.version.startswith("2.0.")
-    print(
-        f"# MindSpore Lite {lite.version}'s converter"
-        + (f"; it reads MINDIR version 1 only, so it gets a rewritten copy of {model.name}" if old else "")
-    )
-    for name in formats:
-        prefix = Path(f"{model.stem}{ROUTES[source.format]}{ending}")
-        print(shlex.join(converter_command(model, prefix, OUTPUTS[name][0], source, programs, config)))
-
-
-def _show_plan(model: Path, card: AscendOptions) -> None:
-    source = read_artifact(model)
-    found = plan(source, card, f"{model.stem}_{card.target}")
-    for name, text in found.files.items():
-        print(f"# {name}\n{text}")
-    _show_commands(model, ["mindir"], Path("ascend.cfg"), f"_{card.target}")
-    print("# the same with atc\n" + shlex.join(found.atc))
-    print(
-        f"# the result takes {found.input.dtype} {list(found.input.shape)}; not converted, not measured: "
-        "this was a dry run"
-    )
+def _hold_against_each_other(artifacts: list[Artifact], folder: Path, golden: Golden, programs: Programs) -> None:
+    first, *others = artifacts
+    inputs = golden.at_batch(first.input.batch).inputs
+    outputs = [run_tensor(folder / artifact.file, inputs, programs) for artifact in artifacts]
+    for artifact, found in zip(others, outputs[1:]):
+        comparison = require_close(
+            found,
+            outputs[0],
+            converted_tolerance("cpu", first.weights_dtype),
+            first.output.name,
+            ConversionError,
+            of=f"as {first.file} gives them for the golden inputs",
+            where=artifact.file,
+        )
+        logger.info(
+            "%s and %s differ by at most %.1e on the golden inputs",
+            first.file,
+            artifact.file,
+            comparison.max_difference,
+        )

@@ -20,7 +20,7 @@ NPU_SMI_ROW = re.compile(r"^\|\s*\d+\s+([0-9A-Za-z]+)\s*\|\s*[A-Za-z]+\s*\|", re
 
 
 @dataclass(frozen=True)
-class Cards:
+class AscendHost:
     """What was found; each None where it is not there.
 
     Attributes:
@@ -106,7 +106,7 @@ def _by_npu_smi() -> str | None:
     return f"Ascend{names[0]}" if names else None
 
 
-def look(root: Path | None = None, devices: Path | None = None) -> Cards:
+def look(root: Path | None = None, devices: Path | None = None) -> AscendHost:
     """Look for cards and their software; nothing is opened on a device.
 
     Args:
@@ -121,7 +121,7 @@ def look(root: Path | None = None, devices: Path | None = None) -> Cards:
     if soc is None:
         soc = _by_npu_smi()
         said_by = "npu-smi" if soc else None
-    return Cards(
+    return AscendHost(
         len(nodes),
         version_in(root / "driver" / "version.info"),
         version_in(root / "firmware" / "version.info"),

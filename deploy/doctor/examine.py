@@ -11,8 +11,9 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from glorext.deploy.doctor import ascend_host as cards
-from glorext.deploy.runners import find_lite as lite
+from glorext.deploy.doctor import ascend_host
+from glorext.deploy.doctor.ascend_host import AscendHost
+from glorext.deploy.runners.find_lite import locate
 from glorext.runtime import GlorextError, cap_onednn, env
 from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.device import CAP, has_avx512
@@ -62,7 +63,7 @@ def _processor():
     return Finding("oneDNN", "ok", found)
 
 
-def _cards(found: cards.Cards):
+def _cards(found: AscendHost):
     """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
     wanting = "missing" if found.devices else "absent"
     chip = find_chip(found.soc)
@@ -79,7 +80,7 @@ def _cards(found: cards.Cards):
         yield Finding(
             "Ascend driver",
             wanting,
-            f"no {cards.ROOT}/driver/version.info",
+            f"no {ascend_host.ROOT}/driver/version.info",
             "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)",
         )
     if found.cann_home is None or found.cann is None:
@@ -88,7 +89,7 @@ def _cards(found: cards.Cards):
             wanting,
             f"no version in {found.cann_home}"
             if found.cann_home
-            else f"no toolkit in {cards.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
+            else f"no toolkit in {ascend_host.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
             f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)",
         )
     elif found.acl:
@@ -108,7 +109,7 @@ def _cards(found: cards.Cards):
             "atc",
             "absent",
             "not on PATH; only the plan of `glorext convert --dry_run` names it",
-            f"source {cards.ROOT}/ascend-toolkit/set_env.sh",
+            f"source {ascend_host.ROOT}/ascend-toolkit/set_env.sh",
         )
     )
 
@@ -140,7 +141,7 @@ def _native():
 
 def _lite():
     try:
-        found = lite.locate(fetch=False)
+        found = locate(fetch=False)
     except GlorextError as error:
         return Finding("MindSpore Lite", "missing", str(error), "correct or unset MINDSPORE_LITE_HOME")
     if found is None:
@@ -150,7 +151,7 @@ def _lite():
     return Finding("MindSpore Lite", "ok", f"{found.version}, {found.origin}: {found.root}")
 
 
-def examine(found: cards.Cards) -> list[Finding]:
+def examine(found: AscendHost) -> list[Finding]:
     """Everything that is looked at, in reading order; nothing is installed, fetched or built."""
     findings = [
         Finding(
@@ -182,7 +183,7 @@ class Loading:
     reason: str
 
 
-def loadings(findings: list[Finding], found: cards.Cards) -> list[Loading]:
+def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
     """Which model file will load where, from what was found."""
     by = {finding.name: finding for finding in findings}
 
@@ -235,7 +236,7 @@ def main(argv: list[str]) -> int:
     )
     arguments.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = arguments.parse_args(argv)
-    found = cards.look()
+    found = ascend_host.look()
     findings = examine(found)
     rows = loadings(findings, found)
     if options.json:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glorext.deploy.contract.closeness import FLOAT16_LAYER, share_apart
 from glorext.deploy.source import Source
 from glorext.runtime import AccuracyError
 
-# Of the largest value in a cell's output. One float16 rounding is 0.0005 of a value, and a cell adds up many.
-TOLERANCE = 1e-2
 # Every output of one of the two networks is held in memory: some 100 MB a picture of 224 x 224.
 INPUTS = 2
 HALF = {"fp16": True, "fp32": False, "bf16": False}
@@ -57,13 +56,6 @@ class Layers:
     departures: tuple[Departure, ...]
 
 
-def share(reference: np.ndarray, found: np.ndarray) -> float | None:
-    """Largest absolute difference as a share of the largest value of `reference`; None for NaN or Inf in `found`."""
-    if not np.isfinite(found).all():
-        return None
-    return float(np.abs(found - reference).max() / max(np.abs(reference).max(), 1e-30))
-
-
 def _beyond(value: float | None, tolerance: float) -> bool:
     return value is None or value > tolerance
 
@@ -97,7 +89,7 @@ def set_precision(net, keep: tuple[str, ...] = ()) -> dict:
     return cells
 
 
-def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> Layers:
+def bisect(source: Source, inputs: np.ndarray, tolerance: float = FLOAT16_LAYER) -> Layers:
     """Hold all cells of a network in float16 against float32 on the first of `inputs` (N, 3, H, W).
 
     Works in MindSpore's PYNATIVE mode, in which cells can be watched.
@@ -120,7 +112,9 @@ def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> 
             raise AccuracyError(expected=f"both networks to compute {name}", found=same)
         exact = array(output)
         departures.append(
-            Departure(name, type(cell).__name__, share(exact, found), share(exact, array(twins[name](*inputs))))
+            Departure(
+                name, type(cell).__name__, share_apart(found, exact), share_apart(array(twins[name](*inputs)), exact)
+            )
         )
 
     logits = walk(full, images, compare)
@@ -132,7 +126,9 @@ def bisect(source: Source, inputs: np.ndarray, tolerance: float = TOLERANCE) -> 
     set_precision(half, keep)
     kept_logits = array(half(images))
     first = next((one for one in departures if _beyond(one.arrived, tolerance)), None)
-    return Layers(tolerance, first, keep, share(logits, half_logits), share(logits, kept_logits), tuple(departures))
+    return Layers(
+        tolerance, first, keep, share_apart(half_logits, logits), share_apart(kept_logits, logits), tuple(departures)
+    )
 
 
 def worth_keeping(departures: list[Departure], tolerance: float) -> tuple[str, ...]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from glorext.deploy.contract.artifact import read_artifact
+from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES
 from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.convert.converter import convert, convert_for_card
-from glorext.deploy.export.exporter import export, run_exported
+from glorext.deploy.export.exporter import export, network, run_exported
+from glorext.deploy.export.formats import Variant
+from glorext.deploy.runners.common import in_batches
 from glorext.deploy.runners.lite import infer, run_tensor
+from glorext.deploy.runners.mindspore import run_network
+from glorext.deploy.runners.onnxruntime import require_onnxruntime
 from glorext.deploy.source import Source
 from glorext.models.preprocess import preprocess
-from glorext.runtime import AccuracyError, ConversionError, DataError, SetupError
+from glorext.runtime import AccuracyError, DataError, SetupError
 from glorext.train.data import PICTURES
 
-# For logits up to 1; larger ones are summed from larger numbers, so the limit grows with them.
-# Another reader of the same graph repeats its sums in another order; MindSpore Lite fuses layers as well.
-EXACT, FUSED = 1e-4, 1e-3
-BATCH, NOISE, COUNT = 10, 8, 100
+NOISE, COUNT = 8, 100
 
 
 @dataclass(frozen=True)
@@ -56,36 +57,6 @@ def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs
     )
 
 
-def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """Logits of all inputs (N, 3, H, W), BATCH of them at a time, since memory grows with the batch."""
-    return np.concatenate([run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
-
-
-def run_network(net, inputs: np.ndarray) -> np.ndarray:
-    """Logits (N, K) float32 of a network in MindSpore."""
-    import mindspore as ms
-
-    return in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy().astype(np.float32), inputs)
-
-
-def with_float16_weights(source: Source):
-    """The network with its kernels and matrices rounded to float16; norms and biases stay, as in mixed precision.
-
-    Raises:
-        ConversionError: a weight is beyond float16's range.
-    """
-    import mindspore as ms
-
-    net = source.create()
-    for parameter in net.get_parameters():
-        if parameter.ndim > 1:
-            value = parameter.asnumpy()
-            if np.abs(value).max() > np.finfo(np.float16).max:
-                raise ConversionError(f"{parameter.name} holds {np.abs(value).max():.3g}, beyond float16")
-            parameter.set_data(ms.Tensor(value.astype(np.float16).astype(np.float32)))
-    return net
-
-
 def _mindir(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
     (artifact,) = export(source, folder, ["mindir"])
     return in_batches(lambda batch: run_exported("mindir", folder / artifact.file, batch), inputs)
@@ -98,8 +69,7 @@ def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
         SetupError: onnxruntime is not installed.
         AccuracyError: `given` was made from other weights.
     """
-    if find_spec("onnxruntime") is None:
-        raise SetupError("onnxruntime is not installed (pip install onnxruntime)")
+    require_onnxruntime()
     if given is None:
         return folder / export(source, folder, ["onnx"])[0].file
     artifact = read_artifact(given)
@@ -171,11 +141,11 @@ def stations(
         return in_batches(lambda batch: run_exported("onnx", path, batch), images)
 
     return [
-        ("float16 weights", None, lambda: run_network(with_float16_weights(source), images)),
-        ("MINDIR in MindSpore", EXACT, lambda: _mindir(folder / "mindir", source, images)),
-        ("ONNX in onnxruntime", EXACT, in_onnxruntime),
-        ("MindSpore Lite .mindir", FUSED, lite("mindir")),
-        ("MindSpore Lite .ms", FUSED, lite("ms")),
-        ("C++ from the picture files", FUSED, from_files),
+        ("float16 weights", None, lambda: run_network(network(source, Variant("fp16")), images)),
+        ("MINDIR in MindSpore", EXPORTED, lambda: _mindir(folder / "mindir", source, images)),
+        ("ONNX in onnxruntime", EXPORTED, in_onnxruntime),
+        ("MindSpore Lite .mindir", ON_PICTURES, lite("mindir")),
+        ("MindSpore Lite .ms", ON_PICTURES, lite("ms")),
+        ("C++ from the picture files", ON_PICTURES, from_files),
         ("Ascend 310", None, lambda: _ascend(folder / "ascend", source, images)),
     ]

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from glorext.deploy.parity.hops import COUNT, Inputs, load_inputs, onnx_file, run_network, stations
+from glorext.deploy.contract.closeness import MARGIN, compare
+from glorext.deploy.parity import float16_layers, onnx_layers
+from glorext.deploy.parity.hops import COUNT, Inputs, load_inputs, onnx_file, stations
+from glorext.deploy.runners.mindspore import run_network
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.runtime import (
     AccuracyError,
@@ -27,7 +30,6 @@ from glorext.runtime import (
 )
 
 SCHEMA = "glorext.parity/1"
-MARGIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,33 +87,26 @@ def measure(
     """
     if found.shape != reference.shape:
         return Hop(name, "FAIL", f"logits of shape {found.shape} instead of {reference.shape}")
-    if not np.isfinite(found).all():
+    comparison = compare(found, reference, margin)
+    if not comparison.finite:
         return Hop(name, "FAIL", "NaN or Inf among the logits", tolerance)
-    reference, found = reference.astype(np.float64), found.astype(np.float64)
-    difference = np.abs(found - reference)
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
-    flipped = np.flatnonzero(found.argmax(1) != reference.argmax(1))
-    second, best = np.sort(reference, axis=1)[:, -2:].T
-    clear = tuple(
-        {"input": inputs[row], "margin": float(best[row] - second[row])}
-        for row in flipped
-        if best[row] - second[row] > margin
-    )
-    limit = None if tolerance is None else tolerance * max(1.0, float(np.abs(reference).max()))
-    worst = float(difference.max())
-    reason = "" if limit is None or worst <= limit else f"logits {worst:.1e} apart, at most {limit:.1e} allowed"
-    if tolerance is not None and clear and not reason:
-        reason = f"{len(clear)} answers changed that were clear"
+    limit, reason = None, ""
+    if tolerance is not None:
+        limit = comparison.limit(tolerance)
+        if not comparison.within(limit):
+            reason = f"logits {comparison.max_difference:.1e} apart, at most {limit:.1e} allowed"
+        elif comparison.clear:
+            reason = f"{len(comparison.clear)} answers changed that were clear"
     return Hop(
         name,
         "FAIL" if reason else "pass",
         reason,
         limit,
-        worst,
-        float(difference.mean()),
-        float(((found * reference).sum(1) / np.maximum(norms, 1e-30)).min()),
-        tuple(inputs[row] for row in flipped),
-        clear,
+        comparison.max_difference,
+        comparison.mean_difference,
+        comparison.cosine,
+        tuple(inputs[row] for row in comparison.changed),
+        tuple({"input": inputs[row], "margin": lead} for row, lead in comparison.clear.items()),
     )
 
 
@@ -241,24 +236,21 @@ def main(argv: list[str]) -> int:
 
 def _bisect(source: Source, inputs: Inputs, options) -> dict:
     """The layers of the ONNX file and those of float16 as JSON values, printed unless the result is."""
-    from glorext.deploy.parity import float16_layers as bisect
-    from glorext.deploy.parity import onnx_layers as bisect_onnx
-
     values = {}
     try:
         with tempfile.TemporaryDirectory(prefix="glorext-bisect-") as scratch:
             path = onnx_file(source, Path(scratch), options.onnx)
-            converted = bisect_onnx.bisect(source, path, inputs.images)
+            converted = onnx_layers.bisect(source, path, inputs.images)
         values["onnx_layers"] = asdict(converted)
-        said = bisect_onnx.said(converted)
+        sentence = onnx_layers.describe(converted)
     except SetupError as error:
         values["onnx_layers"] = {"not_measured": str(error)}
-        said = f"the layers of the ONNX file: not measured: {error}"
-    layers = bisect.bisect(source, inputs.images)
+        sentence = f"the layers of the ONNX file: not measured: {error}"
+    layers = float16_layers.bisect(source, inputs.images)
     values["float16_layers"] = asdict(layers)
     if not options.json:
-        print(f"\n{said}")
-        bisect.show(layers)
+        print(f"\n{sentence}")
+        float16_layers.show(layers)
     return values
 
 

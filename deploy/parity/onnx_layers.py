@@ -8,18 +8,16 @@ and gives in MindSpore.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from glorext.deploy.contract.closeness import ONNX_LAYER, share_apart
 from glorext.deploy.export import onnx_file
-from glorext.deploy.parity.float16_layers import INPUTS, array, share, walk
+from glorext.deploy.parity.float16_layers import INPUTS, array, walk
+from glorext.deploy.runners.onnxruntime import open_session
 from glorext.deploy.source import Source
-from glorext.runtime import AccuracyError, SetupError
-
-# Of the largest value of an output. Summing float32 in another order moves values by about 1e-6.
-TOLERANCE = 1e-3
+from glorext.runtime import AccuracyError
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,13 @@ class OnnxLayers:
     layers: tuple[Layer, ...]
 
 
-def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = TOLERANCE) -> OnnxLayers:
+def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = ONNX_LAYER) -> OnnxLayers:
     """Compare the layers of an ONNX file with the cells of `source` on the first of `inputs` (N, 3, H, W).
 
     Raises:
         SetupError: onnxruntime is not installed.
         AccuracyError: no node of the file belongs to a cell.
     """
-    if find_spec("onnxruntime") is None:
-        raise SetupError("onnxruntime is not installed (pip install onnxruntime)")
     images = inputs[:INPUTS]
     net = source.create()
     nodes, values = _run(path, images, {name for name, _ in net.cells_and_names() if name})
@@ -75,7 +71,9 @@ def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = TO
 
     walk(net, ms.Tensor(images), visit)
     layers = tuple(
-        Layer(name, cells[name][0], share(cells[name][1], values[taken]), share(cells[name][2], values[given]))
+        Layer(
+            name, cells[name][0], share_apart(values[taken], cells[name][1]), share_apart(values[given], cells[name][2])
+        )
         for name, (taken, given) in nodes.items()
         if name in cells
     )
@@ -100,8 +98,6 @@ def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = TO
 
 def _run(path: Path, images: np.ndarray, cells: set[str]):
     """The nodes that belong to cells, {cell: (input's name, output's name)}, and the values of those names."""
-    import onnxruntime
-
     model = onnx_file.read(path)
     weights = {weight.name for weight in model.graph.initializer}
     nodes = {}
@@ -113,18 +109,15 @@ def _run(path: Path, images: np.ndarray, cells: set[str]):
     wanted = sorted({name for pair in nodes.values() for name in pair} - given)
     for name in wanted:
         model.graph.output.add(name=name)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     # Fusing nodes would leave out the values between them.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), fuse=False)
     names = [value.name for value in session.get_outputs()]
     feed = model.graph.input[0].name
     values = dict(zip(names, session.run(names, {feed: images}))) | {feed: images}
     return nodes, values
 
 
-def said(found: OnnxLayers) -> str:
+def describe(found: OnnxLayers) -> str:
     """What was found, in a sentence."""
     count = len(found.layers)
     if found.first is None:

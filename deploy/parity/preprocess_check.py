@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from glorext.deploy.contract import aipp
-from glorext.deploy.runners import programs as native
+from glorext.deploy.contract.closeness import MAX_LEVELS, MEAN_LEVELS, NORMALIZED
+from glorext.deploy.runners.lite import run_program
+from glorext.deploy.runners.programs import Programs, build
 from glorext.hub.listing import add_registry_argument
 from glorext.models import InputSpec
 from glorext.models import spec as model_spec
@@ -19,10 +20,6 @@ from glorext.models.preprocess import crop, normalize, read_picture, resize, res
 from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
 
 STAGES = ("decode", "resize", "crop", "normalize")
-# In levels of 255 for the uint8 stages. The three ways on the host are meant to be equal; these are the limits beyond
-# which accuracy was seen to move. AIPP works in half precision: three digits of a value of order 1.
-MAX_LEVELS, MEAN_LEVELS = 3, 0.5
-NORMALIZED = {"numpy": 1e-5, "cpp": 1e-5, "aipp": 2e-2}
 
 
 @dataclass(frozen=True)
@@ -62,29 +59,18 @@ def by_numpy(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     }
 
 
-def by_cpp(path: Path, spec: InputSpec, programs: native.Programs) -> dict[str, np.ndarray]:
+def by_cpp(path: Path, spec: InputSpec, programs: Programs) -> dict[str, np.ndarray]:
     """Each stage by the C++ program that offline inference uses."""
     with tempfile.TemporaryDirectory(prefix="glorext-pixels-") as scratch:
         write_json(Path(scratch) / "spec.json", spec.to_dict())
         out = Path(scratch) / "out"
-        done = subprocess.run(
-            [
-                str(programs.pixels),
-                "--input_spec",
-                str(Path(scratch) / "spec.json"),
-                "--out",
-                str(out),
-                str(path.absolute()),
-            ],
-            capture_output=True,
-            text=True,
+        run_program(
+            [str(programs.pixels), "--input_spec", f"{scratch}/spec.json", "--out", str(out), str(path.absolute())]
         )
-        if done.returncode:
-            raise InferenceError(f"glorext_pixels: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
         return {stage: np.load(out / "0" / f"{stage}.npy", allow_pickle=False) for stage in STAGES}
 
 
-def ways(path: Path, spec: InputSpec, programs: native.Programs | None) -> dict[str, dict[str, np.ndarray]]:
+def ways(path: Path, spec: InputSpec, programs: Programs | None) -> dict[str, dict[str, np.ndarray]]:
     """Every stage of every way that can run here; "aipp" has only the last, from MindSpore's crop."""
     path = Path(path)
     if not path.is_file():
@@ -151,7 +137,7 @@ def main(argv: list[str]) -> int:
     else:
         spec = model_spec(options.network).input
     set_device("CPU")
-    found = ways(options.image, spec, native.build())
+    found = ways(options.image, spec, build())
     rows = differences(found)
     if options.out:
         dump(found, options.out)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from glorext.deploy.runners import find_lite as lite
+from glorext.deploy.runners.find_lite import Lite, locate
 from glorext.runtime import SetupError, atomic_dir, env, get_logger
 
 logger = get_logger("deploy")
@@ -33,7 +33,7 @@ class Programs:
     infer: Path
     pixels: Path
     convert: Path | None
-    lite: lite.Lite
+    lite: Lite
 
 
 def sources() -> Path:
@@ -41,7 +41,7 @@ def sources() -> Path:
     return Path(str(files("glorext.deploy") / "cpp"))
 
 
-def _key(found: lite.Lite, compiler: str) -> str:
+def _key(found: Lite, compiler: str) -> str:
     digest = hashlib.sha256(f"{found.root}\n{found.version}\n{compiler}\n{BUILT}\n".encode())
     for path in sorted(path for path in sources().rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(sources())}\n".encode() + path.read_bytes())
@@ -57,13 +57,13 @@ def _compiler() -> str:
     return subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
 
 
-def build(found: lite.Lite | None = None) -> Programs:
+def build(found: Lite | None = None) -> Programs:
     """The programs, built now if the cache does not hold them for these sources, this compiler and this library.
 
     Raises:
         SetupError: no compiler, no library, or the build failed (the message says where the log is).
     """
-    found = found or lite.locate()
+    found = found or locate()
     folder = env.cache_dir() / "native" / _key(found, _compiler())
     programs = Programs(
         folder / "glorext_infer",
@@ -87,7 +87,7 @@ def build(found: lite.Lite | None = None) -> Programs:
     return programs
 
 
-def _compile(found: lite.Lite, scratch: Path) -> None:
+def _compile(found: Lite, scratch: Path) -> None:
     steps = (
         [
             "cmake",

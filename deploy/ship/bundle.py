@@ -15,10 +15,14 @@ import numpy as np
 
 from glorext.deploy.contract.aipp import pixels_of
 from glorext.deploy.contract.artifact import Artifact, contract_path
+from glorext.deploy.contract.closeness import converted_tolerance, relative_tolerance
+from glorext.deploy.contract.golden import golden_paths, read_golden
 from glorext.deploy.convert.ascend import AscendOptions, add_card_arguments, chosen_card, plan
 from glorext.deploy.convert.converter import convert
-from glorext.deploy.export.exporter import Variant, add_variant_arguments, chosen_variant, export, golden_paths
-from glorext.deploy.runners import programs as native
+from glorext.deploy.export.exporter import export
+from glorext.deploy.export.formats import Variant, add_variant_arguments, chosen_variant
+from glorext.deploy.runners.common import LITE_DEVICES
+from glorext.deploy.runners.programs import Programs, sources
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
 from glorext.runtime.chips import FAMILIES
@@ -36,11 +40,12 @@ mindspore_lite of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-
 golden_*.npy  inputs and what MindSpore computed for them
 cpp/          the sources of the programs
 {card}
-The self-test demands outputs within 1e-4 of the largest expected one on the CPU and 2e-2 on a card in half precision,
-and the same class. The limit for cards is not measured: no card was at hand when this was written.
+The self-test demands the same class, and {output} within the share of the largest expected one that LIMITS names:
+{cpu} on the CPU, {on_card} on a card in half precision. The limit for cards is not measured: no card was at hand when
+this was written.
 """
 CARD_README = """card/         the last hop: an ONNX that every MindSpore Lite and atc read, the converter's configuration, the
-              contract to be, and atc.sh, the command that makes an .om of it instead
+              contract of the result, and atc.sh, the command that makes an .om of it instead
 convert.sh    converts it with FOLDER's converter; selftest.sh calls it the first time
 """
 
@@ -59,7 +64,7 @@ def _script(name: str) -> bytes:
 def bundle(
     source: Source,
     out: Path,
-    programs: native.Programs | None = None,
+    programs: Programs | None = None,
     variant: Variant = Variant(),
     card: AscendOptions | None = None,
 ) -> Path:
@@ -85,20 +90,25 @@ def bundle(
         golden = golden_paths(folder, Path(exported.file).stem)
         parts |= {f"golden_{what}.npy": path.read_bytes() for what, path in zip(("input", "output"), golden)}
     parts |= {
-        f"cpp/{path.relative_to(native.sources())}": path.read_bytes()
-        for path in native.sources().rglob("*")
-        if path.is_file()
+        f"cpp/{path.relative_to(sources())}": path.read_bytes() for path in sources().rglob("*") if path.is_file()
+    }
+    limits = {
+        device: f"{relative_tolerance(converted_tolerance(device), model.output.name):g}" for device in LITE_DEVICES
     }
     used = {
         "file": model.file,
         "model": f"card/{parts['card/MODEL'].decode().strip()}" if card else model.file,
         "device": card.target if card else "ascend310",
         "card": CARD_README if card else "",
+        "output": model.output.name,
+        "cpu": limits["cpu"],
+        "on_card": limits["ascend310"],
     }
     parts |= {
         "selftest.sh": _script("selftest.sh"),
         "MODEL": f"{model.file}\n".encode(),
         "OUTPUT": f"{model.output.name}\n".encode(),
+        "LIMITS": "".join(f"{device} {limit}\n" for device, limit in limits.items()).encode(),
         "README.txt": README.format(name=name, **used).encode(),
     }
     with (
@@ -118,9 +128,9 @@ def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOpti
     stem = Path(exported.file).stem
     model = f"{stem}_{card.target}.mindir"
     planned = plan(exported, card, Path(model).stem)
-    golden = np.load(golden_paths(folder, stem)[0], allow_pickle=False)
+    inputs = read_golden(folder / exported.file).inputs
     packed = io.BytesIO()
-    np.save(packed, pixels_of(golden, source.input_spec) if card.aipp else golden)
+    np.save(packed, pixels_of(inputs, source.input_spec) if card.aipp else inputs)
     return {
         f"card/{path}": data
         for path, data in {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glorext.deploy.contract.closeness import ROUNDING
 from glorext.models.answers import Results
 from glorext.runtime import DataError
 from glorext.runtime.files import sha256_bytes
@@ -181,7 +182,7 @@ def judge(claim: Claim, right: np.ndarray, classes: np.ndarray, num_classes: int
             name,
             f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} on the same pictures",
             f"{found:.2%}",
-            PASS if found >= least - 1e-12 else FAIL,
+            PASS if found >= least - ROUNDING else FAIL,
         )
     if claim.basis == "other classes":
         low, high = interval_beyond(right, classes, num_classes)

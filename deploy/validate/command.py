@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from glorext.deploy.runners.common import BACKENDS, DEVICES, Request, Run, check_request, join, take
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
-from glorext.deploy.validate import stopping_rule as sequential
+from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import FAIL, MAX_DROP, PASS, accuracy_line, claim_for, paths_of, truths
-from glorext.deploy.validate.backends import BACKENDS, DEVICES, Request, Run, check_request, join, prepare, take
+from glorext.deploy.validate.backends import prepare
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
-from glorext.deploy.validate.verdict import Sure, Validation, compare, right_ones
+from glorext.deploy.validate.verdict import Sure, Validation, right_ones, validate
 from glorext.models.answers import Results, read_results
 from glorext.runtime import AccuracyError, DataError, UsageError, write_json
 from glorext.train.data import Pictures, list_pictures
@@ -45,7 +46,7 @@ def until_sure(
     """
     total = len(pictures)
     if reference is not None:
-        test = sequential.against_mindspore(max_drop, total)
+        test = stopping_rule.against_mindspore(max_drop, total)
     else:
         claim = claim_for(source.evidence, pictures.paths, pictures.targets, len(source.labels))
         if claim is None or claim.basis == "other classes":
@@ -55,7 +56,7 @@ def until_sure(
                 do="Add --reference.",
                 found="no evidence in the package" if claim is None else "evidence for all classes together",
             )
-        test = sequential.against_claim(claim.top1, max_drop, total)
+        test = stopping_rule.against_claim(claim.top1, max_drop, total)
     order, parts, others = np.random.default_rng(seed).permutation(total), [], []
     for start in range(0, total, batch):
         indices = order[start : start + batch]
@@ -68,7 +69,7 @@ def until_sure(
             values = {path: value - theirs[path] for path, value in values.items()}
         if test.add([values[pictures.paths[index]] for index in indices]):
             break
-    sure = Sure(test.verdict, test.seen, total, test.limit, reference is not None, seed, sequential.ERROR)
+    sure = Sure(test.verdict, test.seen, total, test.limit, reference is not None, seed, stopping_rule.ERROR)
     return join(parts), join(others) if others else None, sure
 
 
@@ -199,7 +200,7 @@ def main(argv: list[str]) -> int:
     if options.shard:
         return _shard(options, source, pictures)
     results, reference, sure = _measured(options, source, pictures)
-    validation = compare(source, results, reference, options.min_top1, options.max_drop, sure)
+    validation = validate(source, results, reference, options.min_top1, options.max_drop, sure)
     if options.out:
         write_json(options.out, validation.to_dict())
     if options.report:

@@ -161,7 +161,7 @@ def write_report(
 
     Args:
         path: the HTML file.
-        validation: what `compare` found for `results` and `reference`.
+        validation: what `validate` found for `results` and `reference`.
         source: the model, with its labels and training metrics.
         results: the backend's results.
         reference: MindSpore's results, if they were compared.

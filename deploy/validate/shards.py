@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glorext.deploy.runners.common import join, take
 from glorext.deploy.source import Source
 from glorext.deploy.validate.accuracy import listing_digest, paths_of
-from glorext.deploy.validate.backends import join, take
 from glorext.models.answers import Results, read_results, write_results
 from glorext.models.labels import labels_digest
 from glorext.runtime import DataError, UsageError, atomic_dir, json_bytes, read_json

@@ -14,6 +14,8 @@ import math
 
 import numpy as np
 
+from glorext.deploy.contract.closeness import ROUNDING
+
 # Of all early answers at most this share differs from what the whole folder would have said.
 ERROR = 0.05
 # For the difference to MindSpore, which is nearly always 0: small bets bear many changed answers, large ones are quick.
@@ -73,7 +75,7 @@ class SureTest:
 
     def _certain(self, sums: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the limit is reached, or missed, whatever the values that are left."""
-        needed = self.total * (self.limit - 1e-9)
+        needed = self.total * (self.limit - ROUNDING)
         return sums + self.low * left >= needed, sums + self.high * left < needed
 
     @staticmethod

@@ -7,10 +7,17 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from glorext.deploy.convert.converter import CARD_TOLERANCE, HALF_TOLERANCE
-from glorext.deploy.export.exporter import allowed_difference
+from glorext.deploy.contract.closeness import (
+    FLOAT16_AGREEMENT,
+    FLOAT32_AGREEMENT,
+    FLOAT32_DIFFERENCE,
+    ROUNDING,
+    Comparison,
+    compare,
+    converted_tolerance,
+)
 from glorext.deploy.source import Source
-from glorext.deploy.validate import stopping_rule as sequential
+from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import (
     FAIL,
     MAX_DROP,
@@ -30,12 +37,6 @@ from glorext.models.labels import labels_digest
 from glorext.runtime import AccuracyError, DataError, version
 
 SCHEMA = "glorext.validation/1"
-# Two float32 implementations of one network move logits of order 1 to 10 by less than this.
-MAX_DIFFERENCE = 1e-3
-# One picture in 360 may sit so close to the border of two classes that rounding decides.
-MIN_AGREEMENT = 359 / 360
-# In half precision more of them do. On cards not measured: none was at hand.
-HALF_AGREEMENT = 0.99
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def right_ones(results: Results, classes: np.ndarray) -> np.ndarray:
     return results.logits.argmax(1) == classes
 
 
-def compare(
+def validate(
     source: Source,
     results: Results,
     reference: Results | None = None,
@@ -165,12 +166,13 @@ def compare(
     classes, early = truths(paths, source.labels), sure is not None and len(paths) < sure.total
     measured = accuracy(results.logits, classes, early)
     claim = None if early else claim_for(source.evidence, paths, classes, len(source.labels))
-    agreement = None if reference is None else _agreement(results, reference, classes, early)
+    comparison = None if reference is None else compare(results.logits, reference.logits)
+    agreement = comparison and _agreement(comparison, accuracy(reference.logits, classes, early), paths)
     checks = tuple(
         filter(
             None,
             (
-                *(_against_mindspore(agreement, measured, results, reference, max_drop) if agreement else ()),
+                *(_against_mindspore(comparison, agreement, measured, results, max_drop) if comparison else ()),
                 None
                 if claim is None
                 else judge(claim, right_ones(results, classes), classes, len(source.labels), max_drop),
@@ -220,49 +222,44 @@ def verdict(checks, compared: bool) -> str:
     return UNCLEAR if PASS not in states or (UNCLEAR in states and not compared) else PASS
 
 
-def _agreement(results: Results, reference: Results, classes, early: bool) -> Agreement:
-    difference = np.abs(results.logits - reference.logits)
-    same = results.logits.argmax(1) == reference.logits.argmax(1)
-    norms = np.linalg.norm(results.logits, axis=1) * np.linalg.norm(reference.logits, axis=1)
-    cosine = (results.logits * reference.logits).sum(1) / np.maximum(norms, 1e-30)
+def _agreement(comparison: Comparison, reference: Accuracy, paths: list[str]) -> Agreement:
     return Agreement(
-        accuracy(reference.logits, classes, early),
-        int(same.sum()),
-        float(difference.max()),
-        float(difference.mean()),
-        float(cosine.min()),
-        tuple(path for path, kept in zip(paths_of(results), same) if not kept),
+        reference,
+        len(paths) - len(comparison.changed),
+        comparison.max_difference,
+        comparison.mean_difference,
+        comparison.cosine,
+        tuple(paths[row] for row in comparison.changed),
     )
 
 
-def _against_mindspore(found: Agreement, measured: Accuracy, results: Results, reference: Results, max_drop: float):
-    half = results.model.get("weights_dtype") == "float16"
-    float32 = results.device == "cpu" and not half
-    least = math.floor(measured.count * (MIN_AGREEMENT if float32 else HALF_AGREEMENT))
+def _against_mindspore(
+    comparison: Comparison, agreement: Agreement, measured: Accuracy, results: Results, max_drop: float
+):
+    weights = results.model.get("weights_dtype", "float32")
+    float32 = results.device == "cpu" and weights == "float32"
+    least = math.floor(measured.count * (FLOAT32_AGREEMENT if float32 else FLOAT16_AGREEMENT))
     yield Check(
         "same top-1 as MindSpore",
         f"at least {least} of {measured.count}",
-        f"{found.same} of {measured.count}",
-        PASS if found.same >= least else FAIL,
+        f"{agreement.same} of {measured.count}",
+        PASS if agreement.same >= least else FAIL,
     )
     what = results.model.get("output", "logits")
-    limit = (
-        MAX_DIFFERENCE
-        if float32
-        else allowed_difference(reference.logits, what, HALF_TOLERANCE if results.device == "cpu" else CARD_TOLERANCE)
-    )
+    half_limit = comparison.limit(converted_tolerance(results.device, weights), what)
+    limit = FLOAT32_DIFFERENCE if float32 else half_limit
     yield Check(
         f"{what} against MindSpore",
         f"at most {limit:.2g} apart",
-        f"{found.max_difference:.2e}",
-        PASS if found.max_difference <= limit else FAIL,
+        f"{comparison.max_difference:.2e}",
+        PASS if comparison.within(limit) else FAIL,
     )
-    least = found.reference.top1 - max_drop
+    least = agreement.reference.top1 - max_drop
     yield Check(
         "top-1 against MindSpore on the same pictures",
         f"at least {least:.2%}",
         f"{measured.top1:.2%}",
-        PASS if measured.top1 >= least - 1e-12 else FAIL,
+        PASS if measured.top1 >= least - ROUNDING else FAIL,
     )
 
 
@@ -277,5 +274,5 @@ def _stopped(sure: Sure, source: Source, max_drop: float) -> Check:
         f"at most {max_drop:.2%} below {than}",
         f"{sure.verdict}: clear after {sure.seen:,} of {sure.total:,} pictures; the whole folder would say "
         f"otherwise in at most {sure.error:.0%} of such answers",
-        PASS if sure.verdict == sequential.KEPT else FAIL,
+        PASS if sure.verdict == stopping_rule.KEPT else FAIL,
     )

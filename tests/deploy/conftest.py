@@ -13,11 +13,11 @@ def native():
     import shutil
     from types import SimpleNamespace
 
-    from glorext.deploy.runners import programs as native
+    from glorext.deploy.runners.programs import build
 
     if missing := [name for name in ("g++", "cmake") if shutil.which(name) is None]:
         pytest.skip(f"no {' and no '.join(missing)} on this machine")
-    programs = native.build()
+    programs = build()
     return SimpleNamespace(root=programs.lite.root, infer=programs.infer, convert=programs.convert, programs=programs)
 
 
@@ -82,7 +82,8 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="session")
 def by_mindspore(source, pictures, tmp_path_factory):
     """What MindSpore answers to `pictures`, as `glorext validate --reference` has it."""
-    from glorext.deploy.validate.backends import Request, prepare
+    from glorext.deploy.runners.common import Request
+    from glorext.deploy.validate.backends import prepare
     from glorext.train.data import list_pictures
 
     return prepare(source, Request("mindspore"), tmp_path_factory.mktemp("reference"))(

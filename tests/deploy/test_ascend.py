@@ -126,7 +126,7 @@ def test_the_targets_are_the_devices_of_the_inference_program(native):
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsys, monkeypatch):
-    from glorext.deploy.convert.converter import main
+    from glorext.deploy.convert.command import main
 
     monkeypatch.chdir(tmp_path)
     assert main([str(exported / "tiny.mindir"), "--target", "ascend310", "--dynamic_dims", "1,4", "--dry_run"]) == 0
@@ -154,7 +154,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsy
     ],
 )
 def test_the_command_refuses_in_the_same_words(exported, words, reason):
-    from glorext.deploy.convert.converter import main
+    from glorext.deploy.convert.command import main
 
     with pytest.raises(UsageError, match=reason):
         main([str(exported / "tiny.mindir"), *words])

@@ -14,7 +14,7 @@ import pytest
 
 from glorext.deploy.contract.artifact import Port
 from glorext.deploy.convert.ascend import AscendOptions
-from glorext.deploy.export.exporter import Variant
+from glorext.deploy.export.formats import Variant
 from glorext.deploy.ship.bundle import bundle
 from glorext.runtime import UsageError
 
@@ -158,7 +158,7 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
 
 
 def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
-    from glorext.deploy.export.exporter import golden_pixels
+    from glorext.deploy.contract.golden import golden_pixels
 
     card = for_card / "card"
     assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()

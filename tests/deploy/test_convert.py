@@ -78,10 +78,10 @@ def test_a_format_that_lite_does_not_write_is_refused(exported, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_pictures_to_logits_agree_with_mindspore(source, converted, native, pictures, by_mindspore, tmp_path, model):
-    from glorext.deploy.validate.verdict import compare
+    from glorext.deploy.validate.verdict import validate
 
     results = infer(converted / model, pictures, tmp_path / "results", programs=native.programs)
-    validation = compare(source, results, by_mindspore)
+    validation = validate(source, results, by_mindspore)
     assert validation.verdict == "pass", validation.checks
     assert validation.mindspore.same == 40 and results.count == 40 and results.throughput > 0
 
@@ -127,10 +127,10 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
 
 def test_a_fixed_batch_model_runs_in_its_own_batch_and_pads_the_last(source, native, pictures, by_mindspore, tmp_path):
     from glorext.deploy.export.exporter import export
-    from glorext.deploy.validate.verdict import compare
+    from glorext.deploy.validate.verdict import validate
 
     export(source, tmp_path, ["mindir"], batch=16)
     (artifact,) = convert(tmp_path / "tiny.mindir", tmp_path, ["ms"], native.programs)
     results = infer(tmp_path / artifact.file, pictures, tmp_path / "results", programs=native.programs)
     assert results.batch == 16 and results.count == 40, "40 pictures are two and a half batches"
-    assert compare(source, results, by_mindspore).verdict == "pass"
+    assert validate(source, results, by_mindspore).verdict == "pass"

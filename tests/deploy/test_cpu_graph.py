@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import read_artifact, write_artifact
+from glorext.deploy.contract.golden import golden_paths
 from glorext.deploy.convert import cpu_graph
 from glorext.deploy.export import mindir
-from glorext.deploy.export.exporter import golden_paths
 from glorext.deploy.runners.lite import run_tensor
 
 pytestmark = pytest.mark.native

@@ -6,13 +6,12 @@ import os
 
 import pytest
 
-from glorext.deploy.doctor import ascend_host as cards
-from glorext.deploy.doctor import examine as doctor
+from glorext.deploy.doctor import ascend_host, examine
 from glorext.runtime.device import CAP
 
 
 def found(name):
-    return next(finding for finding in doctor.examine(cards.look()) if finding.name == name)
+    return next(finding for finding in examine.examine(ascend_host.look()) if finding.name == name)
 
 
 def test_versions_are_the_installed_ones():
@@ -23,13 +22,13 @@ def test_versions_are_the_installed_ones():
 
 def test_the_onednn_cap_is_explained(monkeypatch):
     monkeypatch.setenv(CAP, "AVX512_CORE")
-    monkeypatch.setattr(doctor, "has_avx512", lambda: True)
+    monkeypatch.setattr(examine, "has_avx512", lambda: True)
     assert "set by you" in found("oneDNN").found and "slower" in found("oneDNN").found
 
 
 def test_what_is_missing_comes_with_a_command_and_status_1(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.main(["--json"]) == 1
+    assert examine.main(["--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     findings = {finding["name"]: finding for finding in told["findings"]}
     rows = {row["where"]: row for row in told["artifacts"]}
@@ -39,13 +38,13 @@ def test_what_is_missing_comes_with_a_command_and_status_1(monkeypatch, tmp_path
 
 
 def test_numpy_2_is_missing_not_ok(monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda name: "2.2.0")
+    monkeypatch.setattr(examine, "version", lambda name: "2.2.0")
     assert found("numpy").state == "missing" and "numpy<2" in found("numpy").do
 
 
 @pytest.mark.skipif(os.path.exists("/dev/davinci0"), reason="this machine has an Ascend")
 def test_an_absent_card_is_not_a_failure(capsys):
-    doctor.main([])
+    examine.main([])
     out = capsys.readouterr().out
     assert found("Ascend card").state == found("CANN").state == "absent"
     assert "--target ascend310 " in out and "no /dev/davinci*" in out
@@ -68,12 +67,12 @@ NPU_SMI_310 = """\
 
 
 def test_chips_are_read_from_the_table_of_npu_smi():
-    assert cards.parse_npu_smi(NPU_SMI_310) == ["310", "310"]
-    assert cards.parse_npu_smi(
+    assert ascend_host.parse_npu_smi(NPU_SMI_310) == ["310", "310"]
+    assert ascend_host.parse_npu_smi(
         "| 0     910B3               | OK            | 67.3        42    0 / 0   |\n"
         "| 0                         | 0000:C1:00.0  | 0           1172  1 / 2   |"
     ) == ["910B3"]
-    assert cards.parse_npu_smi("dcmi module initialize failed. ret is -8005") == []
+    assert ascend_host.parse_npu_smi("dcmi module initialize failed. ret is -8005") == []
 
 
 @pytest.fixture
@@ -95,13 +94,13 @@ def ascend(tmp_path, monkeypatch):
     (tmp_path / "dev").mkdir()
     for name in ("davinci0", "davinci1", "davinci_manager"):
         (tmp_path / "dev" / name).touch()
-    monkeypatch.setattr(cards, "ROOT", tmp_path / "Ascend")
-    monkeypatch.setattr(cards, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(ascend_host, "ROOT", tmp_path / "Ascend")
+    monkeypatch.setattr(ascend_host, "DEVICES", tmp_path / "dev")
     return home
 
 
 def test_versions_of_driver_firmware_and_cann_are_read_from_their_files(ascend):
-    seen = cards.look()
+    seen = ascend_host.look()
     assert (seen.devices, seen.driver, seen.firmware, seen.cann, seen.cann_home) == (
         2,
         "23.0.rc2",
@@ -112,7 +111,7 @@ def test_versions_of_driver_firmware_and_cann_are_read_from_their_files(ascend):
     (ascend / f"{os.uname().machine}-linux" / "ascend_toolkit_install.info").unlink()
     (ascend / "compiler").mkdir()
     (ascend / "compiler" / "version.info").write_text("Version=[7.1.0.1.206]\nversion_dir=CANN-7.0\n")
-    assert cards.look().cann == "7.1.0.1.206"
+    assert ascend_host.look().cann == "7.1.0.1.206"
 
 
 def test_the_toolkit_that_the_environment_names_comes_first(ascend, tmp_path, monkeypatch):
@@ -120,18 +119,18 @@ def test_the_toolkit_that_the_environment_names_comes_first(ascend, tmp_path, mo
     other.mkdir()
     (other / "version.info").write_text("Version=8.0.RC1\n")
     monkeypatch.setenv("ASCEND_HOME_PATH", str(other))
-    assert (cards.look().cann, cards.look().cann_home) == ("8.0.RC1", other)
+    assert (ascend_host.look().cann, ascend_host.look().cann_home) == ("8.0.RC1", other)
     monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path / "gone"))
-    assert cards.look().cann is None and "gone" in found("CANN").found and found("CANN").state == "missing"
+    assert ascend_host.look().cann is None and "gone" in found("CANN").found and found("CANN").state == "missing"
 
 
-@pytest.mark.skipif(cards.look().acl is None, reason="this machine has CANN")
+@pytest.mark.skipif(ascend_host.look().acl is None, reason="this machine has CANN")
 def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(ascend):
-    seen = cards.look()
-    findings = doctor.examine(seen)
+    seen = ascend_host.look()
+    findings = examine.examine(seen)
     cann = next(finding for finding in findings if finding.name == "CANN")
     assert cann.state == "missing" and "libascendcl.so" in cann.found and cann.do.endswith("latest/../set_env.sh")
-    row = next(row for row in doctor.loadings(findings, seen) if row.where.endswith("ascend310"))
+    row = next(row for row in examine.loadings(findings, seen) if row.where.endswith("ascend310"))
     assert row.loads == "no" and row.reason.startswith("CANN: 7.0.0")
 
 
@@ -146,10 +145,10 @@ def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(as
     ],
 )
 def test_only_the_model_for_this_chip_loads(ascend, soc, target):
-    seen = dataclasses.replace(cards.look(), soc=soc, said_by="CANN", acl=None)
+    seen = dataclasses.replace(ascend_host.look(), soc=soc, said_by="CANN", acl=None)
     assert seen.target == target
-    findings = doctor.examine(seen)
-    rows = {row.where.split()[-1]: row for row in doctor.loadings(findings, seen) if "--target" in row.artifact}
+    findings = examine.examine(seen)
+    rows = {row.where.split()[-1]: row for row in examine.loadings(findings, seen) if "--target" in row.artifact}
     if any(finding.state != "ok" for finding in findings if finding.name in ("MindSpore Lite", "g++", "cmake")):
         pytest.skip("the C++ program cannot be built here")
     assert [name for name, row in rows.items() if row.loads == "yes"] == ([target] if target else [])

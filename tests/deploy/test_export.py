@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import Port, read_artifact
-from glorext.deploy.export.exporter import Variant, check_request, export, main, run_exported
+from glorext.deploy.export.exporter import export, main, run_exported
+from glorext.deploy.export.formats import Variant, check_request
 from glorext.runtime import ExportError, UsageError
 
 

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from glorext.deploy.parity import hops as stops
+from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES, share_apart
+from glorext.deploy.parity import hops as hops_module
 from glorext.deploy.parity import measure as module
-from glorext.deploy.parity import onnx_layers as bisect_onnx
-from glorext.deploy.parity.float16_layers import Departure, bisect, share, show, worth_keeping
-from glorext.deploy.parity.hops import EXACT, FUSED, load_inputs, run_network
+from glorext.deploy.parity import onnx_layers
+from glorext.deploy.parity.float16_layers import Departure, bisect, show, worth_keeping
+from glorext.deploy.parity.hops import load_inputs
 from glorext.deploy.parity.measure import main, measure, parity, read_parity
+from glorext.deploy.runners.mindspore import run_network
 from glorext.deploy.source import Source
-from glorext.runtime import AccuracyError, ConversionError, DataError, InferenceError, SetupError
+from glorext.runtime import AccuracyError, DataError, ExportError, InferenceError, SetupError
 
 NAMES = ("a", "b", "c")
 LOGITS = np.array([[1, 0, 0], [0, 0.5, 0.45], [0, 0, 1]], np.float32)
@@ -27,7 +29,7 @@ def moved(row, column, by):
 
 
 def test_equal_logits_pass():
-    hop = measure("x", LOGITS, LOGITS, NAMES, 0.1, EXACT)
+    hop = measure("x", LOGITS, LOGITS, NAMES, 0.1, EXPORTED)
     assert (hop.state, hop.max_difference, hop.mean_difference, hop.flips) == ("pass", 0, 0, ())
     assert hop.cosine == pytest.approx(1)
 
@@ -48,20 +50,20 @@ def test_a_flip_between_two_close_answers_is_not_a_clear_one():
 @pytest.mark.parametrize(
     "found, reason",
     [
-        (moved(0, 0, 2 * EXACT), "logits 2.0e-04 apart, at most 1.0e-04 allowed"),
+        (moved(0, 0, 2 * EXPORTED), "logits 2.0e-04 apart, at most 1.0e-04 allowed"),
         (moved(0, 0, np.nan), "NaN"),
         (moved(0, 0, -np.inf), "Inf"),
         (LOGITS[:2], "shape"),
     ],
 )
 def test_a_hop_that_departs_fails_and_says_how(found, reason):
-    hop = measure("x", LOGITS, found, NAMES, 0.1, EXACT)
+    hop = measure("x", LOGITS, found, NAMES, 0.1, EXPORTED)
     assert hop.state == "FAIL" and reason in hop.reason
 
 
 def test_the_limit_grows_with_the_logits_but_never_falls_below_that_of_order_one():
-    assert measure("x", 50 * LOGITS, 50 * LOGITS, NAMES, 0.1, EXACT).tolerance == pytest.approx(50 * EXACT)
-    assert measure("x", LOGITS / 9, LOGITS / 9, NAMES, 0.1, FUSED).tolerance == FUSED
+    assert measure("x", 50 * LOGITS, 50 * LOGITS, NAMES, 0.1, EXPORTED).tolerance == pytest.approx(50 * EXPORTED)
+    assert measure("x", LOGITS / 9, LOGITS / 9, NAMES, 0.1, ON_PICTURES).tolerance == ON_PICTURES
 
 
 def test_a_float16_hop_may_depart_but_not_overflow():
@@ -81,7 +83,11 @@ def hops_of(monkeypatch, source, *runs):
         module,
         "stations",
         lambda source, folder, inputs, onnx: [
-            (f"hop {number}", EXACT, raising(run) if isinstance(run, Exception) else lambda: run(inputs.images))
+            (
+                f"hop {number}",
+                EXPORTED,
+                raising(run) if isinstance(run, Exception) else lambda run=run: run(inputs.images),
+            )
             for number, run in enumerate(runs)
         ],
     )
@@ -149,11 +155,11 @@ def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, 
 @pytest.mark.native
 def test_a_fault_in_preprocessing_shows_in_the_cpp_hop_alone(source, native, pictures, monkeypatch, tmp_path):
     # The C++ program reads its preprocessing from the contract; another mean there is a fault before the model.
-    monkeypatch.setattr(stops, "convert", with_another_mean(stops.convert))
+    monkeypatch.setattr(hops_module, "convert", with_another_mean(hops_module.convert))
     inputs = load_inputs(source, pictures, 4)
     folder = tmp_path / "w"
     folder.mkdir()
-    hops = {name: (tolerance, run) for name, tolerance, run in stops.stations(source, folder, inputs)}
+    hops = {name: (tolerance, run) for name, tolerance, run in hops_module.stations(source, folder, inputs)}
     reference = run_network(source.create(), inputs.images)
 
     def state(name):
@@ -175,7 +181,7 @@ def with_another_mean(convert):
 
 
 def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
-    run = dict((name, run) for name, _, run in stops.stations(source, tmp_path, load_inputs(source, None)))
+    run = dict((name, run) for name, _, run in hops_module.stations(source, tmp_path, load_inputs(source, None)))
     with pytest.raises(SetupError, match="--data"):
         run["C++ from the picture files"]()
 
@@ -213,11 +219,11 @@ def damaged(exported, folder, name):
 def test_a_fault_in_one_layer_of_the_onnx_file_is_named(source, exported, tmp_path, weight, cell):
     pytest.importorskip("onnx")
     path = damaged(exported, tmp_path, weight)
-    found = bisect_onnx.bisect(source, path, load_inputs(source, None).images)
+    found = onnx_layers.bisect(source, path, load_inputs(source, None).images)
     assert (found.first, found.before) == (cell, None) and cell in found.culprits
     order = [layer.cell for layer in found.layers]
     assert all(layer.output < 1e-4 for layer in found.layers[: order.index(cell)])
-    assert f"departs is {cell}" in bisect_onnx.said(found)
+    assert f"departs is {cell}" in onnx_layers.describe(found)
 
 
 def test_a_fault_between_two_layers_is_placed_between_them(source, exported, tmp_path):
@@ -226,9 +232,9 @@ def test_a_fault_between_two_layers_is_placed_between_them(source, exported, tmp
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
     relu.op_type = "Neg"
     onnx.save(model, str(tmp_path / "neg.onnx"))
-    found = bisect_onnx.bisect(source, tmp_path / "neg.onnx", load_inputs(source, None).images)
+    found = onnx_layers.bisect(source, tmp_path / "neg.onnx", load_inputs(source, None).images)
     assert found.before == "backbone.bn" and found.first == "backbone.layer1.0.conv1"
-    assert "between backbone.bn and it" in bisect_onnx.said(found)
+    assert "between backbone.bn and it" in onnx_layers.describe(found)
 
 
 def test_the_layers_of_glore_are_followed_too(tmp_path):
@@ -238,7 +244,7 @@ def test_the_layers_of_glore_are_followed_too(tmp_path):
     glore = glore_source(tmp_path)
     export(glore, tmp_path, ["onnx"])
     inputs = load_inputs(glore, None).images
-    found = bisect_onnx.bisect(glore, tmp_path / f"{glore.name}.onnx", inputs)
+    found = onnx_layers.bisect(glore, tmp_path / f"{glore.name}.onnx", inputs)
     assert found.first is None and any("glore" in layer.cell or "gcn" in layer.cell for layer in found.layers)
     assert bisect(glore, inputs).logits < 0.1
 
@@ -268,23 +274,24 @@ def glore_source(folder):
 
 def test_a_file_of_other_weights_is_not_looked_at(source, exported):
     with pytest.raises(AccuracyError, match="of the weights"):
-        stops.onnx_file(dataclasses.replace(source, weights_sha256="0" * 64), exported, exported / "tiny.onnx")
+        hops_module.onnx_file(dataclasses.replace(source, weights_sha256="0" * 64), exported, exported / "tiny.onnx")
 
 
-def test_a_weight_beyond_float16_fails_that_hop(source):
+def test_a_weight_beyond_float16_fails_that_hop(source, tmp_path):
     import mindspore as ms
 
     net = source.create()
     weight = next(parameter for parameter in net.get_parameters() if parameter.ndim > 1)
     weight.set_data(weight * ms.Tensor(1e6, ms.float32))
-    broken = SimpleNamespace(create=lambda: net)
-    with pytest.raises(ConversionError, match=f"{weight.name} holds .* beyond float16"):
-        stops.with_float16_weights(broken)
+    broken = SimpleNamespace(create=lambda: net, input_spec=source.input_spec)
+    hops = {name: run for name, _, run in hops_module.stations(broken, tmp_path, load_inputs(source, None))}
+    with pytest.raises(ExportError, match=f"weights up to 65504.*{weight.name}"):
+        hops["float16 weights"]()
 
 
 def test_share_is_of_the_largest_value_and_none_beyond_the_range():
-    assert share(np.array([4.0, 0]), np.array([4.0, 1])) == 0.25
-    assert share(np.array([4.0]), np.array([np.inf])) is None
+    assert share_apart(np.array([4.0, 1]), np.array([4.0, 0])) == 0.25
+    assert share_apart(np.array([np.inf]), np.array([4.0])) is None
 
 
 def test_only_the_innermost_culprits_are_worth_keeping():

@@ -12,7 +12,7 @@ from glorext.deploy.parity.measure import Hop, Parity
 from glorext.deploy.source import Source
 from glorext.deploy.validate.plots import blocks, confusion_plot, step_series
 from glorext.deploy.validate.report import MISTAKES_SHOWN, confusion, mistakes, picture, write_report
-from glorext.deploy.validate.verdict import compare
+from glorext.deploy.validate.verdict import validate
 from glorext.models import InputSpec
 from glorext.models.answers import Results
 from glorext.runtime import UsageError
@@ -98,7 +98,7 @@ HOPS = Parity(
 def page(parts, tmp_path_factory):
     source, results, reference, data = parts
     path = tmp_path_factory.mktemp("page") / "report.html"
-    write_report(path, compare(source, results, reference), source, results, reference, data, HOPS)
+    write_report(path, validate(source, results, reference), source, results, reference, data, HOPS)
     return path
 
 
@@ -149,7 +149,7 @@ def test_the_same_numbers_stand_beside_the_page(page, parts):
 
 def test_without_reference_pictures_and_hops_the_rest_is_shown(parts, tmp_path):
     source, results, *_ = parts
-    write_report(tmp_path / "r.html", compare(source, results), source, results)
+    write_report(tmp_path / "r.html", validate(source, results), source, results)
     text = (tmp_path / "r.html").read_text()
     assert "NOT CLEAR" in text and "<img" not in text and "cat/04.png" in text and "Hop by hop" not in text
 
@@ -157,7 +157,7 @@ def test_without_reference_pictures_and_hops_the_rest_is_shown(parts, tmp_path):
 def test_a_page_never_overwrites_the_numbers_beside_it(parts, tmp_path):
     source, results, *_ = parts
     with pytest.raises(UsageError, match="HTML"):
-        write_report(tmp_path / "r.json", compare(source, results), source, results)
+        write_report(tmp_path / "r.json", validate(source, results), source, results)
 
 
 def test_the_page_asks_nobody_for_anything(page):
@@ -171,7 +171,7 @@ def test_labels_cannot_inject_markup(parts, tmp_path):
 
     source, results, reference, data = parts
     evil = dataclasses.replace(source, name=LABELS[2])
-    write_report(tmp_path / "r.html", compare(evil, results, reference), evil, results, reference, data)
+    write_report(tmp_path / "r.html", validate(evil, results, reference), evil, results, reference, data)
     assert "<script" not in (tmp_path / "r.html").read_text()
     assert "<script" not in confusion_plot(np.eye(3, dtype=int), LABELS)
 
@@ -232,7 +232,7 @@ def large(tmp_path_factory):
         )
 
     found, reference = results(logits, "lite-cpp"), results(other, "mindspore")
-    write_report(folder / "r.html", compare(source, found, reference), source, found, reference)
+    write_report(folder / "r.html", validate(source, found, reference), source, found, reference)
     assert len(mistakes(source, found, reference)) == MISTAKES_SHOWN
     assert sum(one["flip"] for one in mistakes(source, found, reference)) == MISTAKES_SHOWN // 2
     return folder / "r.html"

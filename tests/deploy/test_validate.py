@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import contract_path
+from glorext.deploy.contract.closeness import FLOAT32_DIFFERENCE
+from glorext.deploy.runners.common import Request, join, take
 from glorext.deploy.source import Source
 from glorext.deploy.validate.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
-from glorext.deploy.validate.backends import Request, join, prepare, take
+from glorext.deploy.validate.backends import prepare
 from glorext.deploy.validate.command import picked, until_sure
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
-from glorext.deploy.validate.verdict import MAX_DIFFERENCE, Sure, compare, verdict
+from glorext.deploy.validate.verdict import Sure, validate, verdict
 from glorext.models import InputSpec
 from glorext.models.answers import Results
 from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
@@ -78,7 +80,7 @@ def logits():
 
 
 def test_equal_results_pass(model, logits):
-    validation = compare(model, results(logits), results(logits, "mindspore"), min_top1=0.95)
+    validation = validate(model, results(logits), results(logits, "mindspore"), min_top1=0.95)
     assert validation.verdict == PASS and validation.mindspore.same == COUNT and not validation.mindspore.flips
     assert validation.measured.top1 == 0.95 and validation.mindspore.max_difference == 0
     assert validation.mindspore.cosine > 0.999999 and validation.claim.basis == "same pictures"
@@ -90,8 +92,8 @@ def failed(validation):
 
 def test_a_logit_that_moves_too_far_fails_though_no_answer_changes(model, logits):
     moved = logits.copy()
-    moved[7, 3] -= 3 * MAX_DIFFERENCE
-    validation = compare(model, results(moved), results(logits, "mindspore"))
+    moved[7, 3] -= 3 * FLOAT32_DIFFERENCE
+    validation = validate(model, results(moved), results(logits, "mindspore"))
     assert failed(validation) == ["logits against MindSpore"]
     assert validation.mindspore.max_difference == pytest.approx(3e-3, rel=1e-3)
 
@@ -101,55 +103,55 @@ def test_two_flips_in_four_hundred_fail_and_are_named(model, logits):
     near[[0, 1]] = 0
     flipped = near.copy()
     near[[0, 1], 4], flipped[[0, 1], 5] = 4e-4, 4e-4
-    validation = compare(model, results(flipped), results(near, "mindspore"))
+    validation = validate(model, results(flipped), results(near, "mindspore"))
     assert validation.mindspore.same == COUNT - 2 and validation.mindspore.flips == ("a/000.png", "b/001.png")
     assert "same top-1 as MindSpore" not in failed(validation), "two of 400 is what 359 of 360 allows, rounded down"
     flipped[2], near[2] = 0, 0
     near[2, 4], flipped[2, 5] = 4e-4, 4e-4
-    assert "same top-1 as MindSpore" in failed(compare(model, results(flipped), results(near, "mindspore")))
+    assert "same top-1 as MindSpore" in failed(validate(model, results(flipped), results(near, "mindspore")))
 
 
 def test_accuracy_below_the_packages_evidence_fails(model, logits):
     more = dataclasses.replace(model, evidence=claimed(0.97))
-    assert failed(compare(more, results(logits), results(logits, "mindspore"))) == [
+    assert failed(validate(more, results(logits), results(logits, "mindspore"))) == [
         "top-1 against the package's evidence"
     ]
 
 
 def test_accuracy_below_the_wanted_value_fails(model, logits):
-    assert failed(compare(model, results(logits), results(logits, "mindspore"), min_top1=0.97)) == [
+    assert failed(validate(model, results(logits), results(logits, "mindspore"), min_top1=0.97)) == [
         "top-1 against the wanted value"
     ]
 
 
 def test_results_of_other_weights_are_refused(model, logits):
     with pytest.raises(AccuracyError, match="lite-cpp"):
-        compare(model, results(logits, weights="e" * 64), results(logits, "mindspore"))
+        validate(model, results(logits, weights="e" * 64), results(logits, "mindspore"))
 
 
 def test_other_pictures_are_refused(model, logits):
     with pytest.raises(DataError, match="same pictures"):
-        compare(model, results(logits[:-1]), results(logits, "mindspore"))
+        validate(model, results(logits[:-1]), results(logits, "mindspore"))
 
 
 def test_a_picture_that_was_not_scored_is_not_passed_over(model, logits):
     partial = results(logits)
     partial.failed = [{"path": "a/x.png", "error": "cut off"}]
     with pytest.raises(DataError, match="a/x.png: cut off"):
-        compare(model, partial, results(logits, "mindspore"))
+        validate(model, partial, results(logits, "mindspore"))
 
 
 def test_not_a_number_does_not_pass(model, logits):
     broken = logits.copy()
     broken[3, 3] = np.nan
-    validation = compare(model, results(broken), results(logits, "mindspore"))
+    validation = validate(model, results(broken), results(logits, "mindspore"))
     assert "logits against MindSpore" in failed(validation)
 
 
 def test_an_accuracy_that_MindSpore_has_and_the_results_have_not_fails(model, logits):
     lost = logits.copy()
     lost[20:25] = np.roll(logits[20:25], 1, axis=1)
-    validation = compare(model, results(lost), results(logits, "mindspore"))
+    validation = validate(model, results(lost), results(logits, "mindspore"))
     assert "top-1 against MindSpore on the same pictures" in failed(validation)
     assert validation.measured.top1 == 375 / 400
 
@@ -174,22 +176,22 @@ def test_nothing_shown_is_not_passed(states, compared, expected):
 
 
 def test_without_evidence_or_reference_there_is_no_verdict(model, logits):
-    validation = compare(dataclasses.replace(model, evidence=None), results(logits))
+    validation = validate(dataclasses.replace(model, evidence=None), results(logits))
     assert validation.verdict == UNCLEAR and validation.claim is None and validation.mindspore is None
 
 
 def test_half_precision_on_a_card_may_move_logits_but_not_lose_answers(model, logits):
     moved = logits + np.random.default_rng(1).normal(0, 0.02, logits.shape)
     on_card = dataclasses.replace(results(moved), device="ascend310")
-    assert compare(model, on_card, results(logits, "mindspore")).verdict == PASS
-    assert failed(compare(model, results(moved), results(logits, "mindspore"))) == ["logits against MindSpore"]
+    assert validate(model, on_card, results(logits, "mindspore")).verdict == PASS
+    assert failed(validate(model, results(moved), results(logits, "mindspore"))) == ["logits against MindSpore"]
 
 
 def test_an_early_answer_is_judged_by_its_test_alone(model, logits):
-    found = compare(model, results(logits), sure=Sure("kept", 390, 50000, 0.9, False, 0, 0.05))
+    found = validate(model, results(logits), sure=Sure("kept", 390, 50000, 0.9, False, 0, 0.05))
     assert found.verdict == PASS and found.measured.low is None and found.claim is None
     assert "390 of 50,000" in found.checks[0].found
-    assert compare(model, results(logits), sure=Sure("dropped", 390, 50000, 0.9, False, 0, 0.05)).verdict == FAIL
+    assert validate(model, results(logits), sure=Sure("dropped", 390, 50000, 0.9, False, 0, 0.05)).verdict == FAIL
 
 
 # A folder of 400 pictures that exists in name only, and backends that look their answers up.
@@ -241,7 +243,7 @@ def test_until_sure_against_mindspore_finds_answers_that_were_lost(model, whole,
     )
     found, reference, sure = until_sure(looking_up(broken), looking_up(whole), model, pictures, batch=20, max_drop=0.05)
     assert sure.verdict == "dropped" and sure.paired and found.count == reference.count < COUNT
-    assert compare(model, found, reference, max_drop=0.05, sure=sure).verdict == FAIL
+    assert validate(model, found, reference, max_drop=0.05, sure=sure).verdict == FAIL
 
 
 def test_until_sure_needs_something_to_compare_with(model, whole, pictures):
@@ -262,7 +264,7 @@ def test_all_shards_together_are_the_run_that_was_not_divided(tmp_path, model, w
     joined = merge(shards_of(tmp_path, whole, model, pictures, 3)[::-1], model)
     assert np.array_equal(joined.logits, whole.logits)
     assert [p["path"] for p in joined.pictures] == [p["path"] for p in whole.pictures]
-    divided, at_once = compare(model, joined), compare(model, whole)
+    divided, at_once = validate(model, joined), validate(model, whole)
     assert divided.checks == at_once.checks and divided.measured == at_once.measured
     assert (joined.seconds, joined.throughput) == (3, COUNT / 3)
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import Port, read_artifact
+from glorext.deploy.contract.golden import golden_pixels
 from glorext.deploy.convert.converter import convert, convert_routes
-from glorext.deploy.export.exporter import Variant, export, golden_pixels, run_exported
+from glorext.deploy.export.exporter import export, run_exported
+from glorext.deploy.export.formats import Variant
 from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.models.preprocess import normalize, preprocess
 from glorext.runtime import ExportError, IntegrityError
@@ -89,11 +91,11 @@ def test_pictures_are_normalized_exactly_once(folder, source, native, pictures, 
 
 @pytest.mark.native
 def test_probabilities_are_validated_against_probabilities(folder, source, native, pictures, by_mindspore, tmp_path):
-    from glorext.deploy.validate.verdict import compare
+    from glorext.deploy.validate.verdict import validate
 
     results = infer(folder / "tiny_uint8_softmax.ms", pictures, tmp_path / "results", programs=native.programs)
     assert results.model["output"] == "probabilities"
-    validation = compare(source, results, by_mindspore)
+    validation = validate(source, results, by_mindspore)
     assert validation.verdict == "pass" and validation.mindspore.max_difference < 1e-5, validation.checks
 
 

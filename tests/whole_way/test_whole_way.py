@@ -219,9 +219,9 @@ def test_what_cannot_run_is_named_and_never_replaced(way, capsys, words, status,
 
 
 def test_a_backend_whose_software_is_missing_is_an_error(way, monkeypatch, capsys):
-    from glorext.deploy.validate import backends
+    from glorext.deploy.runners import onnxruntime
 
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(onnxruntime, "find_spec", lambda name: None)
     assert glorext("validate", way.name, "--data", way.data / "val", "--backend", "onnx") == 1
     assert "SetupError" in (err := capsys.readouterr().err) and "pip install onnxruntime" in err
 
