@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.runtime import GlorextError, UsageError, version, write_json
+from glorext.runtime.cli import parser
 
 NAME, VERSION = "resnext50-digits", "1.0.0"
 MIN_TOP1 = 0.97
@@ -40,56 +41,30 @@ def steps(out: Path) -> list[Step]:
     exported, converted = out / "exported", out / "converted"
     sample = data / "val" / "7"
 
-    def glorext(*words):
-        return [sys.executable, "-m", "glorext.runtime.cli", *map(str, words)]
+    def glorext(words: str, *more):
+        return [sys.executable, "-m", "glorext.runtime.cli", *words.split(), *map(str, more)]
 
+    model = converted / f"{NAME}_lite.mindir"
+    trained = ("--data_dir", data / "train", "--val_dir", data / "val", "--out", run)
+    evaluated = ("--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore")
+    validated = ("--data", data / "val", "--results", out / "lite", "--reference", out / "mindspore")
+    reported = ("--out", out / "validation.json", "--report", out / "report.html", "--parity")
+    digits = "data: scikit-learn's handwritten digits as picture files"
     return [
-        Step(
-            "data: scikit-learn's handwritten digits as picture files",
-            [sys.executable, "-m", "glorext.train.digits", str(data)],
-        ),
-        Step(
-            "train resnext50 on them",
-            glorext(
-                "train", "--recipe", "digits", "--data_dir", data / "train", "--val_dir", data / "val", "--out", run
-            ),
-        ),
-        Step(
-            "evaluate the best checkpoint in MindSpore",
-            glorext(
-                "eval", run, "--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore"
-            ),
-        ),
+        Step(digits, [sys.executable, "-m", "glorext.train.digits", str(data)]),
+        Step("train resnext50 on them", glorext("train --recipe digits", *trained)),
+        Step("evaluate the best checkpoint in MindSpore", glorext("eval", run, *evaluated)),
         Step(
             "pack it, with the evidence", glorext("pack", run, "--name", NAME, "--version", VERSION, "--out", package)
         ),
         Step("publish it to a registry folder", glorext("publish", package, "--to", registry)),
         Step("load it by name in a fresh process", [sys.executable, "-c", LOAD, str(sample)]),
-        Step("export it as MINDIR and ONNX", glorext("export", NAME, "--format", "mindir,onnx", "--out", exported)),
+        Step("export it as MINDIR and ONNX", glorext(f"export {NAME} --format mindir,onnx", "--out", exported)),
         Step("convert it with MindSpore Lite", glorext("convert", exported / f"{NAME}.mindir", "--out", converted)),
-        Step(
-            "infer offline in C++",
-            glorext("infer", converted / f"{NAME}_lite.mindir", "--images", data / "val", "--out", out / "lite"),
-        ),
+        Step("infer offline in C++", glorext("infer", model, "--images", data / "val", "--out", out / "lite")),
         Step(
             "check the accuracy and write the report",
-            glorext(
-                "validate",
-                NAME,
-                "--data",
-                data / "val",
-                "--results",
-                out / "lite",
-                "--reference",
-                out / "mindspore",
-                "--min_top1",
-                MIN_TOP1,
-                "--out",
-                out / "validation.json",
-                "--report",
-                out / "report.html",
-                "--parity",
-            ),
+            glorext(f"validate {NAME} --min_top1 {MIN_TOP1}", *validated, *reported),
         ),
     ]
 
@@ -145,8 +120,6 @@ def run(out: Path) -> dict[str, float]:
 
 def main(argv: list[str]) -> int:
     """`glorext demo`."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "demo",
         "Train, publish, load by name, convert, infer offline and check the accuracy, on "

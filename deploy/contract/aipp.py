@@ -38,7 +38,7 @@ def aipp_text(spec: InputSpec) -> str:
 
 
 def apply(cropped: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """What AIPP makes of uint8 (size, size, 3): float16 (3, size, size), since the card computes it in half precision."""
+    """What AIPP makes of uint8 (size, size, 3): float16 (3, size, size), in the card's half precision."""
     minimum, reciprocal = (value.astype(np.float16) for value in coefficients(spec))
     shifted = cropped.astype(np.float16) - minimum
     return np.ascontiguousarray((shifted * reciprocal).transpose(2, 0, 1))

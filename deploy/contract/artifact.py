@@ -22,7 +22,7 @@ class Port:
         dtype: element type, "float32" or, for an input, "uint8".
         shape: sizes, -1 where the batch may vary.
         layout: order of the axes of an input, "NCHW" or "NHWC"; empty for an output.
-        values: of an input: "normalized" by its InputSpec, or "pixels" from 0 to 255, which the model normalizes itself.
+        values: of an input: "normalized" by its InputSpec, or "pixels" 0 to 255, which the model normalizes itself.
     """
 
     name: str

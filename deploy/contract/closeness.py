@@ -1,4 +1,4 @@
-"""How near answers must be: every tolerance of deployment, once, with its reason; and the comparison that they judge."""
+"""How near answers must be: every tolerance of deployment once, with its reason, and the comparison they judge."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def converted_tolerance(device: str, weights_dtype: str = "float32") -> float:
 
 
 def relative_tolerance(tolerance: float, output: str) -> float:
-    """`tolerance` of "logits", or of "probabilities": these move by ten times as much, relative to the largest of them."""
+    """`tolerance` as a share of the largest expected of the outputs, "logits" or "probabilities".
+
+    A probability moves, relative to itself, by as much as its logit moves absolutely: for logits of order 10, tenfold.
+    """
     return 10 * tolerance if output == "probabilities" else tolerance
 
 

@@ -13,7 +13,7 @@ COUNT = 4
 
 
 class Golden(NamedTuple):
-    """Inputs (4, 3, H, W) of the type that the model takes, and the network's float32 outputs for them, (4, classes)."""
+    """Inputs (4, 3, H, W) of the type that the model takes, and the network's outputs, float32 (4, classes)."""
 
     inputs: np.ndarray
     outputs: np.ndarray

@@ -1,12 +1,12 @@
-"""What the converter is told for an Ascend card: its configuration, its command, and the atc command that does the same.
+"""The plan of a conversion for an Ascend card: the converter's configuration, its command, and the same with atc.
 
-Everything here is decided from the model's contract and needs neither a card nor CANN. MindSpore Lite's converter does
-not check `[ascend_context]` on a host without CANN, unknown keys included, so the checks stand here.
+All of it is decided from the model's contract and needs neither a card nor CANN. MindSpore Lite's converter does not
+check `[ascend_context]` on a host without CANN, unknown keys included, so the checks stand here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from glorext.deploy.contract.aipp import aipp_text
@@ -15,7 +15,7 @@ from glorext.runtime import UsageError
 from glorext.runtime.chips import FAMILIES, chip_of
 
 CONFIG_FILE, AIPP_FILE = "ascend.cfg", "aipp.cfg"
-# MindSpore Lite's names of the precision modes -> atc's (converter_tool_ascend of MindSpore Lite 2.0; CANN, ATC manual).
+# MindSpore Lite's precision modes -> atc's (converter_tool_ascend of MindSpore Lite 2.0; CANN, ATC manual).
 PRECISION = {
     "enforce_fp16": "force_fp16",
     "preferred_fp32": "allow_fp32_to_fp16",
@@ -44,12 +44,12 @@ class AscendOptions:
     dynamic_dims: tuple[int, ...] = ()
     precision_mode: str = "enforce_fp16"
     aipp: bool = False
-    keep_fp32: tuple[str, ...] = field(default=())
+    keep_fp32: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Files and commands of one conversion: `files` maps names to texts, `input` is the contract of what the result takes."""
+    """One conversion: its `files` (name -> text), the `atc` command that does the same, and the result's `input`."""
 
     files: dict[str, str]
     atc: list[str]
@@ -57,7 +57,7 @@ class Plan:
 
 
 def plan(artifact: Artifact, options: AscendOptions, output: str) -> Plan:
-    """The conversion of `artifact` for a card, refused before work starts where it cannot work.
+    """The conversion of `artifact` for a card; refuses, before any work starts, what cannot run there.
 
     Args:
         artifact: contract of an exported mindir or onnx.
@@ -132,53 +132,50 @@ def _check(artifact: Artifact, options: AscendOptions) -> None:
             found=",".join(map(str, sizes)),
             where="--dynamic_dims",
         )
-    fixed = artifact.input.shape[0] > 0
-    impossible = (
-        (
+    _check_combination(artifact, options)
+
+
+def _check_combination(artifact: Artifact, options: AscendOptions) -> None:
+    sizes, batch, layout = options.dynamic_dims, artifact.input.batch, artifact.input.layout
+    mode = options.precision_mode
+    impossible = {
+        "AIPP is built for one batch size, so it excludes --dynamic_dims": (
             options.aipp and sizes,
-            "AIPP is built for one batch size, so it excludes --dynamic_dims",
             "Leave out one of the two.",
         ),
-        (
+        "the model takes pixels: its normalization is in the graph, and AIPP would normalize again": (
             options.aipp and artifact.input.values == "pixels",
-            "the model takes pixels: its normalization is in the graph, and AIPP would normalize again",
             "Leave out --aipp, or export without --pixels.",
         ),
-        (
+        "the card's compiler takes uint8 only through AIPP (CANN, ATC manual)": (
             artifact.input.dtype == "uint8",
-            "the card's compiler takes uint8 only through AIPP (CANN, ATC manual)",
             "Export without --pixels and convert with --aipp, or export with --pixels float32.",
         ),
-        (
-            artifact.input.layout != "NCHW",
-            f"the card's compiler takes the input of a MINDIR or ONNX as NCHW only, and this model's is "
-            f"{artifact.input.layout} (CANN, ATC manual, --input_format)",
+        "the card's compiler takes the input of a MINDIR or ONNX as NCHW only, and this model's is "
+        f"{layout} (CANN, ATC manual, --input_format)": (
+            layout != "NCHW",
             "Export with --layout NCHW; with --aipp the card itself takes NHWC.",
         ),
-        (
-            fixed and sizes,
-            f"the model was exported with the fixed batch {artifact.input.shape[0]}, so there is nothing "
-            "for --dynamic_dims to choose from",
+        f"the model was exported with the fixed batch {batch}, so there is nothing for --dynamic_dims to choose from": (
+            batch > 0 and sizes,
             "Export with --batch dynamic, or leave out --dynamic_dims.",
         ),
-        (
-            not fixed and not sizes,
-            f"the model's batch is open, and {options.target} runs only the sizes it was built for",
+        f"the model's batch is open, and {options.target} runs only the sizes it was built for": (
+            batch < 0 and not sizes,
             "Name them, such as --dynamic_dims 1,4,8, or export with --batch 1.",
         ),
-        (
-            options.keep_fp32 and options.precision_mode == "enforce_fp16",
-            f"enforce_fp16 turns every layer to float16, {len(options.keep_fp32)} of the keep list among them",
+        f"{mode} turns every layer to float16, {len(options.keep_fp32)} of the keep list among them": (
+            options.keep_fp32 and mode == "enforce_fp16",
             "Choose --precision_mode preferred_fp32 or enforce_origin.",
         ),
-    )
-    for wrong, reason, do in impossible:
+    }
+    for reason, (wrong, do) in impossible.items():
         if wrong:
             raise UsageError(reason, do=do)
 
 
 def add_card_arguments(parser) -> None:
-    """Give a command's parser what says how a model is made for a card; `chosen_card` reads it, and --target."""
+    """Add the options of a conversion for a card to a command's parser; `chosen_card` reads them, and --target."""
     parser.add_argument("--dynamic_dims", default="", help="Ascend: batch sizes to prepare for, such as 1,4,8")
     parser.add_argument("--precision_mode", default="enforce_fp16", choices=PRECISION, help="Ascend")
     parser.add_argument("--aipp", action="store_true", help="Ascend: normalize uint8 pictures on the card")
@@ -186,7 +183,7 @@ def add_card_arguments(parser) -> None:
 
 
 def chosen_card(options) -> AscendOptions:
-    """What a command's parsed arguments ask of a card; UsageError for sizes that are no numbers."""
+    """The conversion that a command's parsed arguments ask for; UsageError for sizes that are no numbers."""
     try:
         sizes = tuple(int(size) for size in options.dynamic_dims.split(",") if size)
     except ValueError:
@@ -196,7 +193,7 @@ def chosen_card(options) -> AscendOptions:
 
 
 def write_files(found: Plan, folder: Path) -> Path:
-    """Write the plan's files; the path of the converter's configuration. AIPP's file is named by its full path in it."""
+    """Write the plan's files, AIPP's named by its full path; the path of the converter's configuration."""
     for name, text in found.files.items():
         (folder / name).write_text(text.replace(f"={AIPP_FILE}", f"={(folder / AIPP_FILE).absolute()}"))
     return folder / CONFIG_FILE

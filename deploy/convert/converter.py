@@ -26,7 +26,7 @@ logger = get_logger("deploy")
 OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".ms", "ms")}
 # Formats that can be converted -> what the results' names carry beside the model's name; MINDIR is the main route.
 ROUTES = {"mindir": "", "onnx": "_onnx"}
-# The graph's axes as they are: told NHWC, the converter puts a transposition in front that it cannot always see through.
+# The graph's own axes: with NHWC, the converter puts a transposition in front that it cannot always remove again.
 LAYOUT = "NCHW"
 
 
@@ -103,18 +103,10 @@ def _convert_one(
         write_golden(out, model.stem, golden)
     artifact = write_artifact(final, **values)
     if artifact.size > 1.5 * source.size:
-        logger.warning(
-            "%s is larger than %s: this route does not keep float16 weights, the MINDIR route does",
-            final.name,
-            source.file,
-        )
-    logger.info(
-        "wrote %s (%.1f MB); on the golden inputs its %s differ by at most %.1e",
-        final,
-        artifact.size / 1e6,
-        source.output.name,
-        worst,
-    )
+        message = "%s is larger than %s: this route does not keep float16 weights, the MINDIR route does"
+        logger.warning(message, final.name, source.file)
+    message = "wrote %s (%.1f MB); on the golden inputs its %s differ by at most %.1e"
+    logger.info(message, final, artifact.size / 1e6, source.output.name, worst)
     return artifact
 
 
@@ -181,34 +173,15 @@ def converter_command(
     # By ONNX the converter computes the casts beforehand, and the weights would be float32 again. By MINDIR they stay.
     halve = source.weights_dtype == "float16" and source.format == "onnx" and save == "ms"
     if programs.convert is not None:
-        return [
-            str(programs.convert),
-            "--fmk",
-            source.format,
-            "--model",
-            str(model),
-            "--out",
-            str(prefix),
-            "--save",
-            save,
-            "--input_format",
-            LAYOUT,
-            "--optimize",
-            optimize,
-            *(["--fp16"] if halve else []),
-            *(["--config", str(config), "--device", "Ascend"] if config else []),
-        ]
-    return [
-        str(programs.lite.converter),
-        f"--fmk={source.format.upper()}",
-        f"--modelFile={model}",
-        f"--outputFile={prefix}",
-        f"--saveType={'MINDIR' if save == 'mindir' else 'MINDIR_LITE'}",
-        f"--inputDataFormat={LAYOUT}",
-        f"--optimize={optimize}",
-        *(["--fp16=on"] if halve else []),
-        *([f"--configFile={config}"] if config else []),
-    ]
+        command = f"--fmk {source.format} --save {save} --input_format {LAYOUT} --optimize {optimize}".split()
+        command += ["--model", str(model), "--out", str(prefix), *(["--fp16"] if halve else [])]
+        return [str(programs.convert), *command, *(["--config", str(config), "--device", "Ascend"] if config else [])]
+    kind = "MINDIR" if save == "mindir" else "MINDIR_LITE"
+    command = (
+        f"--fmk={source.format.upper()} --saveType={kind} --inputDataFormat={LAYOUT} --optimize={optimize}".split()
+    )
+    command += [f"--modelFile={model}", f"--outputFile={prefix}", *(["--fp16=on"] if halve else [])]
+    return [str(programs.lite.converter), *command, *([f"--configFile={config}"] if config else [])]
 
 
 def _run_converter(
@@ -257,11 +230,8 @@ def convert_routes(
     """
     sources = [read_artifact(model) for model in models]
     alike = {(source.weights_sha256, source.weights_dtype, source.input, source.output) for source in sources}
-    if (
-        len({model.stem for model in models}) > 1
-        or len(alike) > 1
-        or len({source.format for source in sources}) < len(sources)
-    ):
+    formats_apart = len({source.format for source in sources}) == len(sources)
+    if len({model.stem for model in models}) > 1 or len(alike) > 1 or not formats_apart:
         raise UsageError(
             expected="exports of one network in different formats",
             found=", ".join(f"{source.file} of weights {source.weights_sha256[:16]}..." for source in sources),

@@ -31,9 +31,9 @@ def rearrange(path: Path) -> None:
     for node in model.graph.node:
         primitive = primitives.get(node.op_type)
         if primitive is not None and primitive.op_type == "Conv2D":
-            weight, bearers = _weight(node.input[1], weights, made_by)
+            weight, carriers = _weight(node.input[1], weights, made_by)
             if _has_narrow_groups(primitive, weight):
-                _pair_groups(primitive, weight, bearers)
+                _pair_groups(primitive, weight, carriers)
             elif _skips_pixels(primitive):
                 nodes.append(_pick_pixels(model, primitive, node, channels=weight.dims[1]))
         nodes.append(node)
@@ -43,12 +43,12 @@ def rearrange(path: Path) -> None:
 
 
 def _weight(name: str, weights: dict, made_by: dict):
-    """The parameter behind a convolution's input, and the nodes that bear it there: a load, a cast of float16 weights."""
-    bearers = []
+    """The parameter that a convolution takes, and the nodes in between: a load, a cast of float16 weights."""
+    carriers = []
     while name not in weights:
-        bearers.append(made_by[name])
-        name = bearers[-1].input[0]
-    return weights[name], bearers
+        carriers.append(made_by[name])
+        name = carriers[-1].input[0]
+    return weights[name], carriers
 
 
 def _attribute(primitive, name: str):
@@ -64,7 +64,7 @@ def _has_narrow_groups(primitive, weight) -> bool:
     return _attribute(primitive, "group").i % 2 == 0 and 1 < weight.dims[1] < FEWEST_CHANNELS
 
 
-def _pair_groups(primitive, weight, bearers) -> None:
+def _pair_groups(primitive, weight, carriers) -> None:
     groups = _attribute(primitive, "group").i
     dtype = {weight.FLOAT: np.float32, weight.FLOAT16: np.float16}[weight.data_type]
     narrow = np.frombuffer(weight.raw_data, dtype).reshape(groups // 2, 2, -1, *weight.dims[1:])
@@ -74,8 +74,8 @@ def _pair_groups(primitive, weight, bearers) -> None:
         wide[:, half, :, half] = narrow[:, half]
     weight.raw_data = wide.tobytes()
     weight.dims[1] *= 2
-    for bearer in bearers:
-        _attribute(bearer, "shape").tensors[0].dims[1] *= 2
+    for carrier in carriers:
+        _attribute(carrier, "shape").tensors[0].dims[1] *= 2
     for name in ("group", "groups"):
         _attribute(primitive, name).i = groups // 2
 

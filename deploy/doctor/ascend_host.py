@@ -1,4 +1,4 @@
-"""What of Ascend is on this machine: driver, firmware, CANN and the chip, read from their own files, tools and library."""
+"""The Ascend driver, firmware, CANN and chip of this machine, as their own files, tools and library say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NPU_SMI_ROW = re.compile(r"^\|\s*\d+\s+([0-9A-Za-z]+)\s*\|\s*[A-Za-z]+\s*\|", re
 
 @dataclass(frozen=True)
 class AscendHost:
-    """What was found; each None where it is not there.
+    """What was found; None for what is not there.
 
     Attributes:
         devices: device nodes, one for each chip.
@@ -29,7 +29,7 @@ class AscendHost:
         cann_home, cann: the toolkit's folder and its version.
         set_up: whether the environment names the toolkit, as its set_env.sh does.
         soc: the chip, such as "Ascend310", from CANN or, without it, npu-smi.
-        said_by: where `soc` comes from.
+        soc_source: where `soc` comes from.
         acl: why libascendcl.so cannot be loaded; None when it can.
     """
 
@@ -40,7 +40,7 @@ class AscendHost:
     cann: str | None
     set_up: bool
     soc: str | None
-    said_by: str | None
+    soc_source: str | None
     acl: str | None
 
     @property
@@ -117,10 +117,10 @@ def look(root: Path | None = None, devices: Path | None = None) -> AscendHost:
     nodes = sorted((devices or DEVICES).glob("davinci[0-9]*"))
     home, cann, set_up = _cann(root)
     soc, acl = _by_acl()
-    said_by = "CANN" if soc else None
+    soc_source = "CANN" if soc else None
     if soc is None:
         soc = _by_npu_smi()
-        said_by = "npu-smi" if soc else None
+        soc_source = "npu-smi" if soc else None
     return AscendHost(
         len(nodes),
         version_in(root / "driver" / "version.info"),
@@ -129,6 +129,6 @@ def look(root: Path | None = None, devices: Path | None = None) -> AscendHost:
         cann,
         set_up,
         soc,
-        said_by,
+        soc_source,
         acl,
     )

@@ -16,6 +16,7 @@ from glorext.deploy.doctor.ascend_host import AscendHost
 from glorext.deploy.runners.find_lite import locate
 from glorext.runtime import GlorextError, cap_onednn, env
 from glorext.runtime.chips import FAMILIES, find_chip
+from glorext.runtime.cli import parser
 from glorext.runtime.device import CAP, has_avx512
 
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
@@ -25,7 +26,7 @@ HEADERS = "#include <cstdio>\n#include <jpeglib.h>\n#include <png.h>\n"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: ok, missing (something fails without it) or absent (only an option is gone)."""
+    """One thing that was checked: ok, missing (something fails without it) or absent (only an option is gone)."""
 
     name: str
     state: str
@@ -51,11 +52,12 @@ def _processor():
     by_user = os.environ.get(CAP)
     cap = cap_onednn()
     if by_user is not None:
-        found = f"{CAP}={by_user}, set by you" + (
+        slow = (
             ""
             if by_user == "AVX2" or not has_avx512()
             else "; convolutions may be up to 50 times slower than with AVX2"
         )
+        found = f"{CAP}={by_user}, set by you{slow}"
     elif cap is None:
         found = "no AVX-512, no cap needed"
     else:
@@ -64,11 +66,11 @@ def _processor():
 
 
 def _cards(found: AscendHost):
-    """Card, driver, CANN: what is wanting is missing only where there is a card; elsewhere it is an option not taken."""
-    wanting = "missing" if found.devices else "absent"
+    """Card, driver, CANN: without a card none of them is missing, they are only absent."""
+    state = "missing" if found.devices else "absent"
     chip = find_chip(found.soc)
     sold_as = f", of {chip.sold_as}" if chip else ""
-    name = f"{found.soc}{sold_as} (says {found.said_by})" if found.soc else "chip unknown"
+    name = f"{found.soc}{sold_as} (says {found.soc_source})" if found.soc else "chip unknown"
     yield (
         Finding("Ascend card", "ok", f"{found.devices} devices, {name}")
         if found.devices
@@ -79,39 +81,25 @@ def _cards(found: AscendHost):
     else:
         yield Finding(
             "Ascend driver",
-            wanting,
+            state,
             f"no {ascend_host.ROOT}/driver/version.info",
             "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)",
         )
     if found.cann_home is None or found.cann is None:
-        yield Finding(
-            "CANN",
-            wanting,
-            f"no version in {found.cann_home}"
-            if found.cann_home
-            else f"no toolkit in {ascend_host.ROOT}/ascend-toolkit/latest, and ASCEND_HOME_PATH is not set",
-            f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)",
-        )
+        toolkit = f"{ascend_host.ROOT}/ascend-toolkit/latest"
+        no_home = f"no toolkit in {toolkit}, and ASCEND_HOME_PATH is not set"
+        text = f"no version in {found.cann_home}" if found.cann_home else no_home
+        do = f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)"
+        yield Finding("CANN", state, text, do)
     elif found.acl:
-        yield Finding(
-            "CANN",
-            wanting,
-            f"{found.cann} in {found.cann_home}, but {found.acl}",
-            f"source {found.cann_home}/../set_env.sh",
-        )
+        text = f"{found.cann} in {found.cann_home}, but {found.acl}"
+        yield Finding("CANN", state, text, f"source {found.cann_home}/../set_env.sh")
     else:
         yield Finding("CANN", "ok", f"{found.cann} in {found.cann_home}")
     atc = shutil.which("atc")
-    yield (
-        Finding("atc", "ok", atc)
-        if atc
-        else Finding(
-            "atc",
-            "absent",
-            "not on PATH; only the plan of `glorext convert --dry_run` names it",
-            f"source {ascend_host.ROOT}/ascend-toolkit/set_env.sh",
-        )
-    )
+    no_atc = "not on PATH; only the plan of `glorext convert --dry_run` names it"
+    set_env = f"source {ascend_host.ROOT}/ascend-toolkit/set_env.sh"
+    yield Finding("atc", "ok", atc) if atc else Finding("atc", "absent", no_atc, set_env)
 
 
 def _gpu():
@@ -152,7 +140,7 @@ def _lite():
 
 
 def examine(found: AscendHost) -> list[Finding]:
-    """Everything that is looked at, in reading order; nothing is installed, fetched or built."""
+    """Everything that is checked, in reading order; nothing is installed, fetched or built."""
     findings = [
         Finding(
             "Python",
@@ -192,32 +180,19 @@ def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
             finding = by.get(name)
             if finding is None or finding.state != "ok":
                 return Loading(artifact, where, "no", f"{name}: {finding.found if finding else 'not found'}")
-        return Loading(
-            artifact, where, "yes", ", ".join(f"{name} {by[name].found.split(',')[0]}" for name in names[:1])
-        )
+        return Loading(artifact, where, "yes", f"{names[0]} {by[names[0]].found.split(',')[0]}")
 
+    program = ("MindSpore Lite", "g++", "cmake", "libjpeg and libpng headers")
     rows = [
         needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
         needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
-        needs(
-            ".ms and _lite.mindir of glorext convert",
-            "the C++ program, cpu",
-            "MindSpore Lite",
-            "g++",
-            "cmake",
-            "libjpeg and libpng headers",
-        ),
+        needs(".ms and _lite.mindir of glorext convert", "the C++ program, cpu", *program),
     ]
     for target in FAMILIES:
         row = needs(
             f".mindir of glorext convert --target {target}",
             f"the C++ program, {target}",
-            "Ascend card",
-            "Ascend driver",
-            "CANN",
-            "MindSpore Lite",
-            "g++",
-            "cmake",
+            *("Ascend card", "Ascend driver", "CANN", *program),
         )
         if row.loads == "yes" and found.target != target:
             row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
@@ -229,8 +204,6 @@ def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
 
 def main(argv: list[str]) -> int:
     """`glorext doctor`: exit status 1 when something is missing that a command needs."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "doctor", "Say what is installed here, what is missing, and how to get it.", "glorext doctor --json"
     )
@@ -240,17 +213,8 @@ def main(argv: list[str]) -> int:
     findings = examine(found)
     rows = loadings(findings, found)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "findings": [asdict(finding) for finding in findings],
-                    "artifacts": [asdict(row) for row in rows],
-                    "soc": found.soc,
-                    "target": found.target,
-                },
-                indent=2,
-            )
-        )
+        values = {"findings": [asdict(finding) for finding in findings], "artifacts": [asdict(row) for row in rows]}
+        print(json.dumps({**values, "soc": found.soc, "target": found.target}, indent=2))
     else:
         _show(findings, rows)
     return int(any(finding.state == "missing" for finding in findings))

@@ -1,4 +1,4 @@
-"""What an exported graph holds around the network: pixels to its input, logits to probabilities, weights in half precision."""
+"""What an exported graph holds around the network: normalization, softmax, and weights stored in half precision."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from glorext.deploy.contract.aipp import coefficients
 from glorext.models import InputSpec
 from glorext.runtime import ExportError
 
-# Cell -> the attribute with its operation on (input, weight). The kernels and matrices are nearly all of a file's bytes.
+# Cell -> the attribute with its operation on (input, weight). Kernels and matrices are nearly all of a file's bytes.
 WEIGHTED = {nn.Conv2d: "conv2d", nn.Dense: "matmul"}
 
 
 class Deployed(nn.Cell):
-    """A network with its normalization in front and a softmax behind it, as the arguments say.
+    """A network with its normalization before it and a softmax after it, as the arguments say.
 
     Args:
         net: images (N, 3, H, W), normalized, to logits (N, K).

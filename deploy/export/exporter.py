@@ -19,6 +19,7 @@ from glorext.deploy.runners.onnxruntime import run_onnx
 from glorext.deploy.source import Source, add_source_arguments, resolve
 from glorext.models.preprocess import normalize
 from glorext.runtime import ExportError, SetupError, UsageError, atomic_path, get_logger, set_device, version
+from glorext.runtime.cli import parser
 from glorext.runtime.device import DEVICES
 
 logger = get_logger("deploy")
@@ -33,9 +34,8 @@ def network(source: Source, variant: Variant):
 
     if variant.precision == "fp16":
         store_in_float16(net)
-    return Deployed(net, source.input_spec if variant.pixels else None, variant.layout, variant.softmax).set_train(
-        False
-    )
+    spec = source.input_spec if variant.pixels else None
+    return Deployed(net, spec, variant.layout, variant.softmax).set_train(False)
 
 
 def export(
@@ -49,8 +49,7 @@ def export(
 ) -> list[Artifact]:
     """Write `source` into `out` in each of `formats`, each file verified before it gets its name.
 
-    Also writes what `golden_paths` names: inputs (4, 3, H, W) of the type the model takes, and what the network itself
-    computes for them, float32 (4, classes), for every later step to be compared with.
+    Golden inputs and the network's own outputs for them (`contract.golden`) are written beside, for every later step.
 
     Args:
         batch: a number, "dynamic", or None: open where the format allows it, else 1.
@@ -108,13 +107,8 @@ def _export_one(
     final = stem.with_name(f"{stem.name}{EXPORTS[name].suffix}")
     size = source.input_spec.size
     picture = (size, size, 3) if variant.layout == "NHWC" else (3, size, size)
-    port = Port(
-        "image",
-        variant.pixels or "float32",
-        (batch, *picture),
-        variant.layout,
-        "pixels" if variant.pixels else "normalized",
-    )
+    values = "pixels" if variant.pixels else "normalized"
+    port = Port("image", variant.pixels or "float32", (batch, *picture), variant.layout, values)
     answer = Port("probabilities" if variant.softmax else "logits", "float32", (batch, golden.outputs.shape[1]))
     with atomic_path(final) as temporary:
         temporary.unlink()
@@ -203,8 +197,6 @@ def run_exported(name: str, path: Path, batch: np.ndarray, layout: str = "NCHW")
 
 def make_parser():
     """The flags of `glorext export`, the published ones among them."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "export",
         "Write a network as MINDIR or ONNX, with its contract and golden inputs beside it.",

@@ -59,7 +59,7 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """What the file's name says of it, empty for the plain network."""
+        """What the variant adds to the file's name, empty for the plain network."""
         words = [
             self.pixels and f"{self.pixels}{'_nhwc' * (self.layout == 'NHWC')}",
             self.softmax and "softmax",
@@ -91,18 +91,14 @@ def check_request(
     _check_variant(variant)
     for name in formats:
         allowed = EXPORTS[name]
+        half, no_precision = variant.precision == "fp16", "Leave out --precision: atc has its own --precision_mode."
         for wanted, possible, what, do in (
             (batch == "dynamic", allowed.dynamic_batch, "a dynamic batch", "Give a number with --batch."),
-            (
-                variant.precision == "fp16",
-                allowed.fp16,
-                "float16 weights",
-                "Leave out --precision: atc has its own --precision_mode.",
-            ),
+            (half, allowed.fp16, "float16 weights", no_precision),
             (
                 variant.pixels,
                 allowed.pixels,
-                "a folded normalization",
+                "folded normalization",
                 "Leave out --pixels: AIPP normalizes on the card.",
             ),
         ):
@@ -127,13 +123,11 @@ def _check_variant(variant: Variant) -> None:
         if value not in choices:
             raise UsageError(expected=" or ".join(filter(None, choices)), found=repr(value), where=flag)
     if variant.layout != "NCHW" and not variant.pixels:
-        raise UsageError(
-            "--layout is the order of pixels, and normalized input is always NCHW", do="Add --pixels uint8."
-        )
+        raise UsageError("--layout is for pixels: normalized input is always NCHW", do="Add --pixels uint8.")
 
 
 def add_variant_arguments(parser) -> None:
-    """Give a command's parser what says which variant of a network is exported; `chosen_variant` reads it."""
+    """Add the options that choose a network's variant to a command's parser; `chosen_variant` reads them."""
     parser.add_argument("--precision", default="fp32", help="fp32, or fp16: weights stored in half precision")
     parser.add_argument("--softmax", action="store_true", help="probabilities instead of logits")
     parser.add_argument("--pixels", help="fold the normalization in: the model takes 0 to 255 as uint8 or float32")

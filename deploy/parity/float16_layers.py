@@ -23,8 +23,8 @@ class Departure:
     Attributes:
         cell: its name in the network, as `cells_and_names` gives it.
         kind: its class.
-        arrived: with everything before it in float16 too: what has added up until here.
-        own: with its input from the float32 network: what this cell adds.
+        arrived: with everything before it in float16 too: the error accumulated so far.
+        own: with its input from the float32 network: the error of this cell alone.
 
     Both are None where the output holds NaN or Inf: a value left float16's range.
     """
@@ -79,7 +79,7 @@ def walk(net, images, visit) -> np.ndarray:
 
 
 def set_precision(net, keep: tuple[str, ...] = ()) -> dict:
-    """Set every cell to float16, as a card in precision mode enforce_fp16 does, but those below `keep`; all by name.
+    """Set every cell to float16, as a card does with enforce_fp16, except those below `keep`; all cells by name.
 
     The flags are set cell by cell, since some of the networks' own cells refuse float16 when their parent passes it on.
     """
@@ -90,7 +90,7 @@ def set_precision(net, keep: tuple[str, ...] = ()) -> dict:
 
 
 def bisect(source: Source, inputs: np.ndarray, tolerance: float = FLOAT16_LAYER) -> Layers:
-    """Hold all cells of a network in float16 against float32 on the first of `inputs` (N, 3, H, W).
+    """Compare all cells of a network in float16 with float32 on the first of `inputs` (N, 3, H, W).
 
     Works in MindSpore's PYNATIVE mode, in which cells can be watched.
 
@@ -137,32 +137,32 @@ def worth_keeping(departures: list[Departure], tolerance: float) -> tuple[str, .
     return tuple(name for name in names if not any(other.startswith(f"{name}.") for other in names))
 
 
-def _said(value: float | None) -> str:
+def _error(value: float | None) -> str:
     return "beyond float16's range" if value is None else f"{value:.2%} off"
 
 
 def show(layers: Layers) -> None:
     """Print what was found."""
     limit = f"more than {layers.tolerance:.1%}"
-    print(f"\nwith every cell in float16 the logits are {_said(layers.logits)}, as a share of the largest")
+    print(f"\nwith every cell in float16 the logits are {_error(layers.logits)}, as a share of the largest")
     if layers.first is None:
         print(f"no cell departs by {limit}")
     else:
         first = layers.first
         print(
-            f"the first cell that departs by {limit}: {first.cell} ({first.kind}), {_said(first.arrived)}, "
-            f"by itself {_said(first.own)}"
+            f"the first cell that departs by {limit}: {first.cell} ({first.kind}), {_error(first.arrived)}, "
+            f"by itself {_error(first.own)}"
         )
     if not layers.keep:
         print(f"no cell departs by {limit} by itself: none is worth keeping in float32")
         return
     own = {one.cell: one for one in layers.departures if _beyond(one.own, layers.tolerance)}
-    print(f"cells to keep in float32, with which the logits are {_said(layers.logits_kept)}:")
+    print(f"cells to keep in float32, with which the logits are {_error(layers.logits_kept)}:")
     for name in layers.keep:
-        print(f"  {name} ({own[name].kind}), by itself {_said(own[name].own)}")
+        print(f"  {name} ({own[name].kind}), by itself {_error(own[name].own)}")
     print(f"for an Ascend card: glorext convert MODEL --target ascend310 {convert_flags(layers)}")
 
 
 def convert_flags(layers: Layers) -> str:
-    """What `glorext convert` is told to keep those cells in float32: a precision mode that can, and their names."""
+    """The flags of `glorext convert` that keep those cells in float32: a precision mode that can, and their names."""
     return f"--precision_mode preferred_fp32 --keep_fp32 {','.join(layers.keep)}"

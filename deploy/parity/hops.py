@@ -1,4 +1,4 @@
-"""The stations of a model's way to the card: what computes the logits at each of them, for `glorext parity`."""
+"""The hops of a model on its way to the card: what computes the logits at each of them, for `glorext parity`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOISE, COUNT = 8, 100
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is put in: images (N, 3, H, W) float32, their names, and the files they come from; none for noise."""
+    """Inputs to compare on: images (N, 3, H, W) float32, their names, and the files they come from; none for noise."""
 
     images: np.ndarray
     names: tuple[str, ...]
@@ -63,7 +63,7 @@ def _mindir(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
 
 
 def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
-    """The ONNX file to look at: `given`, made from these weights, or one exported now below `folder`.
+    """The ONNX file to examine: `given`, made from these weights, or one exported now below `folder`.
 
     Raises:
         SetupError: onnxruntime is not installed.
@@ -109,13 +109,13 @@ def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
     return np.concatenate([run_tensor(folder / converted.file, one[None], device="ascend310") for one in inputs])
 
 
-def stations(
+def all_hops(
     source: Source, folder: Path, inputs: Inputs, onnx: Path | None = None
 ) -> list[tuple[str, float | None, Callable[[], np.ndarray]]]:
     """The hops in their order: name, tolerance, and what computes the logits of `inputs`; files go below `folder`.
 
-    The C++ hop differs from the one before it by reading the picture files itself: what only it shows lies in decoding
-    or preprocessing.
+    The C++ hop differs from the one before it by reading the picture files itself: a fault that only it shows lies in
+    decoding or preprocessing.
     """
     images, made = inputs.images, {}
 

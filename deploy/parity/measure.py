@@ -1,4 +1,4 @@
-"""Follows one model along its way to the card and says at which hop its answers changed, and by how much."""
+"""Follows a model from its checkpoint to the card, and says at which hop its answers change and by how much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from glorext.deploy.contract.closeness import MARGIN, compare
 from glorext.deploy.parity import float16_layers, onnx_layers
-from glorext.deploy.parity.hops import COUNT, Inputs, load_inputs, onnx_file, stations
+from glorext.deploy.parity.hops import COUNT, Inputs, all_hops, load_inputs, onnx_file
 from glorext.deploy.runners.mindspore import run_network
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.runtime import (
@@ -28,13 +28,14 @@ from glorext.runtime import (
     version,
     write_json,
 )
+from glorext.runtime.cli import parser
 
 SCHEMA = "glorext.parity/1"
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One station on the way, held against the float32 checkpoint in MindSpore.
+    """One hop on the way, compared with the float32 checkpoint in MindSpore.
 
     Attributes:
         name: what computed the logits.
@@ -60,7 +61,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Parity:
-    """All hops of one model over `inputs`; what it was measured with."""
+    """All hops of one model over `inputs`, and the versions that they were measured with."""
 
     name: str
     weights_sha256: str
@@ -111,7 +112,7 @@ def measure(
 
 
 def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | None = None) -> Parity:
-    """Run `inputs` through every hop; with `onnx`, that file takes the place of the one exported now.
+    """Run `inputs` through every hop; `onnx` is a file to use instead of one exported now.
 
     A hop whose software or device is not here is "not measured"; one that fails, or departs too far, is "FAIL".
 
@@ -129,7 +130,7 @@ def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | 
         )
     hops = []
     with tempfile.TemporaryDirectory(prefix="glorext-parity-") as scratch:
-        for name, tolerance, run in stations(source, Path(scratch), inputs, onnx):
+        for name, tolerance, run in all_hops(source, Path(scratch), inputs, onnx):
             try:
                 hops.append(measure(name, reference, run(), inputs.names, margin, tolerance))
             except (SetupError, DeviceError) as error:
@@ -190,8 +191,6 @@ def read_parity(path: Path, source: Source) -> Parity:
 
 def main(argv: list[str]) -> int:
     """`glorext parity`: exit status 1 when a hop fails."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "parity",
         "Follow a model from its checkpoint to the card; say where its answers change.",
@@ -206,7 +205,7 @@ def main(argv: list[str]) -> int:
         default=MARGIN,
         help="a changed answer counts as clear when its two best logits lay further apart",
     )
-    arguments.add_argument("--onnx", type=Path, help="an exported ONNX file to look at, instead of exporting one now")
+    arguments.add_argument("--onnx", type=Path, help="an exported ONNX file to examine, instead of exporting one now")
     arguments.add_argument(
         "--bisect",
         action="store_true",

@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class OnnxLayers:
-    """All layers with parameters in the order of the graph, the first that departs, and those that depart by themselves.
+    """All layers with parameters in the order of the graph, and those at which values depart.
 
     Attributes:
         tolerance: the share beyond which a value departs.

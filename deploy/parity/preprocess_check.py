@@ -13,18 +13,21 @@ from glorext.deploy.contract import aipp
 from glorext.deploy.contract.closeness import MAX_LEVELS, MEAN_LEVELS, NORMALIZED
 from glorext.deploy.runners.lite import run_program
 from glorext.deploy.runners.programs import Programs, build
+from glorext.deploy.source import resolve
 from glorext.hub.listing import add_registry_argument
 from glorext.models import InputSpec
 from glorext.models import spec as model_spec
 from glorext.models.preprocess import crop, normalize, read_picture, resize, resized_shape
 from glorext.runtime import DataError, InferenceError, atomic_path, set_device, write_json
+from glorext.runtime.cli import parser
+from glorext.train.data import evaluation_steps
 
 STAGES = ("decode", "resize", "crop", "normalize")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One way held against MindSpore's pipeline after one stage: largest and mean absolute difference."""
+    """One way compared with MindSpore's pipeline after one stage: largest and mean absolute difference."""
 
     way: str
     stage: str
@@ -35,8 +38,6 @@ class Difference:
 
 def by_mindspore(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     """Each stage by the operations that training's evaluation uses."""
-    from glorext.train.data import evaluation_steps
-
     decode, squeeze, centre, *finish = evaluation_steps(spec)
     stages = {"decode": decode(np.frombuffer(path.read_bytes(), np.uint8))}
     stages["resize"] = squeeze(stages["decode"])
@@ -64,9 +65,8 @@ def by_cpp(path: Path, spec: InputSpec, programs: Programs) -> dict[str, np.ndar
     with tempfile.TemporaryDirectory(prefix="glorext-pixels-") as scratch:
         write_json(Path(scratch) / "spec.json", spec.to_dict())
         out = Path(scratch) / "out"
-        run_program(
-            [str(programs.pixels), "--input_spec", f"{scratch}/spec.json", "--out", str(out), str(path.absolute())]
-        )
+        command = [programs.pixels, "--input_spec", f"{scratch}/spec.json", "--out", out, path.absolute()]
+        run_program([str(word) for word in command])
         return {stage: np.load(out / "0" / f"{stage}.npy", allow_pickle=False) for stage in STAGES}
 
 
@@ -83,7 +83,7 @@ def ways(path: Path, spec: InputSpec, programs: Programs | None) -> dict[str, di
 
 
 def differences(found: dict[str, dict[str, np.ndarray]]) -> list[Difference]:
-    """Every way against MindSpore's, stage by stage, in the order of the stages."""
+    """Every way compared with MindSpore's, stage by stage, in the order of the stages."""
     rows = []
     for stage in STAGES:
         reference = found["mindspore"][stage]
@@ -115,8 +115,6 @@ def dump(found: dict[str, dict[str, np.ndarray]], out: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """`glorext preprocess-check`: exit status 1 when a way departs from training's pipeline."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "preprocess-check",
         "Preprocess a picture in MindSpore, NumPy, C++ and AIPP's arithmetic, and compare them stage by stage.",
@@ -131,8 +129,6 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--json", action="store_true", help="print the differences as JSON")
     options = arguments.parse_args(argv)
     if options.source:
-        from glorext.deploy.source import resolve
-
         spec = resolve(options.source, registry=options.registry).input_spec
     else:
         spec = model_spec(options.network).input
@@ -142,14 +138,8 @@ def main(argv: list[str]) -> int:
     if options.out:
         dump(found, options.out)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "differences": [asdict(row) for row in rows],
-                    **({"aipp": aipp.aipp_text(spec)} if options.aipp else {}),
-                }
-            )
-        )
+        text = {"aipp": aipp.aipp_text(spec)} if options.aipp else {}
+        print(json.dumps({"differences": [asdict(row) for row in rows], **text}))
     else:
         _show(rows)
         if options.aipp:

@@ -1,4 +1,4 @@
-"""What all runners share: the backends with their devices, the request, and pictures and results taken apart and joined."""
+"""What all runners share: the table of backends and devices, the request, and how pictures and results are divided."""
 
 from __future__ import annotations
 

@@ -69,16 +69,8 @@ def _installed() -> Lite | None:
     if not (root / "include" / "api").is_dir():
         return None
     version = root / "version.py"
-    found = "unknown"
-    if version.is_file():
-        found = next(
-            (
-                line.split("=")[1].strip(" '\"\n")
-                for line in version.read_text().splitlines()
-                if line.startswith("__version__")
-            ),
-            found,
-        )
+    lines = version.read_text().splitlines() if version.is_file() else []
+    found = next((line.split("=")[1].strip(" '\"") for line in lines if line.startswith("__version__")), "unknown")
     return Lite(root, found, "the mindspore_lite of this Python")
 
 
@@ -134,36 +126,15 @@ def _fetch_wheel(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             wheel = _download(Path(scratch), *WHEELS[machine])
             with atomic_dir(folder) as unpacked, zipfile.ZipFile(wheel) as archive:
-                names = [
-                    name
-                    for name in archive.namelist()
-                    if name.startswith(("mindspore_lite/lib/", "mindspore_lite/include/"))
-                ]
+                wanted = ("mindspore_lite/lib/", "mindspore_lite/include/")
+                names = [name for name in archive.namelist() if name.startswith(wanted)]
                 archive.extractall(unpacked, names)
 
 
 def _download(scratch: Path, tag: str, sha256: str) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--implementation",
-        "cp",
-        "--python-version",
-        "37",
-        "--abi",
-        "cp37m",
-        "--platform",
-        tag,
-        "--disable-pip-version-check",
-        "--dest",
-        str(scratch),
-        f"mindspore-lite=={WHEEL_VERSION}",
-    ]
+    options = "--quiet --no-deps --only-binary=:all: --implementation=cp --python-version=37 --abi=cp37m"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), "--disable-pip-version-check"]
+    command += [f"--platform={tag}", f"--dest={scratch}", f"mindspore-lite=={WHEEL_VERSION}"]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:

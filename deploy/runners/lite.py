@@ -95,10 +95,10 @@ def infer(
 def run_tensors(
     model: Path, inputs: np.ndarray, programs: Programs, device: str = "cpu", device_id: int = 0, batch: int = 0
 ) -> Results:
-    """The answers of a converted model to `inputs` (N, 3, H, W), as `infer` gives them; the pictures' names are numbers.
+    """The answers of a converted model to `inputs` (N, 3, H, W), as `infer` gives them, with numbers as paths.
 
-    The inputs are what the model's contract wants, normalized float32 values, or pixels 0 to 255 as uint8 or float32;
-    the program sees to the model's layout.
+    The inputs are what the model's contract asks for: normalized float32 values, or pixels 0 to 255 as uint8 or
+    float32. The program puts them into the model's layout.
     """
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:
         tensor, out = Path(scratch) / "input.npy", Path(scratch) / "out"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from glorext.deploy.runners.find_lite import Lite, locate
 from glorext.runtime import SetupError, atomic_dir, env, get_logger
+from glorext.runtime.cli import parser
 
 logger = get_logger("deploy")
 NEEDS = "g++, cmake and the headers of libjpeg and libpng"
@@ -88,17 +89,9 @@ def build(found: Lite | None = None) -> Programs:
 
 
 def _compile(found: Lite, scratch: Path) -> None:
+    root, version = f"-DMINDSPORE_LITE_ROOT={found.root}", f"-DMINDSPORE_LITE_VERSION={found.version}"
     steps = (
-        [
-            "cmake",
-            "-S",
-            str(sources()),
-            "-B",
-            str(scratch),
-            "-DCMAKE_BUILD_TYPE=Release",
-            f"-DMINDSPORE_LITE_ROOT={found.root}",
-            f"-DMINDSPORE_LITE_VERSION={found.version}",
-        ],
+        ["cmake", "-S", str(sources()), "-B", str(scratch), "-DCMAKE_BUILD_TYPE=Release", root, version],
         ["cmake", "--build", str(scratch), "--parallel", "2"],
     )
     for step in steps:
@@ -115,9 +108,7 @@ def _compile(found: Lite, scratch: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`glorext native`: what `make` calls so that the demo does not have to."""
-    from glorext.runtime.cli import parser
-
+    """`glorext native`: `make` calls it, so that the demo need not wait for the build."""
     parser("native", "Fetch MindSpore Lite and build the C++ programs, once.", "glorext native").parse_args(argv)
     print(build().infer.parent)
     return 0

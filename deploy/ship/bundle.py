@@ -1,4 +1,4 @@
-"""One archive for the machine with the card: model, contract, golden inputs, C++ sources and a self-test without Python."""
+"""One archive for the machine with the card: model, contract, golden inputs, C++ sources and a self-test; no Python."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from glorext.deploy.runners.programs import Programs, sources
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
 from glorext.runtime.chips import FAMILIES
+from glorext.runtime.cli import parser
 
 logger = get_logger("deploy")
 README = """{name}: offline inference with MindSpore Lite, without Python
@@ -44,8 +45,8 @@ The self-test demands the same class, and {output} within the share of the large
 {cpu} on the CPU, {on_card} on a card in half precision. The limit for cards is not measured: no card was at hand when
 this was written.
 """
-CARD_README = """card/         the last hop: an ONNX that every MindSpore Lite and atc read, the converter's configuration, the
-              contract of the result, and atc.sh, the command that makes an .om of it instead
+CARD_README = """card/         the last hop: an ONNX that every MindSpore Lite and atc read, the configuration of the
+              converter, the contract of the result, and atc.sh, the command that makes an .om of it instead
 convert.sh    converts it with FOLDER's converter; selftest.sh calls it the first time
 """
 
@@ -68,7 +69,7 @@ def bundle(
     variant: Variant = Variant(),
     card: AscendOptions | None = None,
 ) -> Path:
-    """Export and convert `source` and pack it with all that the self-test needs into `out`, a .tar.gz.
+    """Export and convert `source`, and pack it with all that the self-test needs into `out`, a .tar.gz.
 
     The archive holds one folder named after the model. It appears whole or not at all.
 
@@ -89,9 +90,8 @@ def bundle(
         parts |= {part.name: part.read_bytes() for part in (folder / model.file, contract_path(folder / model.file))}
         golden = golden_paths(folder, Path(exported.file).stem)
         parts |= {f"golden_{what}.npy": path.read_bytes() for what, path in zip(("input", "output"), golden)}
-    parts |= {
-        f"cpp/{path.relative_to(sources())}": path.read_bytes() for path in sources().rglob("*") if path.is_file()
-    }
+    cpp = [path for path in sources().rglob("*") if path.is_file()]
+    parts |= {f"cpp/{path.relative_to(sources())}": path.read_bytes() for path in cpp}
     limits = {
         device: f"{relative_tolerance(converted_tolerance(device), model.output.name):g}" for device in LITE_DEVICES
     }
@@ -123,7 +123,7 @@ def bundle(
 
 
 def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
-    """What the machine with the card needs to convert the model itself: paths in the bundle to bytes."""
+    """What the machine with the card needs to convert the model itself: path in the bundle -> bytes."""
     (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
     stem = Path(exported.file).stem
     model = f"{stem}_{card.target}.mindir"
@@ -139,15 +139,15 @@ def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOpti
             "SOURCE": f"{exported.file}\n".encode(),
             "MODEL": f"{model}\n".encode(),
             "TARGET": f"{card.target}\n".encode(),
-            "contract.json.in": _contract_to_be(exported, model, planned),
+            "contract.json.in": _contract_template(exported, model, planned),
             "atc.sh": f"{shlex.join(planned.atc)}\n".encode(),
             **{name: text.encode() for name, text in planned.files.items()},
         }.items()
     } | {"convert.sh": _script("convert.sh")}
 
 
-def _contract_to_be(exported: Artifact, model: str, planned) -> bytes:
-    """The contract of the model that convert.sh will write, with @SIZE@ and @SHA256@ for it to fill in."""
+def _contract_template(exported: Artifact, model: str, planned) -> bytes:
+    """The contract of the model that convert.sh writes, with @SIZE@ and @SHA256@ for it to fill in."""
     source = {"file": exported.file, "sha256": exported.sha256}
     artifact = replace(exported, file=model, format="lite-mindir", source=source, input=planned.input)
     return json_bytes(artifact.to_dict() | {"size": "@SIZE@", "sha256": "@SHA256@"})
@@ -155,8 +155,6 @@ def _contract_to_be(exported: Artifact, model: str, planned) -> bytes:
 
 def main(argv: list[str]) -> int:
     """`glorext bundle`."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "bundle",
         "Pack a model with its C++ program and a self-test for the machine with the card.",

@@ -1,4 +1,4 @@
-"""Writes what Triton and MindSpore Serving need to serve a model, from its contract: their folders and configurations."""
+"""Writes the folders and configurations with which Triton and MindSpore Serving serve a model, from its contract."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from glorext.deploy.contract.artifact import Artifact, read_artifact
 from glorext.runtime import UsageError, atomic_dir
+from glorext.runtime.cli import parser
 
 LABELS, VERSION = "labels.txt", "1"
 TRITON_TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8"}
@@ -33,7 +34,7 @@ def _quoted(text: str) -> str:
 
 
 def triton_config(artifact: Artifact) -> str:
-    """The text of config.pbtxt: ONNX by the ONNX Runtime backend, a converted .mindir by MindSpore Lite's mslite backend.
+    """The text of config.pbtxt: ONNX by the ONNX Runtime backend, a converted .mindir by MindSpore Lite's, mslite.
 
     Triton counts the batch apart from the shape where it may vary; a fixed batch stands in the shape.
     """
@@ -122,8 +123,6 @@ def write_servable(model: Path, out: Path, server: str) -> Path:
 
 def main(argv: list[str]) -> int:
     """`glorext serving`."""
-    from glorext.runtime.cli import parser
-
     arguments = parser(
         "serving",
         "Write the folder with which Triton or MindSpore Serving serves a model.",

@@ -1,8 +1,9 @@
-"""Accuracy over pictures, its interval, and whether it may be called that of the reference; numbers in, verdicts out."""
+"""Accuracy over pictures with its interval, and the test that it is no worse than the package claims; numbers only."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ PASS, FAIL, UNCLEAR = "pass", "FAIL", "not clear"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy over `count` pictures, with the 95 % interval of top-1, as fractions; None where there is no interval."""
+    """Accuracy over `count` pictures and the 95 % interval of top-1, as fractions; None where there is no interval."""
 
     count: int
     top1: float
@@ -42,7 +43,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Claim:
-    """What top-1 the package's evidence leads one to expect on the pictures at hand.
+    """The top-1 to expect on the pictures at hand by the package's evidence.
 
     Attributes:
         top1: a fraction.
@@ -67,11 +68,11 @@ def wilson(hits: float, count: float, z: float = Z) -> tuple[float, float]:
 def interval_beyond(right: np.ndarray, classes: np.ndarray, num_classes: int) -> tuple[float, float]:
     """95 % interval of the accuracy over all `num_classes` classes, from pictures of some of them.
 
-    Classes differ in difficulty, so pictures of few classes tell less of the others than their number suggests. The
-    variance of the ratio over whole classes, with the correction for the share of classes that is there (Cochran 1977,
-    Sampling Techniques, chapter 9A), and what chance within the classes adds to it, divided by the binomial variance is
-    the design effect (Kish 1965, Survey Sampling, section 8.2), by which the number of pictures is divided before
-    Wilson's formula. The classes at hand are taken for a random choice.
+    Classes differ in difficulty, so pictures of few classes say less of the others than their number suggests. The
+    variance of the ratio over whole classes, with the finite population correction for the classes sampled (Cochran
+    1977, Sampling Techniques, chapter 9A), and the variance within classes, divided by the binomial variance, is the
+    design effect (Kish 1965, Survey Sampling, section 8.2), by which the number of pictures is divided before Wilson's
+    formula. The classes at hand are taken for a random sample.
 
     Args:
         right: bool (N,), which pictures are answered rightly.
@@ -84,11 +85,11 @@ def interval_beyond(right: np.ndarray, classes: np.ndarray, num_classes: int) ->
     if len(names) == 1:
         return 0.0, 1.0
     sizes, hits = np.bincount(places), np.bincount(places, weights=right)
-    chosen, there = len(names), len(names) / num_classes
-    between = (1 - there) * chosen / (chosen - 1) * float(((hits - sizes * share) ** 2).sum()) / count**2
+    chosen, sampled = len(names), len(names) / num_classes
+    between = (1 - sampled) * chosen / (chosen - 1) * float(((hits - sizes * share) ** 2).sum()) / count**2
     binomial = share * (1 - share) / count
     # Without a mistake, or without a right answer, there is no variance to compare: each class counts as one picture.
-    effect = max(1.0, there + between / binomial) if binomial else count / chosen
+    effect = max(1.0, sampled + between / binomial) if binomial else count / chosen
     return wilson(share * count / effect, count / effect)
 
 
@@ -99,14 +100,12 @@ def paths_of(results: Results) -> list[str]:
 
 def listing_digest(paths) -> str:
     """The digest that eval.json carries for a tree of these pictures (`train.data.Pictures.digest`)."""
-    import os
-
     ordered = sorted(paths, key=lambda path: [os.fsencode(part) for part in path.split("/", 1)])
     return sha256_bytes("".join(f"{path}\n" for path in ordered).encode("utf-8", "surrogateescape"))
 
 
 def truths(paths: list[str], labels: tuple[str, ...]) -> np.ndarray:
-    """Class indices (N,) of pictures named <class>/<file>, by the model's own label list.
+    """Class indices (N,) of pictures called <class>/<file>, by the model's own label list.
 
     Raises:
         DataError: a picture outside a class folder, or a class that the model does not know.
@@ -131,7 +130,7 @@ def accuracy(logits: np.ndarray, classes: np.ndarray, early: bool = False) -> Ac
     """Top-1 and top-5 of logits (N, K) against class indices (N,); ties count for the lower index, as argmax does.
 
     Args:
-        early: the pictures stopped when the answer was clear; an interval for a fixed number would then be wrong.
+        early: the pictures were scored until a stopping rule ended it; an interval for a fixed number would be wrong.
     """
     own = logits[np.arange(len(classes)), classes][:, None]
     lower = np.arange(logits.shape[1])[None] < classes[:, None]
@@ -148,7 +147,7 @@ def accuracy_line(results: Results, labels: tuple[str, ...]) -> str:
 
 
 def claim_for(evidence: EvalResult | None, paths, classes: np.ndarray, num_classes: int) -> Claim | None:
-    """What `evidence` says of pictures `paths` with class indices `classes`; None without evidence."""
+    """The claim of `evidence` for pictures `paths` with class indices `classes`; None without evidence."""
     if evidence is None:
         return None
     if evidence.data["sha256"] == listing_digest(paths):
@@ -169,11 +168,11 @@ def pictures_needed(share: float, drop: float) -> int:
 
 
 def judge(claim: Claim, right: np.ndarray, classes: np.ndarray, num_classes: int, drop: float = MAX_DROP) -> Check:
-    """Whether top-1 holds within `drop` of `claim`: a statement about what it is, not about what cannot be excluded.
+    """Non-inferiority test: whether top-1 is at most `drop`, the margin, below `claim`.
 
-    On the very pictures of the evidence the two are compared as they are. On others the interval decides: "pass" when
-    all of it lies above `claim.top1 - drop`, "FAIL" when all of it lies below, and "not clear" in between, where more
-    pictures are needed. A few pictures can therefore not pass by telling nothing.
+    On the very pictures of the evidence the two are compared directly. On others the 95 % interval decides: "pass" when
+    its lower bound reaches `claim.top1 - drop`, "FAIL" when its upper bound does not, and "not clear" in between, where
+    more pictures are needed. Too few pictures therefore never pass.
     """
     least, found = claim.top1 - drop, float(np.mean(right))
     name = "top-1 against the package's evidence"
@@ -194,7 +193,7 @@ def judge(claim: Claim, right: np.ndarray, classes: np.ndarray, num_classes: int
         "all classes": "on other pictures",
         "other classes": f"on all {num_classes} classes, of which {len(np.unique(classes))} have pictures here",
     }[claim.basis]
-    hint = f"; about {pictures_needed(claim.top1, drop):,} pictures would tell" if state == UNCLEAR else ""
+    hint = f"; about {pictures_needed(claim.top1, drop):,} pictures would decide" if state == UNCLEAR else ""
     return Check(
         name,
         f"at least {least:.2%}, {drop:.2%} below {claim.top1:.2%} {of}",

@@ -9,22 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
+from glorext.deploy.parity.hops import load_inputs
+from glorext.deploy.parity.measure import parity, read_parity
 from glorext.deploy.runners.common import BACKENDS, DEVICES, Request, Run, check_request, join, take
 from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import FAIL, MAX_DROP, PASS, accuracy_line, claim_for, paths_of, truths
 from glorext.deploy.validate.backends import prepare
+from glorext.deploy.validate.report import write_report
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
-from glorext.deploy.validate.verdict import Sure, Validation, right_ones, validate
+from glorext.deploy.validate.verdict import EarlyStop, Validation, right_ones, validate
 from glorext.models.answers import Results, read_results
-from glorext.runtime import AccuracyError, DataError, UsageError, write_json
+from glorext.runtime import AccuracyError, DataError, UsageError, set_device, write_json
+from glorext.runtime.cli import parser
 from glorext.train.data import Pictures, list_pictures
 
-# A backend starts once for each batch of --until_sure, which is dear, and pictures after the verdict are wasted.
+# Starting a backend takes long, and it starts once for each batch; pictures after the verdict are wasted.
 BATCH = 250
 
 
-def until_sure(
+def score_until_decided(
     run: Run,
     reference: Run | None,
     source: Source,
@@ -32,14 +36,14 @@ def until_sure(
     seed: int = 0,
     max_drop: float = MAX_DROP,
     batch: int = BATCH,
-) -> tuple[Results, Results | None, Sure]:
-    """Score pictures in a seeded random order until it is clear whether top-1 is kept; all of them if it takes that.
+) -> tuple[Results, Results | None, EarlyStop]:
+    """Score pictures in a seeded random order until a sequential test says whether top-1 is kept, or all of them.
 
-    With `reference` each picture is held against MindSpore's answer to it, which takes far fewer pictures than holding
-    the accuracy against the package's evidence.
+    With `reference` each picture is compared with MindSpore's answer to it, which takes far fewer pictures than
+    comparing the accuracy with the package's evidence.
 
     Returns:
-        results and reference's results for the pictures that were scored, and how the answer was found.
+        results and reference's results for the pictures that were scored, and where the test stopped.
 
     Raises:
         DataError: nothing to compare with, or only evidence for other classes.
@@ -69,8 +73,8 @@ def until_sure(
             values = {path: value - theirs[path] for path, value in values.items()}
         if test.add([values[pictures.paths[index]] for index in indices]):
             break
-    sure = Sure(test.verdict, test.seen, total, test.limit, reference is not None, seed, stopping_rule.ERROR)
-    return join(parts), join(others) if others else None, sure
+    stopped = EarlyStop(test.verdict, test.seen, total, test.limit, reference is not None, seed, stopping_rule.ERROR)
+    return join(parts), join(others) if others else None, stopped
 
 
 def _right_by_path(results: Results, source: Source) -> dict[str, int]:
@@ -81,7 +85,7 @@ def _right_by_path(results: Results, source: Source) -> dict[str, int]:
 
 
 def picked(results: Results, pictures: Pictures) -> Results:
-    """The rows of `results` that are for `pictures`.
+    """The rows of `results` for `pictures`.
 
     Raises:
         DataError: some of them are not there.
@@ -100,12 +104,10 @@ def picked(results: Results, pictures: Pictures) -> Results:
 
 def make_parser():
     """The flags of `glorext validate`."""
-    from glorext.runtime.cli import parser
-
     flags = parser(
         "validate",
-        "Measure top-1 and top-5 of a model in a backend, and judge them against the package's "
-        "evidence and, picture by picture, against MindSpore.",
+        "Measure top-1 and top-5 of a model in a backend, and judge them by the package's evidence and, "
+        "picture by picture, by MindSpore's answers.",
         "glorext validate resnext50-digits --data val/ --backend lite-cpp --reference --report report.html",
     )
     add_source_arguments(flags)
@@ -123,7 +125,7 @@ def make_parser():
     what.add_argument("--model", type=Path, help="a model that `glorext convert` wrote; without it, it is made now")
     what.add_argument("--results", type=Path, help="what `glorext infer` wrote, instead of running a backend")
     what.add_argument("--merge", type=Path, nargs="+", metavar="SHARD", help="all shards of one validation, instead")
-    against = flags.add_argument_group("what it is held against")
+    against = flags.add_argument_group("what it is compared with")
     against.add_argument(
         "--reference",
         nargs="?",
@@ -199,13 +201,11 @@ def main(argv: list[str]) -> int:
     pictures = list_pictures(options.data, source.labels) if options.data else None
     if options.shard:
         return _shard(options, source, pictures)
-    results, reference, sure = _measured(options, source, pictures)
-    validation = validate(source, results, reference, options.min_top1, options.max_drop, sure)
+    results, reference, early_stop = _measured(options, source, pictures)
+    validation = validate(source, results, reference, options.min_top1, options.max_drop, early_stop)
     if options.out:
         write_json(options.out, validation.to_dict())
     if options.report:
-        from glorext.deploy.validate.report import write_report
-
         write_report(options.report, validation, source, results, reference, options.data, _hops(options, source))
     _show(validation, results, source.labels, options.json)
     if validation.verdict == PASS:
@@ -219,7 +219,7 @@ def main(argv: list[str]) -> int:
         or "the package carries no evidence, so there is nothing to judge by",
         do="Do not deploy this model; look where it departs with `glorext parity --bisect`."
         if validation.verdict == FAIL
-        else "These pictures cannot tell: give more, or hold them against MindSpore with --reference.",
+        else "Too few pictures to decide: give more, or compare them with MindSpore by --reference.",
     )
 
 
@@ -235,7 +235,7 @@ def _shard(options, source: Source, pictures: Pictures) -> int:
     return 0
 
 
-def _measured(options, source: Source, pictures) -> tuple[Results, Results | None, Sure | None]:
+def _measured(options, source: Source, pictures) -> tuple[Results, Results | None, EarlyStop | None]:
     with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
         reference = None
         if options.reference:
@@ -256,7 +256,7 @@ def _measured(options, source: Source, pictures) -> tuple[Results, Results | Non
         else:
             run = prepare(source, _request(options), Path(scratch))
             if options.until_sure:
-                return until_sure(run, reference, source, pictures, options.seed, options.max_drop)
+                return score_until_decided(run, reference, source, pictures, options.seed, options.max_drop)
             results = run(pictures)
         return results, reference(pictures) if reference else None, None
 
@@ -264,13 +264,8 @@ def _measured(options, source: Source, pictures) -> tuple[Results, Results | Non
 def _hops(options, source: Source):
     if options.parity is None:
         return None
-    from glorext.deploy.parity.hops import load_inputs
-    from glorext.deploy.parity.measure import parity, read_parity
-
     if options.parity:
         return read_parity(Path(options.parity), source)
-    from glorext.runtime import set_device
-
     set_device("CPU")
     return parity(source, load_inputs(source, options.data))
 

@@ -21,31 +21,20 @@ HISTOGRAM_BINS = 40
 @style()
 def accuracy_plot(validation: Validation) -> str:
     """Top-1 with its 95 % interval, MindSpore's, and what the package's evidence claims, on one line each."""
-    rows = [(f"{validation.backend}, {validation.device}", validation.measured, BLUE)]
+    rows = [(f"{validation.backend}, {validation.device}", validation.measured, "o", BLUE)]
     if validation.mindspore:
-        rows.append(("MindSpore", validation.mindspore.reference, GRAY))
-    figure, axes = new_chart("Top-1", "", "", (5.2, 0.9 + 0.42 * (len(rows) + bool(validation.claim))))
-    for place, (_, found, color) in enumerate(rows):
-        if found.low is not None:
-            axes.plot(
-                [found.low, found.high], [-place, -place], color=color, linewidth=7, alpha=0.35, solid_capstyle="butt"
-            )
-        axes.plot(found.top1, -place, "o", color=color)
-        axes.annotate(
-            f"{found.top1:.2%}", (found.top1, -place), (0, 6), textcoords="offset points", ha="center", fontsize=8
-        )
-    names = [name for name, *_ in rows]
+        rows.append(("MindSpore", validation.mindspore.reference, "o", GRAY))
     if validation.claim:
-        axes.plot(validation.claim.top1, -len(rows), "D", color=ORANGE)
-        axes.annotate(
-            f"{validation.claim.top1:.2%}",
-            (validation.claim.top1, -len(rows)),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-        names.append("evidence")
+        rows.append(("evidence", validation.claim, "D", ORANGE))
+    figure, axes = new_chart("Top-1", "", "", (5.2, 0.9 + 0.42 * len(rows)))
+    for place, (_, found, marker, color) in enumerate(rows):
+        if getattr(found, "low", None) is not None:
+            band = {"linewidth": 7, "alpha": 0.35, "solid_capstyle": "butt"}
+            axes.plot([found.low, found.high], [-place, -place], color=color, **band)
+        axes.plot(found.top1, -place, marker, color=color)
+        text = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+        axes.annotate(f"{found.top1:.2%}", (found.top1, -place), (0, 6), **text)
+    names = [name for name, *_ in rows]
     axes.set_yticks([-place for place in range(len(names))], names)
     axes.set_ylim(-len(names) + 0.5, 0.7)
     axes.margins(x=0.12)
@@ -108,13 +97,9 @@ def training_plots(metrics: Path) -> list[str]:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_ylim(max(0, min(line["top1"] for line in epochs) - 0.1), 1.01)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.annotate(
-            f"{epochs[-1]['top1']:.2%}",
-            (epochs[-1]["epoch"], epochs[-1]["top1"]),
-            (0, -14),
-            textcoords="offset points",
-            ha="right",
-        )
+        last = epochs[-1]
+        place = {"textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"{last['top1']:.2%}", (last["epoch"], last["top1"]), (0, -14), **place)
         plots.append(svg_text(figure, "validation accuracy by epoch"))
     return plots
 
@@ -140,15 +125,8 @@ def confusion_plot(matrix: np.ndarray, labels: tuple[str, ...]) -> str:
     axes.imshow(np.ma.masked_equal(mistakes, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for row, column in zip(*np.nonzero(matrix)) if len(labels) <= LARGEST_WITH_NUMBERS else ():
         dark = mistakes[row, column] > darkest / 2
-        axes.text(
-            column,
-            row,
-            matrix[row, column],
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            color=BLUE if row == column else "white" if dark else INK,
-        )
+        color = BLUE if row == column else "white" if dark else INK
+        axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=7.5, color=color)
     short = [label if len(label) <= 14 else f"{label[:13]}…" for label in labels]
     axes.set_xticks(range(len(labels)), short, rotation=90 if max(map(len, labels)) > 2 else 0)
     axes.set_yticks(range(len(labels)), short)

@@ -120,14 +120,14 @@ def contents(
     """Everything that the page says, as JSON values."""
     matrix = confusion(results, source.labels)
     counts, edges = plots.latency_counts(results)
-    told = validation.to_dict()
-    if told["mindspore"]:
-        told["mindspore"]["flips_listed"] = min(FLIPS_LISTED, len(validation.mindspore.flips))
-        told["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
-        told["mindspore"]["flip_count"] = len(validation.mindspore.flips)
+    values = validation.to_dict()
+    if values["mindspore"]:
+        values["mindspore"]["flips_listed"] = min(FLIPS_LISTED, len(validation.mindspore.flips))
+        values["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
+        values["mindspore"]["flip_count"] = len(validation.mindspore.flips)
     return {
         "schema": SCHEMA,
-        "validation": told,
+        "validation": values,
         "hops": None if hops is None else asdict(hops),
         "model": {"network": source.network, "size": source.input_spec.size, "classes": len(source.labels)},
         "speed": {
@@ -185,10 +185,10 @@ def write_report(
     environment.filters["percent"] = lambda value: f"{value:.2%}"
     environment.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
     environment.filters["number"] = lambda value: f"{value:,}"
-    told = contents(validation, source, results, reference, hops)
+    numbers = contents(validation, source, results, reference, hops)
     page = environment.get_template("report.html.j2").render(
         v=validation,
-        r=told,
+        r=numbers,
         source=source,
         results=results,
         hops=hops,
@@ -196,8 +196,8 @@ def write_report(
         latency=plots.latency_plot(results),
         confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
         curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
-        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in told["mistakes"]],
+        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in numbers["mistakes"]],
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    write_json(path.with_suffix(".json"), told)
+    write_json(path.with_suffix(".json"), numbers)

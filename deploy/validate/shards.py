@@ -1,4 +1,4 @@
-"""One validation on several hosts: each answers every n-th picture into a shard, and all shards together are one run."""
+"""One validation on several hosts: each scores every n-th picture into a shard, and the shards are merged."""
 
 from __future__ import annotations
 
@@ -114,19 +114,8 @@ def merge(folders: list[Path], source: Source) -> Results:
 
 def _read(folder: Path) -> tuple[dict, Results]:
     entry = read_json(folder / ENTRY)
-    keys = (
-        "shard",
-        "count",
-        "weights_sha256",
-        "preprocessing_sha256",
-        "labels_sha256",
-        "backend",
-        "device",
-        "versions",
-        "pictures_sha256",
-        "pictures",
-        "shards",
-    )
+    keys = "shard count weights_sha256 preprocessing_sha256 labels_sha256 backend device versions pictures_sha256"
+    keys = (*keys.split(), "pictures", "shards")
     if (
         not isinstance(entry, dict)
         or entry.get("schema") != SCHEMA

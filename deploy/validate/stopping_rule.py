@@ -1,10 +1,10 @@
-"""Stops a validation early, with a guaranteed rate of wrong answers however often one looks.
+"""Stops a validation early, with a guaranteed error rate however often one looks: a sequential test by betting.
 
-Each answer is bet on: under the hypothesis that is to be refuted, the capital of the bettor is a supermartingale, and
-by Ville's inequality (Ville 1939) it ever reaches 1/error with probability at most `error`, so that looking after every
-picture is allowed. For right-or-wrong answers and one bet the capital is the likelihood ratio of Wald's sequential test
-(Wald 1945, Annals of Mathematical Statistics 16, 117-186). Pictures are drawn without replacement from a folder of known
-size, so what the hypothesis says of the next one is updated by those seen (Waudby-Smith and Ramdas 2020, Confidence
+A bet is placed on each answer. Under the hypothesis to be refuted the bettor's capital is a supermartingale, and by
+Ville's inequality (Ville 1939) it ever reaches 1/error with probability at most `error`, so one may look after every
+picture. For right-or-wrong answers and one bet the capital is the likelihood ratio of Wald's sequential test (Wald
+1945, Annals of Mathematical Statistics 16, 117-186). Pictures are drawn without replacement from a folder of known
+size, so each picture seen updates what the hypothesis says of the next one (Waudby-Smith and Ramdas 2020, Confidence
 sequences for sampling without replacement; 2024, Estimating means of bounded random variables by betting).
 """
 
@@ -16,15 +16,15 @@ import numpy as np
 
 from glorext.deploy.contract.closeness import ROUNDING
 
-# Of all early answers at most this share differs from what the whole folder would have said.
+# At most this share of the early answers differs from the answer of the whole folder.
 ERROR = 0.05
-# For the difference to MindSpore, which is nearly always 0: small bets bear many changed answers, large ones are quick.
+# For the difference to MindSpore, nearly always 0: small bets survive many changed answers, large ones decide quickly.
 PAIRED_BETS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 KEPT, DROPPED = "kept", "dropped"
 
 
-class SureTest:
-    """Decides whether the mean of `total` values reaches `limit`, from some of them in random order.
+class SequentialTest:
+    """Decides whether the mean of `total` values reaches `limit`, from as few of them as it takes, in random order.
 
     Args:
         limit: the mean that the whole must reach.
@@ -35,7 +35,7 @@ class SureTest:
         error: largest probability that an early answer is wrong.
 
     Attributes:
-        verdict: "kept", "dropped", or None as long as the values cannot tell.
+        verdict: "kept", "dropped", or None while the values do not decide.
         seen: values taken until the verdict.
     """
 
@@ -46,7 +46,7 @@ class SureTest:
         self._above, self._below = np.zeros(len(self.bets)), np.zeros(len(self.bets))
 
     def add(self, values) -> str | None:
-        """Take the next values in their order; what comes after the verdict is left out."""
+        """Take the next values in their order; those after the verdict are ignored."""
         values = np.asarray(values, float)
         if self.verdict is not None or not len(values):
             return self.verdict
@@ -54,7 +54,7 @@ class SureTest:
         sums = self._sum + np.concatenate([[0.0], values.cumsum()])
         # The mean of all values not yet seen, if the whole has the mean `limit`.
         means = (self.total * self.limit - sums[:-1]) / left
-        # Beyond the bounds the hypothesis is certainly true or false, which `_certain` says; there is nothing to bet.
+        # Beyond the bounds the hypothesis is certainly true or false (see `_certain`): there is nothing to bet on.
         open_ = ((means > self.low) & (means < self.high))[:, None]
         with np.errstate(divide="ignore"):
             up = np.minimum(self.bets, 0.99 / np.abs(means - self.low)[:, None])
@@ -83,12 +83,12 @@ class SureTest:
         return np.logaddexp.reduce(logs, axis=1) - math.log(logs.shape[1])
 
 
-def against_claim(top1: float, drop: float, total: int, error: float = ERROR) -> SureTest:
+def against_claim(top1: float, drop: float, total: int, error: float = ERROR) -> SequentialTest:
     """For values 1 (right) and 0 (wrong): does top-1 reach `top1 - drop`? The bet is that of Wald's test."""
     limit = top1 - drop
-    return SureTest(limit, total, 0, 1, [drop / max(limit * (1 - limit), 1e-3)], error)
+    return SequentialTest(limit, total, 0, 1, [drop / max(limit * (1 - limit), 1e-3)], error)
 
 
-def against_mindspore(drop: float, total: int, error: float = ERROR) -> SureTest:
+def against_mindspore(drop: float, total: int, error: float = ERROR) -> SequentialTest:
     """For values 1, 0 and -1, right offline minus right in MindSpore: is top-1 at most `drop` below MindSpore's?"""
-    return SureTest(-drop, total, -1, 1, PAIRED_BETS, error)
+    return SequentialTest(-drop, total, -1, 1, PAIRED_BETS, error)

@@ -1,4 +1,4 @@
-"""Judges results: against the labels, the package's evidence and, picture by picture, MindSpore's answers."""
+"""Judges results by the labels, by the package's evidence and, picture by picture, by MindSpore's answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCHEMA = "glorext.validation/1"
 
 @dataclass(frozen=True)
 class Agreement:
-    """Offline results held against MindSpore's on the same pictures.
+    """Offline results compared with MindSpore's on the same pictures.
 
     Attributes:
         reference: MindSpore's accuracy.
@@ -60,17 +60,17 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Sure:
-    """How an early answer was found.
+class EarlyStop:
+    """Where the sequential test of an early answer stopped.
 
     Attributes:
-        verdict: "kept" or "dropped"; None when only the whole folder could tell.
+        verdict: "kept" or "dropped"; None when it took the whole folder.
         seen: pictures until the verdict.
         total: pictures in the folder.
         limit: the mean that had to be reached: top-1, or its difference to MindSpore's.
         paired: whether each picture was held against MindSpore's answer.
         seed: of the pictures' order.
-        error: largest probability that the whole folder would have said otherwise.
+        error: largest probability that the whole folder would have given the other verdict.
     """
 
     verdict: str | None
@@ -91,9 +91,9 @@ class Validation:
         backend, device: what answered.
         verdict: "pass", "FAIL" or "not clear".
         measured: accuracy of the results.
-        claim: what the package's evidence leads one to expect, or None.
+        claim: the top-1 to expect by the package's evidence, or None.
         mindspore: the comparison picture by picture, or None when it was not made.
-        sure: how the early answer was found, or None when every picture was scored.
+        early_stop: where the sequential test stopped, or None when every picture was scored.
         checks: the verdict, line by line.
         environment: versions and digests.
     """
@@ -105,7 +105,7 @@ class Validation:
     measured: Accuracy
     claim: Claim | None
     mindspore: Agreement | None
-    sure: Sure | None
+    early_stop: EarlyStop | None
     checks: tuple[Check, ...]
     environment: dict
 
@@ -131,63 +131,35 @@ def validate(
     reference: Results | None = None,
     min_top1: float | None = None,
     max_drop: float = MAX_DROP,
-    sure: Sure | None = None,
+    early_stop: EarlyStop | None = None,
 ) -> Validation:
-    """Hold `results` against the labels, the package's evidence and, where given, MindSpore's `reference`.
+    """Judge `results` by the labels, by the package's evidence and, where given, by MindSpore's `reference`.
 
     Raises:
         DataError: the two do not cover the same pictures, or pictures are missing.
         AccuracyError: they come from other weights than `source`.
     """
-    if results.failed:
-        first = results.failed[0]
-        raise DataError(
-            f"{len(results.failed)} pictures were not scored, the first {first['path']}: {first['error']}",
-            do="Mend or remove them; accuracy counts every picture exactly once.",
-        )
-    paths = paths_of(results)
-    if reference is not None and paths != paths_of(reference):
-        odd = sorted(set(paths) ^ set(paths_of(reference)))
-        raise DataError(
-            expected="the same pictures in both results",
-            found=f"{len(odd)} in only one of them" + (f", the first {odd[0]}" if odd else ""),
-            do="Run both over the same folder.",
-        )
-    for which in filter(None, (results, reference)):
-        weights = which.model.get("weights_sha256")
-        if weights != source.weights_sha256:
-            raise AccuracyError(
-                expected=f"results of the weights {source.weights_sha256[:16]}...",
-                found=f"{str(weights)[:16]}... in the {which.backend} results",
-                do="Run the inference again with this package's model.",
-            )
+    _check_comparable(source, results, reference)
     if reference is not None and results.model.get("output") == "probabilities":
         reference = replace(reference, logits=softmax(reference.logits))
-    classes, early = truths(paths, source.labels), sure is not None and len(paths) < sure.total
+    paths = paths_of(results)
+    classes, early = truths(paths, source.labels), early_stop is not None and len(paths) < early_stop.total
     measured = accuracy(results.logits, classes, early)
     claim = None if early else claim_for(source.evidence, paths, classes, len(source.labels))
-    comparison = None if reference is None else compare(results.logits, reference.logits)
-    agreement = comparison and _agreement(comparison, accuracy(reference.logits, classes, early), paths)
-    checks = tuple(
-        filter(
-            None,
-            (
-                *(_against_mindspore(comparison, agreement, measured, results, max_drop) if comparison else ()),
-                None
-                if claim is None
-                else judge(claim, right_ones(results, classes), classes, len(source.labels), max_drop),
-                _stopped(sure, source, max_drop) if early else None,
-                None
-                if min_top1 is None
-                else Check(
-                    "top-1 against the wanted value",
-                    f"at least {min_top1:.2%}",
-                    f"{measured.top1:.2%}",
-                    PASS if measured.top1 >= min_top1 else FAIL,
-                ),
-            ),
+    agreement, checks = None, []
+    if reference is not None:
+        comparison = compare(results.logits, reference.logits)
+        agreement = _agreement(comparison, accuracy(reference.logits, classes, early), paths)
+        checks += _against_mindspore(comparison, agreement, measured, results, max_drop)
+    if claim is not None:
+        checks.append(judge(claim, right_ones(results, classes), classes, len(source.labels), max_drop))
+    if early:
+        checks.append(_stopped(early_stop, max_drop))
+    if min_top1 is not None:
+        state = PASS if measured.top1 >= min_top1 else FAIL
+        checks.append(
+            Check("top-1 against the wanted value", f"at least {min_top1:.2%}", f"{measured.top1:.2%}", state)
         )
-    )
     environment = {
         "glorext": version(),
         "weights_sha256": source.weights_sha256,
@@ -204,17 +176,41 @@ def validate(
         measured,
         claim,
         agreement,
-        sure,
-        checks,
+        early_stop,
+        tuple(checks),
         environment,
     )
+
+
+def _check_comparable(source: Source, results: Results, reference: Results | None) -> None:
+    if results.failed:
+        first = results.failed[0]
+        raise DataError(
+            f"{len(results.failed)} pictures were not scored, the first {first['path']}: {first['error']}",
+            do="Mend or remove them; accuracy counts every picture exactly once.",
+        )
+    if reference is not None and paths_of(results) != paths_of(reference):
+        odd = sorted(set(paths_of(results)) ^ set(paths_of(reference)))
+        raise DataError(
+            expected="the same pictures in both results",
+            found=f"{len(odd)} in only one of them" + (f", the first {odd[0]}" if odd else ""),
+            do="Run both over the same folder.",
+        )
+    for which in filter(None, (results, reference)):
+        weights = which.model.get("weights_sha256")
+        if weights != source.weights_sha256:
+            raise AccuracyError(
+                expected=f"results of the weights {source.weights_sha256[:16]}...",
+                found=f"{str(weights)[:16]}... in the {which.backend} results",
+                do="Run the inference again with this package's model.",
+            )
 
 
 def verdict(checks, compared: bool) -> str:
     """All checks as one word.
 
-    Too few pictures for the reference value are no fault where MindSpore, `compared` on the very same pictures, answers
-    the same; without that comparison nothing was shown, nor where nothing was checked.
+    Too few pictures to test the claim are no fault where MindSpore, `compared` on the very same pictures, gives the
+    same answers. Without that comparison the result is "not clear", and so it is where nothing was checked.
     """
     states = [check.state for check in checks]
     if FAIL in states:
@@ -263,16 +259,16 @@ def _against_mindspore(
     )
 
 
-def _stopped(sure: Sure, source: Source, max_drop: float) -> Check:
+def _stopped(early_stop: EarlyStop, max_drop: float) -> Check:
     than = (
         "MindSpore's top-1 on this folder"
-        if sure.paired
-        else f"{sure.limit + max_drop:.2%}, which the package's evidence leads one to expect here"
+        if early_stop.paired
+        else f"{early_stop.limit + max_drop:.2%}, the package's claim for these pictures"
     )
     return Check(
         "top-1 of the whole folder, from a random part of it",
         f"at most {max_drop:.2%} below {than}",
-        f"{sure.verdict}: clear after {sure.seen:,} of {sure.total:,} pictures; the whole folder would say "
-        f"otherwise in at most {sure.error:.0%} of such answers",
-        PASS if sure.verdict == stopping_rule.KEPT else FAIL,
+        f"{early_stop.verdict}: clear after {early_stop.seen:,} of {early_stop.total:,} pictures; at most "
+        f"{early_stop.error:.0%} of such answers are wrong for the whole folder",
+        PASS if early_stop.verdict == stopping_rule.KEPT else FAIL,
     )

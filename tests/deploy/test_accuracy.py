@@ -141,7 +141,7 @@ def test_without_numbers_for_each_class_missing_classes_are_named(confusion):
 def test_other_pictures_decide_by_the_interval(right, count, state):
     check = judge(Claim(0.8, 50000, "all classes"), *answers(right, count), 10)
     assert check.state == state
-    assert ("pictures would tell" in check.found) == (state == UNCLEAR)
+    assert ("pictures would decide" in check.found) == (state == UNCLEAR)
 
 
 def test_few_classes_do_not_decide_what_all_would():
@@ -151,7 +151,7 @@ def test_few_classes_do_not_decide_what_all_would():
     assert judge(Claim(0.6, 50000, "other classes"), right, classes, 100).state == UNCLEAR
 
 
-def test_the_number_of_pictures_that_would_tell_is_enough():
+def test_the_number_of_pictures_that_would_decide_is_enough():
     count = pictures_needed(0.8, 0.005)
     assert judge(Claim(0.8, 50000, "all classes"), *answers(int(0.8005 * count), count), 10).state == PASS
     assert judge(Claim(0.8, 50000, "all classes"), *answers(int(0.8 * count / 2), count // 2), 10).state == UNCLEAR

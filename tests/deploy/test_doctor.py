@@ -145,7 +145,7 @@ def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(as
     ],
 )
 def test_only_the_model_for_this_chip_loads(ascend, soc, target):
-    seen = dataclasses.replace(ascend_host.look(), soc=soc, said_by="CANN", acl=None)
+    seen = dataclasses.replace(ascend_host.look(), soc=soc, soc_source="CANN", acl=None)
     assert seen.target == target
     findings = examine.examine(seen)
     rows = {row.where.split()[-1]: row for row in examine.loadings(findings, seen) if "--target" in row.artifact}

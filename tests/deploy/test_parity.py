@@ -81,7 +81,7 @@ def hops_of(monkeypatch, source, *runs):
     inputs = load_inputs(source, None, 1)
     monkeypatch.setattr(
         module,
-        "stations",
+        "all_hops",
         lambda source, folder, inputs, onnx: [
             (
                 f"hop {number}",
@@ -159,7 +159,7 @@ def test_a_fault_in_preprocessing_shows_in_the_cpp_hop_alone(source, native, pic
     inputs = load_inputs(source, pictures, 4)
     folder = tmp_path / "w"
     folder.mkdir()
-    hops = {name: (tolerance, run) for name, tolerance, run in hops_module.stations(source, folder, inputs)}
+    hops = {name: (tolerance, run) for name, tolerance, run in hops_module.all_hops(source, folder, inputs)}
     reference = run_network(source.create(), inputs.images)
 
     def state(name):
@@ -181,7 +181,7 @@ def with_another_mean(convert):
 
 
 def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
-    run = dict((name, run) for name, _, run in hops_module.stations(source, tmp_path, load_inputs(source, None)))
+    run = dict((name, run) for name, _, run in hops_module.all_hops(source, tmp_path, load_inputs(source, None)))
     with pytest.raises(SetupError, match="--data"):
         run["C++ from the picture files"]()
 
@@ -284,7 +284,7 @@ def test_a_weight_beyond_float16_fails_that_hop(source, tmp_path):
     weight = next(parameter for parameter in net.get_parameters() if parameter.ndim > 1)
     weight.set_data(weight * ms.Tensor(1e6, ms.float32))
     broken = SimpleNamespace(create=lambda: net, input_spec=source.input_spec)
-    hops = {name: run for name, _, run in hops_module.stations(broken, tmp_path, load_inputs(source, None))}
+    hops = {name: run for name, _, run in hops_module.all_hops(broken, tmp_path, load_inputs(source, None))}
     with pytest.raises(ExportError, match=f"weights up to 65504.*{weight.name}"):
         hops["float16 weights"]()
 

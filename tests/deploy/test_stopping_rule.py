@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glorext.deploy.validate.stopping_rule import DROPPED, ERROR, KEPT, SureTest, against_claim, against_mindspore
+from glorext.deploy.validate.stopping_rule import DROPPED, ERROR, KEPT, SequentialTest, against_claim, against_mindspore
 
 RUNS = 400
 # Of 400 runs at an error rate of 5 %, 31 wrong ones or more happen by chance once in 300 times.
@@ -98,7 +98,7 @@ def test_values_in_batches_are_the_same_as_all_at_once():
 
 
 def test_values_after_the_verdict_change_nothing():
-    test = SureTest(0.5, 100, 0, 1, [0.5])
+    test = SequentialTest(0.5, 100, 0, 1, [0.5])
     test.add(np.ones(60))
     seen = test.seen
     assert test.verdict == KEPT and seen < 60

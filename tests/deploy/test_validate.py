@@ -11,9 +11,9 @@ from glorext.deploy.runners.common import Request, join, take
 from glorext.deploy.source import Source
 from glorext.deploy.validate.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
 from glorext.deploy.validate.backends import prepare
-from glorext.deploy.validate.command import picked, until_sure
+from glorext.deploy.validate.command import picked, score_until_decided
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
-from glorext.deploy.validate.verdict import Sure, validate, verdict
+from glorext.deploy.validate.verdict import EarlyStop, validate, verdict
 from glorext.models import InputSpec
 from glorext.models.answers import Results
 from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
@@ -188,10 +188,13 @@ def test_half_precision_on_a_card_may_move_logits_but_not_lose_answers(model, lo
 
 
 def test_an_early_answer_is_judged_by_its_test_alone(model, logits):
-    found = validate(model, results(logits), sure=Sure("kept", 390, 50000, 0.9, False, 0, 0.05))
+    found = validate(model, results(logits), early_stop=EarlyStop("kept", 390, 50000, 0.9, False, 0, 0.05))
     assert found.verdict == PASS and found.measured.low is None and found.claim is None
     assert "390 of 50,000" in found.checks[0].found
-    assert validate(model, results(logits), sure=Sure("dropped", 390, 50000, 0.9, False, 0, 0.05)).verdict == FAIL
+    assert (
+        validate(model, results(logits), early_stop=EarlyStop("dropped", 390, 50000, 0.9, False, 0, 0.05)).verdict
+        == FAIL
+    )
 
 
 # A folder of 400 pictures that exists in name only, and backends that look their answers up.
@@ -226,29 +229,33 @@ def whole(logits):
     return dataclasses.replace(found, logits=found.logits[order], pictures=[found.pictures[i] for i in order])
 
 
-def test_until_sure_asks_for_each_picture_once_and_stops(model, whole, pictures):
+def test_the_sequential_test_asks_for_each_picture_once_and_stops(model, whole, pictures):
     asked = []
-    found, reference, sure = until_sure(looking_up(whole, asked), None, model, pictures, seed=1, max_drop=0.1, batch=20)
+    found, reference, stopped = score_until_decided(
+        looking_up(whole, asked), None, model, pictures, seed=1, max_drop=0.1, batch=20
+    )
     seen = [path for paths in asked for path in paths]
     assert len(seen) == len(set(seen)) == found.count < COUNT and reference is None
-    assert sure.verdict == "kept" and found.count - 20 < sure.seen <= found.count and not sure.paired
-    again = until_sure(looking_up(whole), None, model, pictures, seed=1, max_drop=0.1, batch=20)
-    other = until_sure(looking_up(whole), None, model, pictures, seed=2, max_drop=0.1, batch=20)
-    assert again[2] == sure and [p["path"] for p in other[0].pictures] != [p["path"] for p in found.pictures]
+    assert stopped.verdict == "kept" and found.count - 20 < stopped.seen <= found.count and not stopped.paired
+    again = score_until_decided(looking_up(whole), None, model, pictures, seed=1, max_drop=0.1, batch=20)
+    other = score_until_decided(looking_up(whole), None, model, pictures, seed=2, max_drop=0.1, batch=20)
+    assert again[2] == stopped and [p["path"] for p in other[0].pictures] != [p["path"] for p in found.pictures]
 
 
-def test_until_sure_against_mindspore_finds_answers_that_were_lost(model, whole, pictures):
+def test_the_sequential_test_against_mindspore_finds_answers_that_were_lost(model, whole, pictures):
     broken = dataclasses.replace(
         whole, logits=np.where(np.arange(COUNT)[:, None] % 4 == 0, np.roll(whole.logits, 1, axis=1), whole.logits)
     )
-    found, reference, sure = until_sure(looking_up(broken), looking_up(whole), model, pictures, batch=20, max_drop=0.05)
-    assert sure.verdict == "dropped" and sure.paired and found.count == reference.count < COUNT
-    assert validate(model, found, reference, max_drop=0.05, sure=sure).verdict == FAIL
+    found, reference, stopped = score_until_decided(
+        looking_up(broken), looking_up(whole), model, pictures, batch=20, max_drop=0.05
+    )
+    assert stopped.verdict == "dropped" and stopped.paired and found.count == reference.count < COUNT
+    assert validate(model, found, reference, max_drop=0.05, early_stop=stopped).verdict == FAIL
 
 
-def test_until_sure_needs_something_to_compare_with(model, whole, pictures):
+def test_the_sequential_test_needs_something_to_compare_with(model, whole, pictures):
     with pytest.raises(DataError, match="--reference"):
-        until_sure(looking_up(whole), None, dataclasses.replace(model, evidence=None), pictures)
+        score_until_decided(looking_up(whole), None, dataclasses.replace(model, evidence=None), pictures)
 
 
 def shards_of(folder, whole, model, pictures, of):

@@ -133,9 +133,9 @@ def test_offline_inference_keeps_the_accuracy(way, tmp_path, capfd):
         )
         == 0
     )
-    sure = json.loads((tmp_path / "sure.json").read_text())
-    assert sure["sure"]["verdict"] == "kept" and sure["sure"]["seen"] < sure["measured"]["count"] == 250
-    assert sure["measured"]["low"] is None and sure["sure"]["total"] == 360
+    found = json.loads((tmp_path / "sure.json").read_text())
+    assert found["early_stop"]["verdict"] == "kept" and found["early_stop"]["seen"] < found["measured"]["count"] == 250
+    assert found["measured"]["low"] is None and found["early_stop"]["total"] == 360
 
 
 @pytest.mark.native
