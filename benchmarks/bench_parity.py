@@ -63,8 +63,10 @@ def measure(name: str, data: Path, folder: Path):
     """Rows of (what, logits, limit) for every hop, the first MindSpore itself, over the pictures of `data`."""
     import mindspore as ms
 
+    from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES
     from glorext.deploy.convert.converter import convert
-    from glorext.deploy.export.exporter import Variant, export, run_exported
+    from glorext.deploy.export.exporter import export, run_exported
+    from glorext.deploy.export.formats import Variant
     from glorext.deploy.runners.lite import infer
     from glorext.deploy.runners.programs import build
     from glorext.models import spec
@@ -82,12 +84,12 @@ def measure(name: str, data: Path, folder: Path):
     yield (
         "ONNX in onnxruntime",
         in_batches(lambda batch: run_exported("onnx", folder / f"{name}.onnx", batch), inputs),
-        1e-4,
+        EXPORTED,
     )
     for artifact in convert(folder / f"{name}.mindir", folder, programs=programs):
         results = infer(folder / artifact.file, data, folder / f"results_{artifact.format}", programs=programs)
         assert [picture["path"] for picture in results.pictures] == [str(path.relative_to(data)) for path in paths]
-        yield f"{artifact.file} in C++, from JPEG", results.logits, 1e-3
+        yield f"{artifact.file} in C++, from JPEG", results.logits, ON_PICTURES
     (half,) = export(source, folder, ["mindir"], variant=Variant("fp16"))
     for artifact in convert(folder / half.file, folder, programs=programs):
         results = infer(folder / artifact.file, data, folder / f"results_half_{artifact.format}", programs=programs)
@@ -103,6 +105,7 @@ def main() -> int:
     if not options.data.is_dir():
         print(f"skipped: no pictures in {options.data}; name a folder of pictures with --data")
         return 0
+    from glorext.deploy.contract.closeness import compare
     from glorext.runtime import set_device
 
     set_device("CPU")
@@ -116,15 +119,16 @@ def main() -> int:
                 if limit is None:
                     reference, best = logits, logits.argmax(1)
                     print(
-                        f"| {name} | {what} | largest logit {np.abs(logits).max():.2f} | {len(set(best))} different answers "
-                        f"| | {len(best)} pictures |",
+                        f"| {name} | {what} | largest logit {np.abs(logits).max():.2f} "
+                        f"| {len(set(best))} different answers | | {len(best)} pictures |",
                         flush=True,
                     )
                     continue
-                apart, same = np.abs(logits - reference), int((logits.argmax(1) == best).sum())
-                missed += np.isfinite(limit) and not (apart.max() <= limit and same == len(best))
+                found = compare(logits, reference)
+                missed += np.isfinite(limit) and not (found.within(limit) and not found.changed)
                 print(
-                    f"| {name} | {what} | {apart.max():.1e} | {apart.mean():.1e} | {limit if np.isfinite(limit) else 'none'} | {same} of {len(best)} |",
+                    f"| {name} | {what} | {found.max_difference:.1e} | {found.mean_difference:.1e} "
+                    f"| {limit if np.isfinite(limit) else 'none'} | {len(best) - len(found.changed)} of {len(best)} |",
                     flush=True,
                 )
     return int(missed > 0)

@@ -11,7 +11,7 @@ from glorext.deploy.contract.artifact import Artifact, Port, write_artifact
 from glorext.deploy.contract.closeness import EXPORTED, compare, require_close
 from glorext.deploy.contract.golden import Golden, golden_pixels, write_golden
 from glorext.deploy.export import mindir
-from glorext.deploy.export.formats import EXPORTS, WIDTHS, Variant, add_variant_arguments, check_request, chosen_variant
+from glorext.deploy.export.formats import EXPORTS, Variant, add_variant_arguments, check_request, chosen_variant
 from glorext.deploy.export.onnx_file import open_output_batch
 from glorext.deploy.runners.common import laid_out
 from glorext.deploy.runners.mindspore import run_mindir, run_network
@@ -132,7 +132,7 @@ def _export_one(
         output=answer,
         input_spec=source.input_spec,
         labels=source.labels,
-        weights_dtype=WIDTHS[variant.precision],
+        weights_dtype=variant.weights_dtype,
         deviation=deviation,
         versions={"glorext": version(), "mindspore": ms.__version__},
     )
@@ -219,7 +219,7 @@ def make_parser():
 
 
 def main(argv: list[str]) -> int:
-    """`glorext export` and `python -m glorext.deploy.export.exporter`."""
+    """`glorext export` and `python -m glorext.deploy.export`."""
     options = make_parser().parse_args(argv)
     if (options.source is None) == (options.ckpt_file is None):
         raise UsageError(expected="one model: SOURCE or --ckpt_file CKPT", found="none or two")

@@ -58,6 +58,11 @@ class Variant:
     layout: str = "NCHW"
 
     @property
+    def weights_dtype(self) -> str:
+        """What kernels and matrices are stored in, as the contract names it."""
+        return WIDTHS[self.precision]
+
+    @property
     def suffix(self) -> str:
         """What the variant adds to the file's name, empty for the plain network."""
         words = [

@@ -138,17 +138,10 @@ def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | 
             except (ConversionError, ExportError, InferenceError, DataError) as error:
                 hops.append(Hop(name, "FAIL", str(error)))
     if all(hop.max_difference is None for hop in hops):
-        raise AccuracyError(
-            "no hop could be compared with the checkpoint: " + "; ".join(f"{hop.name}: {hop.reason}" for hop in hops)
-        )
-    return Parity(
-        source.name,
-        source.weights_sha256,
-        inputs.names,
-        margin,
-        tuple(hops),
-        {"glorext": version(), "mindspore": ms.__version__},
-    )
+        reasons = "; ".join(f"{hop.name}: {hop.reason}" for hop in hops)
+        raise AccuracyError(f"no hop could be compared with the checkpoint: {reasons}")
+    versions = {"glorext": version(), "mindspore": ms.__version__}
+    return Parity(source.name, source.weights_sha256, inputs.names, margin, tuple(hops), versions)
 
 
 def read_parity(path: Path, source: Source) -> Parity:
@@ -165,14 +158,8 @@ def read_parity(path: Path, source: Source) -> Parity:
             Hop(**{**hop, "flips": tuple(hop["flips"]), "clear_flips": tuple(hop["clear_flips"])})
             for hop in values["hops"]
         )
-        found = Parity(
-            values["name"],
-            values["weights_sha256"],
-            tuple(values["inputs"]),
-            values["margin"],
-            hops,
-            values["versions"],
-        )
+        inputs, margin = tuple(values["inputs"]), values["margin"]
+        found = Parity(values["name"], values["weights_sha256"], inputs, margin, hops, values["versions"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             expected=f"a parity of schema {SCHEMA}",

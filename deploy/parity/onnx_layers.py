@@ -1,7 +1,7 @@
 """Finds the layer at which an ONNX file departs from the network it was made from, by the names of the network's cells.
 
 MindSpore's ONNX writer keeps the parameters' names, so a node that takes `backbone.conv.weight` is the cell
-`backbone.conv`. Each such node's input and output become outputs of the graph and are held against what the cell takes
+`backbone.conv`. Each such node's input and output become outputs of the graph and are compared with what the cell takes
 and gives in MindSpore.
 """
 

@@ -192,7 +192,7 @@ def _request(options) -> Request:
 
 
 def main(argv: list[str]) -> int:
-    """`glorext validate`: exit status 1 when the accuracy is not kept, and when the pictures cannot tell."""
+    """`glorext validate`: exit status 1 when the accuracy is not kept, and when too few pictures leave it open."""
     options = make_parser().parse_args(argv)
     _check_flags(options)
     source = chosen_source(options)

@@ -68,7 +68,7 @@ class EarlyStop:
         seen: pictures until the verdict.
         total: pictures in the folder.
         limit: the mean that had to be reached: top-1, or its difference to MindSpore's.
-        paired: whether each picture was held against MindSpore's answer.
+        paired: whether each picture was compared with MindSpore's answer.
         seed: of the pictures' order.
         error: largest probability that the whole folder would have given the other verdict.
     """
