@@ -10,8 +10,9 @@ import numpy as np
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
 
-from .data import Pictures
 from .distributed import Group
+from .pictures import Pictures
+from .records import Records
 
 logger = get_logger("train")
 TAIL = 4096
@@ -56,7 +57,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
     """
     from tqdm import tqdm
 
-    if not pictures.extensions:  # records, which were checked when they were written
+    if isinstance(pictures, Records):  # checked when they were written
         return pictures
     mine = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:

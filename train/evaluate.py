@@ -15,8 +15,10 @@ from glorext.models.labels import LABELS, labels_digest, read_labels
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
 from glorext.runtime.files import sha256_file, write_json
 
-from .data import Pictures, default_workers, list_pictures
+from .damage import without_damage
+from .data import default_workers, list_pictures
 from .distributed import Group, join_group
+from .pictures import Pictures
 from .recipe import Recipe, load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
 
@@ -111,8 +113,6 @@ def evaluate(
     import mindspore as ms
 
     from glorext.models import weights_digest
-
-    from .damage import without_damage
 
     quiet = not group.is_writer
     pictures = without_damage(pictures, skip_corrupt, group, quiet)

@@ -16,11 +16,12 @@ from glorext.runtime.log import get_logger
 from glorext.train.initial import fresh_network, settled, with_source
 
 from .damage import without_damage
-from .data import batches, culprit_named, epoch_order, fed, list_pictures, shard, training_steps
+from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import join_group
 from .evaluate import evaluation
+from .pictures import epoch_order, shard
 from .recipe import Recipe, load_recipe
-from .run_folder import PICTURES, Position, RunFolder, fingerprint
+from .run_folder import FINGERPRINT, Position, RunFolder, fingerprint
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
 from .signals import StopSignals
@@ -175,7 +176,7 @@ class _Run:
 
     def _require_same(self, path, tensors) -> None:
         """A run goes on only with the recipe and the pictures that it began with: its position counts them."""
-        if not np.array_equal(tensors[PICTURES], fingerprint(self.pictures)):
+        if not np.array_equal(tensors[FINGERPRINT], fingerprint(self.pictures)):
             raise DataError(
                 expected="the pictures and labels that the run began with",
                 found="others, or other names",
@@ -347,7 +348,7 @@ class _Run:
         if self.group.is_writer:
             path = self.folder.save(
                 self.recipe.network,
-                self.weights | self.step.parameters() | {PICTURES: fingerprint(self.pictures)},
+                self.weights | self.step.parameters() | {FINGERPRINT: fingerprint(self.pictures)},
                 self.position,
                 self.steps,
                 self.recipe.keep_checkpoint_max,

@@ -17,7 +17,7 @@ from glorext.runtime.log import get_logger
 logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
-POSITION, BEST, PICTURES = "optimizer.position", "optimizer.best", "optimizer.pictures"
+POSITION, BEST, FINGERPRINT = "optimizer.position", "optimizer.best", "optimizer.pictures"
 
 
 @dataclass
@@ -175,7 +175,7 @@ class RunFolder:
         for path in candidates:
             try:
                 tensors = read_tensors(path)
-                if not {POSITION, BEST, PICTURES} <= tensors.keys():
+                if not {POSITION, BEST, FINGERPRINT} <= tensors.keys():
                     raise CheckpointError(expected="the state of a training run", found="weights only", where=path)
                 return path, tensors
             except CheckpointError as error:

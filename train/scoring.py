@@ -10,8 +10,9 @@ import numpy as np
 from glorext.models.answers import best_classes
 from glorext.runtime.errors import CheckpointError, DataError
 
-from .data import Pictures, batches, culprit_named, evaluation_steps
+from .data import batches, culprit_named, evaluation_steps
 from .distributed import Group
+from .pictures import Pictures
 
 CONFUSION_UP_TO = 100
 

@@ -12,7 +12,8 @@ set_device("CPU")
 import mindspore as ms  # noqa: E402
 
 from glorext.models import InputSpec, create  # noqa: E402
-from glorext.train.data import batches, epoch_order, evaluation_steps, list_pictures  # noqa: E402
+from glorext.train.data import batches, evaluation_steps, list_pictures  # noqa: E402
+from glorext.train.pictures import epoch_order  # noqa: E402
 
 if len(sys.argv) > 6:
     pictures = list_pictures(sys.argv[6])

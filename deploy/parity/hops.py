@@ -22,7 +22,7 @@ from glorext.deploy.runners.onnxruntime import require_onnxruntime
 from glorext.deploy.source import Source
 from glorext.models.preprocess import preprocess
 from glorext.runtime import AccuracyError, DataError, SetupError
-from glorext.train.data import PICTURES
+from glorext.train.pictures import PICTURE_ENDINGS, is_picture
 
 NOISE, COUNT = 8, 100
 
@@ -46,9 +46,9 @@ def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs
     if data is None:
         noise = np.random.default_rng(0).standard_normal((NOISE, 3, spec.size, spec.size)).astype(np.float32)
         return Inputs(noise, tuple(f"noise {number}" for number in range(NOISE)))
-    paths = sorted(path for path in Path(data).rglob("*") if path.name.lower().endswith(PICTURES) and path.is_file())
+    paths = sorted(path for path in Path(data).rglob("*") if is_picture(path.name) and path.is_file())
     if not paths:
-        raise DataError(expected=f"pictures ({', '.join(PICTURES)})", found="none", where=data)
+        raise DataError(expected=f"pictures ({', '.join(PICTURE_ENDINGS)})", found="none", where=data)
     chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]
     return Inputs(
         np.stack([preprocess(path, spec) for path in chosen]),

@@ -17,7 +17,7 @@ from glorext.models.answers import Results, latencies
 from glorext.models.preprocess import crop, normalize
 from glorext.runtime import DataError, UsageError
 from glorext.runtime.chips import CHIPS, FAMILIES
-from glorext.train.data import Pictures
+from glorext.train.pictures import Pictures
 
 # Device -> MindSpore's name for it.
 MINDSPORE_DEVICES = {"cpu": "CPU", "gpu": "GPU", **{chip.family: "Ascend" for chip in CHIPS if chip.trains}}

@@ -17,7 +17,7 @@ from glorext.deploy.runners.common import Request, Run, join, preprocessed
 from glorext.deploy.runners.programs import Programs, build
 from glorext.models.answers import Results, read_results
 from glorext.runtime import DataError, InferenceError, UsageError
-from glorext.train.data import Pictures
+from glorext.train.pictures import Pictures
 
 # Pictures a call: as tensors of 224 x 224 they are 154 MB.
 CHUNK = 256

@@ -13,7 +13,7 @@ from glorext.deploy.contract.artifact import Artifact
 from glorext.deploy.runners.common import Run, join, laid_out, preprocessed
 from glorext.models.answers import Results, best_classes
 from glorext.runtime import SetupError
-from glorext.train.data import Pictures
+from glorext.train.pictures import Pictures
 
 # onnxruntime's memory grows with the batch.
 BATCH = 8

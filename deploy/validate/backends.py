@@ -19,7 +19,7 @@ from glorext.deploy.runners.programs import build
 from glorext.deploy.source import Source
 from glorext.models.answers import Results
 from glorext.runtime import AccuracyError, UsageError, set_device
-from glorext.train.data import Pictures
+from glorext.train.pictures import Pictures
 
 
 def prepare(source: Source, request: Request, scratch: Path) -> Run:

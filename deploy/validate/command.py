@@ -22,7 +22,8 @@ from glorext.deploy.validate.verdict import EarlyStop, Validation, right_ones, v
 from glorext.models.answers import Results, read_results
 from glorext.runtime import AccuracyError, DataError, UsageError, set_device, write_json
 from glorext.runtime.cli import parser
-from glorext.train.data import Pictures, list_pictures
+from glorext.train.data import list_pictures
+from glorext.train.pictures import Pictures
 
 # Starting a backend takes long, and it starts once for each batch; pictures after the verdict are wasted.
 BATCH = 250

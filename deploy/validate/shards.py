@@ -13,7 +13,7 @@ from glorext.deploy.validate.accuracy import listing_digest, paths_of
 from glorext.models.answers import Results, read_results, write_results
 from glorext.models.labels import labels_digest
 from glorext.runtime import DataError, UsageError, atomic_dir, json_bytes, read_json
-from glorext.train.data import Pictures
+from glorext.train.pictures import Pictures
 
 SCHEMA = "glorext.shard/1"
 ENTRY = "shard.json"

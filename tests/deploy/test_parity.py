@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES, share_apart
 from glorext.deploy.parity import hops as hops_module
@@ -123,6 +124,12 @@ def test_pictures_are_chosen_evenly_and_preprocessed_as_for_evaluation(source, p
     np.testing.assert_array_equal(found.images[1], preprocess(found.files[1], source.input_spec))
     with pytest.raises(DataError, match="pictures"):
         load_inputs(source, pictures / "nowhere", 4)
+
+
+def test_a_hidden_file_is_no_picture(source, tmp_path):
+    for name in ("seen.png", "._seen.png"):
+        Image.new("RGB", (16, 16)).save(tmp_path / name, "PNG")
+    assert load_inputs(source, tmp_path).names == ("seen.png",)
 
 
 @pytest.mark.native

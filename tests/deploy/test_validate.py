@@ -17,8 +17,8 @@ from glorext.deploy.validate.verdict import EarlyStop, validate, verdict
 from glorext.models import InputSpec
 from glorext.models.answers import Results
 from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
-from glorext.train.data import Pictures
 from glorext.train.evaluate import EvalResult
+from glorext.train.pictures import Pictures
 
 LABELS = tuple("abcdefghij")
 COUNT = 400

@@ -10,17 +10,9 @@ from glorext.models import InputSpec
 from glorext.models.labels import read_labels, write_labels
 from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
-from glorext.train.data import (
-    batches,
-    culprit_named,
-    epoch_order,
-    evaluation_steps,
-    fed,
-    list_pictures,
-    shard,
-    training_steps,
-)
+from glorext.train.data import batches, culprit_named, evaluation_steps, fed, list_pictures, training_steps
 from glorext.train.mindrecord import write_records
+from glorext.train.pictures import epoch_order, shard
 from glorext.train.scoring import predictions
 
 

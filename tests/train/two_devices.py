@@ -13,8 +13,9 @@ import numpy as np
 
 from glorext.models import InputSpec, create, save_checkpoint
 from glorext.runtime import write_json
-from glorext.train.data import list_pictures, shard
+from glorext.train.data import list_pictures
 from glorext.train.distributed import join_group
+from glorext.train.pictures import shard
 from glorext.train.recipe import Recipe
 from glorext.train.scoring import forward_of, predictions, score
 from glorext.train.step import TrainStep

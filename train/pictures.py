@@ -1,0 +1,174 @@
+"""Which pictures there are, of which class, and in which order an epoch and a device see them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from glorext.models.labels import check_labels, imagenet_labels
+from glorext.runtime.errors import DataError
+from glorext.runtime.files import sha256_bytes
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A tree of pictures, FOLDER/<class>/<file>, in the order of the bytes of its paths.
+
+    Attributes:
+        folder: root of the tree.
+        labels: class names; a class's index is its place here, whichever folders exist.
+        paths: "<class>/<file>" of every picture.
+        targets: int32 class index of every picture.
+        places: where each picture stands among the files that MindSpore finds in the folder.
+        extensions: the endings of those files; none for MindRecord.
+    """
+
+    folder: Path
+    labels: tuple[str, ...]
+    paths: tuple[str, ...]
+    targets: np.ndarray
+    places: np.ndarray
+    extensions: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def digest(self) -> str:
+        """SHA-256 over the relative paths: equal for equal trees of names."""
+        return sha256_bytes("".join(f"{path}\n" for path in self.paths).encode("utf-8", "surrogateescape"))
+
+    def without(self, indices) -> Pictures:
+        """All pictures but those at `indices`."""
+        kept = np.setdiff1d(np.arange(len(self)), indices)
+        return dataclasses.replace(
+            self, paths=tuple(self.paths[i] for i in kept), targets=self.targets[kept], places=self.places[kept]
+        )
+
+    def source(self, indices):
+        """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
+        import mindspore.dataset as ds
+
+        indices = np.asarray(indices, int)
+        return ds.ImageFolderDataset(
+            str(self.folder),
+            sampler=ds.SubsetSampler(self.places[indices].tolist()),
+            extensions=list(self.extensions),
+            class_indexing={label: i for i, label in enumerate(self.labels)},
+        )
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file counts as a picture by its name: one of PICTURE_ENDINGS, and not hidden."""
+    return _has_ending(name) and not name.startswith(".")
+
+
+def _has_ending(name: str) -> bool:
+    return name.lower().endswith(PICTURE_ENDINGS)
+
+
+def list_tree(folder, labels=None, num_classes: int | None = None) -> Pictures:
+    """The pictures FOLDER/<class>/<file>; hidden files are left out.
+
+    Args:
+        folder: root of the tree.
+        labels: the class names in the order of their indices. A class without a folder is fine. When None: ImageNet's
+            synsets, if `num_classes` is 1000 and the folders are among them, else the sorted folder names.
+        num_classes: how many the network has, where that is known.
+
+    Raises:
+        DataError: a missing folder, a class that is not in `labels`, an empty class folder, a file that is no JPEG or
+            PNG by its name; the message names the path.
+    """
+    folder = Path(folder)
+    classes = class_folders(folder)
+    labels = tuple(labels or imagenet_labels(classes, num_classes) or classes)
+    check_labels(labels, folder)
+    if len(labels) < 2:
+        raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)
+    index = {label: i for i, label in enumerate(labels)}
+    paths, targets, places, seen, extensions = [], [], [], 0, set()
+    for name in classes:
+        if name not in index:
+            raise DataError(
+                expected=f"only the {len(labels)} classes of the label list",
+                found=f"the folder {name!r}",
+                where=folder,
+                do="Remove the folder or use the label list that belongs to these pictures.",
+            )
+        before = len(paths)
+        for file in _files(folder / name):
+            if is_picture(file):
+                paths.append(f"{name}/{file}")
+                targets.append(index[name])
+                places.append(seen)
+            # MindSpore counts hidden pictures too, such as a Mac leaves behind.
+            if _has_ending(file):
+                extensions.add(file[file.rindex(".") :])
+                seen += 1
+        if len(paths) == before:
+            raise DataError(
+                expected="pictures",
+                found="an empty class folder",
+                where=folder / name,
+                do="Remove the folder or put its pictures into it.",
+            )
+    return Pictures(
+        folder, labels, tuple(paths), np.asarray(targets, np.int32), np.asarray(places), tuple(sorted(extensions))
+    )
+
+
+def class_folders(folder) -> list[str]:
+    """Names of the class folders of a tree of pictures, sorted by their bytes.
+
+    Raises:
+        DataError: no such folder, or none with classes.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(
+            expected="a folder with one folder of pictures per class",
+            found="no such folder",
+            where=folder,
+            do="Check the path.",
+        )
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    if not names:
+        raise DataError(
+            expected="one folder of pictures per class",
+            found="no folder",
+            where=folder,
+            do="Move the pictures into FOLDER/<class>/.",
+        )
+    return sorted(names, key=os.fsencode)
+
+
+def _files(folder) -> list[str]:
+    """Names in a class folder, sorted by their bytes; all but hidden ones must be pictures by their names."""
+    entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        if not entry.name.startswith(".") and not (is_picture(entry.name) and entry.is_file()):
+            raise DataError(
+                expected=f"pictures ({', '.join(PICTURE_ENDINGS)})",
+                found="something else",
+                where=entry.path,
+                do="Move it elsewhere.",
+            )
+    return [entry.name for entry in entries]
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` pictures in `epoch`: a permutation that depends on nothing else, so a run can resume."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def shard(order: np.ndarray, batch_size: int, rank: int, group_size: int) -> np.ndarray:
+    """Rank's part of an epoch's order: with full batches, step k of all ranks together is what one device with
+    `group_size` times the batch would see. The remainder of the last batch is left out."""
+    whole = len(order) // (batch_size * group_size) * batch_size * group_size
+    return order[:whole][rank::group_size]
