@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from glorext.runtime.errors import GlorextError
 
+HOPELESS = 50  # overflows in a row: halving the loss scale that often has not helped
 SHOWN = 8
 
 
@@ -22,8 +25,6 @@ class NonFiniteError(GlorextError):
 
 def first_nonfinite_layer(net, images) -> str | None:
     """Name of the first layer without sub-layers whose output for `images` holds inf or nan; None if all are finite."""
-    import numpy as np
-
     found = []
 
     def watch(name):

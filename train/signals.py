@@ -7,20 +7,21 @@ import threading
 
 
 class StopSignals:
-    """While this context lasts, SIGTERM and Ctrl-C call `ask`. Only the main thread may ask for signals.
+    """While this context lasts, SIGTERM and Ctrl-C set `asked`. Only the main thread can receive signals.
 
     They are not told apart: MindSpore turns Ctrl-C during a graph into SIGTERM.
     """
 
-    def __init__(self, ask):
-        self.ask = ask
+    def __init__(self):
+        self.asked = False
 
     def _note(self, number, frame):
-        self.ask()
+        self.asked = True
 
-    def __enter__(self):
+    def __enter__(self) -> StopSignals:
         main = threading.current_thread() is threading.main_thread()
         self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)} if main else {}
+        return self
 
     def __exit__(self, *_):
         for number, handler in self.before.items():

@@ -1,0 +1,129 @@
+"""What a run shows and logs as it goes on: progress bar, printed lines, metrics.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import numpy as np
+
+from glorext.runtime.errors import SetupError
+
+from .distributed import Group
+from .evaluate import EvalResult
+from .recipe import Recipe
+from .run_folder import Position, RunFolder
+from .step import StepResult
+
+
+class Progress:
+    """Shows and logs one run; on all ranks but 0 it does nothing.
+
+    Args:
+        folder: where metrics.jsonl and the TensorBoard log are written.
+        steps: of one epoch.
+        quiet: no progress bar and no printed lines.
+
+    Raises:
+        SetupError: the recipe wants a TensorBoard log and TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: RunFolder, recipe: Recipe, steps: int, group: Group, quiet: bool):
+        self.metrics, self.is_writer, self.quiet = folder.metrics, group.is_writer, quiet
+        self.epochs, self.steps, self.images_per_step = recipe.epochs, steps, recipe.batch_size * group.size
+        self.board = _board_in(folder.folder / "tensorboard") if recipe.tensorboard and group.is_writer else None
+
+    @contextlib.contextmanager
+    def epoch(self, epoch: int, first: int):
+        """Show a bar and take the time while the steps of `epoch` from `first` on (both from 0) are trained."""
+        from tqdm import tqdm
+
+        begun, name = time.perf_counter(), f"epoch {epoch + 1}/{self.epochs}"
+        with tqdm(total=self.steps, initial=first, desc=name, unit="step", disable=self.quiet) as self.bar:
+            self.step_begun = time.perf_counter()
+            yield
+        self.speed = (self.steps - first) * self.images_per_step / (time.perf_counter() - begun)
+
+    def step(self, position: Position, result: StepResult, rate: float, scale: float | None) -> None:
+        """Show and log the step that brought the run to `position`.
+
+        Args:
+            rate: its learning rate.
+            scale: the loss scale of the next step; None where the loss is not scaled.
+        """
+        now = time.perf_counter()
+        speed, self.step_begun = self.images_per_step / (now - self.step_begun), now
+        skipped = f", {position.overflows} skipped" if position.overflows else ""
+        self.bar.set_postfix_str(
+            f"loss {result.loss:.4f}, lr {rate:.4g}, grad norm {result.grad_norm:.3g}, {speed:.1f} images/s{skipped}",
+            refresh=False,
+        )
+        self.bar.update()
+        self._log(
+            event="step",
+            epoch=position.epoch + 1,
+            step=position.step,
+            loss=result.loss,
+            lr=rate,
+            grad_norm=result.grad_norm if result.finite else None,
+            images_per_second=speed,
+            **_scaling(scale, position),
+        )
+
+    def trained(self, position: Position, loss: float) -> None:
+        """Show the loss of an epoch's last step; what follows, up to `epoch_done`, counts as evaluation."""
+        self._say(f"epoch:{position.epoch} step:{self.steps}, loss is {np.float32(loss)}")
+        self.evaluation_begun = time.perf_counter()
+
+    def evaluated(self, measured: EvalResult) -> None:
+        """Show an accuracy."""
+        self._say(f"acc={measured.top1:.2%}(TOP1)\nacc={measured.top5:.2%}(TOP5)")
+
+    def epoch_done(
+        self, position: Position, loss: float, rate: float, scale: float | None, measured: EvalResult | None
+    ) -> None:
+        """Log an epoch: loss and learning rate of its last step, and what was measured after it, if anything."""
+        self._log(
+            event="epoch",
+            epoch=position.epoch,
+            loss=loss,
+            lr=rate,
+            images_per_second=self.speed,
+            **_scaling(scale, position),
+            **({"top1": measured.top1, "top5": measured.top5} if measured else {}),
+            seconds=time.perf_counter() - self.evaluation_begun,
+        )
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, flush=True)
+
+    def _log(self, **event) -> None:
+        """Append one line to metrics.jsonl, and its numbers to the TensorBoard log."""
+        if not self.is_writer:
+            return
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(event, allow_nan=False) + "\n")
+        if self.board:
+            step = (event["epoch"] - 1) * self.steps + event.get("step", self.steps)
+            for key, value in event.items():
+                if key not in ("event", "epoch", "step") and value is not None:
+                    self.board.add_scalar(f"{event['event']}/{key}", value, step)
+            self.board.flush()
+
+
+def _scaling(scale: float | None, position: Position) -> dict:
+    return {} if scale is None else {"loss_scale": scale, "overflows": position.overflows}
+
+
+def _board_in(folder):
+    try:
+        from tensorboard.summary import Writer
+    except ImportError as error:
+        raise SetupError(
+            expected="TensorBoard, as the recipe's key tensorboard asks for",
+            found="it is not installed",
+            do="Run: pip install tensorboard",
+        ) from error
+    return Writer(str(folder))
