@@ -88,7 +88,7 @@ class Recipe:
                 raise RecipeError(expected="epochs as 30,60", found=repr(self.lr_epochs), where="key lr_epochs")
             self.lr_epochs = [int(part) for part in self.lr_epochs.split(",")]
         for item in dataclasses.fields(self):
-            if isinstance(getattr(self, item.name), int) and item.type in ("Flag", "Optional[Flag]"):
+            if isinstance(getattr(self, item.name), int) and item.type in ("Flag", "Flag | None"):
                 setattr(self, item.name, bool(getattr(self, item.name)))
         self.lr_scheduler = self.lr_scheduler.lower()  # published as "Linear"
         if self.pretrained is False:

@@ -6,7 +6,7 @@ import yaml
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
-from glorext.train.recipe import make_recipe
+from glorext.train.recipe import Recipe, make_recipe
 
 RESNEXT_PUBLISHED = {
     "image_size": "224,224",
@@ -108,6 +108,11 @@ def test_saved_recipe_reads_back_equal(tmp_path, recipe):
     before = recipe(lr_epochs=[3, 5], num_classes=2)
     before.save(tmp_path / "r.yaml")
     assert load_recipe(tmp_path / "r.yaml") == before
+
+
+def test_published_numbers_for_switches_become_truth_values():
+    for key in ("data_sink", "label_smooth"):
+        assert getattr(Recipe(**{key: 1}), key) is True and getattr(make_recipe({key: 0}), key) is False
 
 
 def test_input_changes_add_up():
