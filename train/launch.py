@@ -1,8 +1,9 @@
-"""Many devices: starts training or evaluation once per device through MindSpore's msrun, leaves no process behind."""
+"""Starts training or evaluation once per device through MindSpore's msrun, and leaves no process behind."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -13,14 +14,18 @@ import time
 import uuid
 from pathlib import Path
 
+import psutil
+
 from glorext.runtime.cli import run
 from glorext.runtime.errors import GlorextError, UsageError
 
 from . import command, evaluate
-from .rank_table import cards_of_host, numbers
+from .rank_table import card_numbers, cards_of_host
 
 PROGRAM = "python -m glorext.train.launch"
-GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT, PORT = 60, 60, 15, 8118
+# Seconds: for a stop before processes are killed, for all processes to meet, until a silent one counts as dead.
+GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT = 60, 60, 15
+PORT = 8118
 # What can be started: the module to run, and what reads its flags.
 COMMANDS = {"train": ("glorext.train", command.parse), "eval": ("glorext.train.evaluate", evaluate.parse)}
 MARK = "GLOREXT_LAUNCH"  # in the environment of every process that one launch started
@@ -42,7 +47,7 @@ def launch(
     hosts: int = 1,
     host: int = 0,
 ) -> int:
-    """Run `python WORKER_ARGS` once per device and wait; 0, or the status of an asked-for stop.
+    """Run `python WORKER_ARGS` once per device and wait; 0, or 128 + the signal that stopped it.
 
     Args:
         worker_args: what follows `python`, the same for every process.
@@ -52,27 +57,17 @@ def launch(
         hosts, host: number of hosts with as many devices each, and which one this is.
 
     Raises:
-        LaunchError: a process died or failed; all others are ended, and the end of the log is in the message.
+        LaunchError: a process died or failed; all others are killed, and the message holds the first error of the logs.
     """
-    mark = uuid.uuid4().hex
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}", MARK: mark}
-    # A dead process is noticed after this many seconds instead of 30; a busy host may be late with its sign of life.
-    environment.setdefault("MS_NODE_TIMEOUT", str(NODE_TIMEOUT))
-    # At its usual level MindSpore writes a page about its connections into every log.
-    environment.setdefault("GLOG_v", "3")
-    # Older scripts export it; beside msrun's own numbers MindSpore would take the cards from two places.
-    environment.pop("RANK_TABLE_FILE", None)
-    if not isinstance(devices, int):
-        environment |= dict.fromkeys(VISIBLE, ",".join(map(str, devices)))
-        devices = len(devices)
+    count = devices if isinstance(devices, int) else len(devices)
     log_dir = Path(log_dir)
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in (*log_dir.glob("worker_*.log"), log_dir / "scheduler.log"):
         old.unlink(missing_ok=True)
     msrun = [
         "msrun",
-        f"--worker_num={devices * hosts}",
-        f"--local_worker_num={devices}",
+        f"--worker_num={count * hosts}",
+        f"--local_worker_num={count}",
         f"--master_addr={master}",
         f"--master_port={port or (_free_port() if hosts == 1 else PORT)}",
         f"--node_rank={host}",
@@ -82,20 +77,7 @@ def launch(
         "python",
         *worker_args,
     ]
-    asked = []
-    before = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
-    process = None
-    try:
-        process = subprocess.Popen(
-            msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        status = _watch(process, mark, log_dir / f"worker_{devices * host}.log", asked)
-    finally:
-        _end(mark)
-        if process:
-            process.wait()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    status, stops = _run(msrun, None if isinstance(devices, int) else devices, log_dir / f"worker_{count * host}.log")
     if status is None:
         raise LaunchError(
             expected=f"a stop within {GRACE} s of the signal",
@@ -103,16 +85,48 @@ def launch(
             where=log_dir,
             do="Go on with --resume auto from the last checkpoint.",
         )
-    if asked:
-        return 128 + asked[0]
+    if stops:
+        return 128 + stops[0]
     if status:
         raise LaunchError(
-            expected=f"all {devices} processes to succeed",
-            found=_blame(log_dir),
+            expected=f"all {count} processes to succeed",
+            found=_first_error(log_dir),
             where=log_dir,
             do="Read the logs there; after a repair, go on with --resume auto.",
         )
     return 0
+
+
+def _run(msrun: list[str], cards: list[int] | None, log: Path) -> tuple[int | None, list[int]]:
+    """Run msrun with all that it starts, showing rank 0's `log`; leave none of it behind.
+
+    Returns:
+        msrun's status, None if it had to be killed after a stop; and the signals that asked for a stop.
+    """
+    mark = uuid.uuid4().hex
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}", MARK: mark}
+    # A dead process is noticed after this many seconds instead of 30; a busy host may send its heartbeat late.
+    environment.setdefault("MS_NODE_TIMEOUT", str(NODE_TIMEOUT))
+    # At its default level MindSpore fills a page of every log with its connections.
+    environment.setdefault("GLOG_v", "3")
+    # Older scripts export it; MindSpore would then take the cards from it and from msrun.
+    environment.pop("RANK_TABLE_FILE", None)
+    if cards:
+        environment |= dict.fromkeys(VISIBLE, ",".join(map(str, cards)))
+    stops: list[int] = []
+    handlers = {s: signal.signal(s, lambda number, _: stops.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
+    process = None
+    try:
+        process = subprocess.Popen(
+            msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        return _watch(process, mark, log, stops), stops
+    finally:
+        _kill(mark)
+        if process:
+            process.wait()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
@@ -121,22 +135,22 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _watch(process, mark: str, log: Path, asked: list) -> int | None:
+def _watch(process, mark: str, log: Path, stops: list[int]) -> int | None:
     """Copy rank 0's log to stdout until msrun ends, and pass a stop on to the workers, once.
 
     Returns:
         msrun's status; None if it has not ended in time after a stop.
     """
     stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(log, stop), daemon=True)
+    follower = threading.Thread(target=_copy_log, args=(log, stop), daemon=True)
     follower.start()
-    passed_on = None
+    deadline = None
     while process.poll() is None:
-        if asked and passed_on is None:
-            passed_on = time.monotonic()
+        if stops and deadline is None:
+            deadline = time.monotonic() + GRACE
             for member in _members(mark):
                 _signal(member, signal.SIGTERM, workers_only=True)
-        if passed_on and time.monotonic() - passed_on > GRACE:
+        if deadline and time.monotonic() > deadline:
             break
         time.sleep(0.2)
     stop.set()
@@ -145,15 +159,11 @@ def _watch(process, mark: str, log: Path, asked: list) -> int | None:
 
 
 def _members(mark: str) -> list:
-    """Every living process of a launch, also those that msrun, which may be gone, put into sessions of their own."""
-    import psutil
-
-    return [process for process in psutil.process_iter() if _environment(process).get(MARK) == mark]
+    """Every living process of a launch, whichever session it is in and whether or not msrun still runs."""
+    return [process for process in psutil.process_iter() if _environment_of(process).get(MARK) == mark]
 
 
-def _end(mark: str) -> None:
-    import psutil
-
+def _kill(mark: str) -> None:
     deadline = time.monotonic() + GRACE
     while (members := _members(mark)) and time.monotonic() < deadline:
         for member in members:
@@ -161,9 +171,7 @@ def _end(mark: str) -> None:
         psutil.wait_procs(members, timeout=1)
 
 
-def _environment(process) -> dict:
-    import psutil
-
+def _environment_of(process) -> dict:
     try:
         return process.environ()
     except (psutil.Error, OSError):
@@ -171,17 +179,13 @@ def _environment(process) -> dict:
 
 
 def _signal(member, number, workers_only: bool = False) -> None:
-    import psutil
-
-    if workers_only and _environment(member).get("MS_ROLE") != "MS_WORKER":
+    if workers_only and _environment_of(member).get("MS_ROLE") != "MS_WORKER":
         return
-    try:
+    with contextlib.suppress(psutil.Error):
         member.send_signal(number)
-    except psutil.Error:
-        pass
 
 
-def _follow(log: Path, stop: threading.Event) -> None:
+def _copy_log(log: Path, stop: threading.Event) -> None:
     while not log.exists() and not stop.wait(0.2):
         pass
     if not log.exists():
@@ -195,14 +199,14 @@ def _follow(log: Path, stop: threading.Event) -> None:
             sys.stdout.flush()
 
 
-def _blame(log_dir: Path) -> str:
-    """The last telling line of the worker that failed first."""
-    logs = sorted(log_dir.glob("worker_*.log"), key=lambda path: path.stat().st_mtime)
+def _first_error(log_dir: Path) -> str:
+    """The last line about an error from the worker whose log ended first."""
+    logs = sorted(log_dir.glob("worker_*.log"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     for log in logs:
         for line in reversed(log.read_text(errors="replace").replace("\r", "\n").splitlines()):
             if "Error" in line and "Traceback" not in line:
                 return f"{log.name}: {line.strip()[:300]}"
-    return "a process that ended without a word (killed?)"
+    return "a process that ended without an error message (killed?)"
 
 
 def main(argv: list[str]) -> int:
@@ -229,13 +233,13 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     devices, hosts = arguments.devices, arguments.hosts
     if arguments.device_ids:
-        devices = numbers(arguments.device_ids, "--device_ids")
+        devices = card_numbers(arguments.device_ids, "--device_ids")
     if arguments.rank_table:
         hosts, devices = cards_of_host(arguments.rank_table, arguments.host)
     if arguments.devices < 1 or not 0 <= arguments.host < hosts:
         raise UsageError(expected="at least one device and host, and --host below --hosts", found=" ".join(argv))
     module, parse = COMMANDS[arguments.command]
-    parse(arguments.flags)  # wrong flags are told here, not in eight logs
+    parse(arguments.flags)  # wrong flags are reported here, not in eight logs
     return launch(
         ["-m", module, *arguments.flags],
         devices,

@@ -1,4 +1,4 @@
-"""Ascend's rank tables: which cards, at which addresses, train together; and `glorext rank-table`."""
+"""Ascend's rank tables: which cards train together, and their addresses; and `glorext rank-table`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.errors import DataError, SetupError, UsageError
 from glorext.runtime.files import read_json, write_json
 
@@ -55,16 +56,16 @@ def cards_of_host(path, host: int) -> tuple[int, list[int]]:
     """How many hosts a rank table names, and the numbers of the cards of one of them, in the order of their ranks.
 
     Raises:
-        DataError: no rank table, or one that msrun cannot serve: it starts as many processes on every host and gives
-            each host's processes consecutive ranks.
+        DataError: no rank table, or one that msrun cannot follow: it starts the same number of processes on every host
+            and gives those of one host consecutive ranks.
         UsageError: no such host.
     """
     cards = read_rank_table(path)
     servers = list(dict.fromkeys(card.server for card in cards))
     if not 0 <= host < len(servers):
         raise UsageError(expected=f"a host below {len(servers)}, the hosts of {path}", found=host, where="--host")
-    each = len(cards) // len(servers)
-    if [card.server for card in cards] != [server for server in servers for _ in range(each)]:
+    per_host = len(cards) // len(servers)
+    if [card.server for card in cards] != [server for server in servers for _ in range(per_host)]:
         raise DataError(
             expected="as many cards on every host, and consecutive ranks on each",
             found=", ".join(f"rank {card.rank} on {card.server}" for card in cards),
@@ -100,13 +101,12 @@ def card_addresses(conf: Path = HCCN) -> dict[int, str]:
     """Network address of each card of this host, from the driver's configuration or else from `hccn_tool`.
 
     Raises:
-        SetupError: neither knows one: no Ascend cards, or their network is not set up.
+        SetupError: neither knows an address: there are no Ascend cards, or their network is not set up.
     """
     if conf.is_file():
         return {int(card): address for card, address in ADDRESS.findall(conf.read_text())}
     found = {}
-    for node in Path("/dev").glob("davinci[0-9]*"):
-        card = int(node.name.removeprefix("davinci"))
+    for card in sorted(int(node.name.removeprefix("davinci")) for node in Path("/dev").glob("davinci[0-9]*")):
         try:
             answer = subprocess.run(
                 ["hccn_tool", "-i", str(card), "-ip", "-g"], capture_output=True, text=True, timeout=30
@@ -125,8 +125,8 @@ def card_addresses(conf: Path = HCCN) -> dict[int, str]:
     return found
 
 
-def numbers(text: str, where: str) -> list[int]:
-    """ "0,1,2" or "0-7" as numbers, each once; `where` names the flag in errors."""
+def card_numbers(text: str, where: str) -> list[int]:
+    """The cards that "0,1,2" or "0-7" names, each once; `where` names the flag in errors."""
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     found = list(range(int(match[1]), int(match[2]) + 1)) if match else text.split(",")
     if not found or not all(str(part).isdecimal() for part in found) or len(set(map(int, found))) < len(found):
@@ -143,8 +143,6 @@ def _address(text: str, where: str) -> str:
 
 def main(argv: list[str]) -> int:
     """`glorext rank-table`: write a rank table, or show the cards of one."""
-    from glorext.runtime.cli import parser as make_parser
-
     parser = make_parser(
         "rank-table",
         "Write a rank table for this host's Ascend cards, or show one.",
@@ -162,7 +160,7 @@ def main(argv: list[str]) -> int:
         for card in read_rank_table(arguments.show):
             print(card.rank, card.device_id, card.device_ip, card.server)
         return 0
-    devices = numbers(arguments.devices, "--devices")
+    devices = card_numbers(arguments.devices, "--devices")
     if arguments.addresses:
         given = [_address(text.strip(), "--addresses") for text in arguments.addresses.split(",")]
         if len(given) != len(devices):

@@ -134,7 +134,7 @@ def test_nothing_is_left_when_the_launcher_of_mindspore_is_killed(tmp_path, monk
 
     threading.Thread(target=kill_msrun, daemon=True).start()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LaunchError, match="without a word"):
+    with pytest.raises(LaunchError, match="without an error message"):
         launch([str(script)], 2, log_dir=tmp_path / "logs")
     started = [int((tmp_path / name).read_text()) for name in ("0", "1", "scheduler")]
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in started)
