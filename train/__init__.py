@@ -1,4 +1,4 @@
-"""How the networks are trained: recipes, data, schedules, the loop, evaluation. Importing it leaves MindSpore out."""
+"""How the networks are trained: recipes, data, schedules, the loop, evaluation. Importing it imports no MindSpore."""
 
 from .recipe import Recipe, load_recipe, recipe_names
 from .schedules import learning_rates

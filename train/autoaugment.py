@@ -41,7 +41,9 @@ def operation(name: str, level: int):
     """
     from mindspore.dataset import transforms, vision
 
-    either = lambda make, amount: transforms.RandomChoice([make(amount), make(-amount)])
+    def either(make, amount):
+        return transforms.RandomChoice([make(amount), make(-amount)])
+
     factor = 0.1 + 0.18 * level
     # Shear is published as a slope, MindSpore takes degrees.
     degrees = math.degrees(math.atan(0.3 * level / 10))

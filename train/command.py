@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from glorext.runtime.errors import UsageError
+from glorext.runtime.files import json_bytes
 
+from .distributed import launched
 from .recipe import Flag, Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
+from .verify_resume import verify_resume
 
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
 EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
@@ -15,11 +23,6 @@ EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digit
 
 def make_parser():
     """All flags: the run's own and one per key of a recipe, with the published spellings."""
-    from argparse import RawDescriptionHelpFormatter
-    from typing import Literal, Optional
-
-    from jsonargparse import ArgumentParser, DefaultHelpFormatter
-    from jsonargparse.typing import NonNegativeInt, PositiveInt
 
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the example on a line of its own."""
@@ -36,29 +39,31 @@ def make_parser():
         "--recipe", type=str, default="resnext50_imagenet", help=f"YAML file, or one of {', '.join(recipe_names())}"
     )
     parser.add_argument("--data_dir", type=str, required=True, help="training pictures, FOLDER/<class>/<file>")
-    parser.add_argument("--val_dir", type=Optional[str], help="validation pictures, evaluated after every epoch")
-    parser.add_argument("--labels", type=Optional[str], help="file with one class name per line, in index order")
+    parser.add_argument("--val_dir", type=str | None, help="validation pictures, evaluated after every epoch")
+    parser.add_argument("--labels", type=str | None, help="file with one class name per line, in index order")
     parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
-    parser.add_argument("--device_id", type=Optional[NonNegativeInt], help="which card")
-    parser.add_argument("--is_distributed", type=Literal[0, 1, None], help="whether msrun must have started this")
-    parser.add_argument("--resume", type=Optional[str], help="auto: go on from the newest whole checkpoint; or a path")
-    parser.add_argument("--stop_after", type=Optional[PositiveInt], help="save the state and stop at that step")
+    parser.add_argument("--device_id", type=NonNegativeInt | None, help="which card")
+    parser.add_argument(
+        "--is_distributed", type=Literal[0, 1, None], help="1: msrun must have started this process; 0: it must not"
+    )
+    parser.add_argument("--resume", type=str | None, help="auto: go on from the newest whole checkpoint; or a path")
+    parser.add_argument("--stop_after", type=PositiveInt | None, help="save the state and stop at that step")
     parser.add_argument(
         "--verify_resume",
-        type=Optional[PositiveInt],
+        type=PositiveInt | None,
         metavar="K",
         help="train K steps twice, once killed and resumed, and compare every bit; keeps nothing",
     )
     parser.add_argument("--json", action="store_true", help="print how the run ended as JSON")
     add_recipe_flags(parser)
-    # These stand for other keys of the recipe than their own name.
+    # These flags set keys of the recipe that have other names.
     parser.add_argument(
         "--from",
-        type=Optional[str],
+        type=str | None,
         help="checkpoint, run, package or published name to start from, with a new classifier for the folder's classes",
     )
-    parser.add_argument("--image_size", "--image_height", type=Optional[str], help="published spelling of --input.size")
-    parser.add_argument("--use_autoaugment", type=Optional[Flag], help="published spelling of --augmentation")
+    parser.add_argument("--image_size", "--image_height", type=str | None, help="published spelling of --input.size")
+    parser.add_argument("--use_autoaugment", type=Flag | None, help="published spelling of --augmentation")
     return parser
 
 
@@ -68,8 +73,6 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     Raises:
         RecipeError, UsageError: wrong flags; jsonargparse's message names them.
     """
-    from jsonargparse import ArgumentError
-
     parser = make_parser()
     try:
         chosen = _flag(argv, "--recipe")
@@ -115,10 +118,7 @@ def main(argv: list[str]) -> int:
     """Train as the flags say."""
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
-        from glorext.train.verify_resume import verify_resume
-
         return verify_resume(argv, run["verify_resume"])
-    from .distributed import launched
     from .loop import Interrupted, train
 
     if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():
@@ -155,6 +155,4 @@ def main(argv: list[str]) -> int:
 
 
 def _print_json(**values) -> None:
-    from glorext.runtime import json_bytes
-
     print(json_bytes(values).decode(), end="")

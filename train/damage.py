@@ -1,4 +1,4 @@
-"""Damaged pictures are found before training starts: some of them would end the whole process inside the decoder."""
+"""Finds damaged pictures before training starts: some of them would crash the whole process inside the decoder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from tqdm import tqdm
 
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
@@ -16,26 +17,26 @@ from .records import Records
 
 logger = get_logger("train")
 TAIL = 4096
-END = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
-SHOWN = 20
+END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
+SHOWN = 20  # names of damaged pictures in a warning
 
 
 def damage_of(path, thorough: bool = False) -> str | None:
     """What is wrong with a picture file; None if nothing is.
 
     Args:
-        thorough: decode it. Otherwise header and end are looked at, and only a picture without an end is decoded
-            (some cameras write on after it).
+        thorough: decode it. Otherwise its header and its end marker are looked for, and it is decoded only where the
+            last TAIL bytes hold no end marker, since some cameras append data.
     """
     from PIL import Image
 
     try:
         with open(path, "rb") as file, Image.open(file) as picture:
-            if picture.format not in END:
+            if picture.format not in END_MARKERS:
                 return f"a {picture.format} file"
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL))
-            ends = END[picture.format] in file.read()
+            ends = END_MARKERS[picture.format] in file.read()
             if thorough or not ends:
                 file.seek(0)
                 picture.load()
@@ -47,7 +48,7 @@ def damage_of(path, thorough: bool = False) -> str | None:
 
 
 def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(), quiet: bool = True) -> Pictures:
-    """`pictures`, if all are whole; each process looks at its share.
+    """`pictures`, if all of them are whole; each process checks its share.
 
     Args:
         skip: leave damaged pictures out and log each, instead of raising.
@@ -55,17 +56,15 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
     Raises:
         DataError: a picture cannot be decoded; names its path.
     """
-    from tqdm import tqdm
-
     if isinstance(pictures, Records):  # checked when they were written
         return pictures
-    mine = group.share(len(pictures))
+    share = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), mine, chunksize=64)
+        found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), share, chunksize=64)
         found = list(
-            tqdm(found, total=len(mine), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
+            tqdm(found, total=len(share), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
         )
-    reasons = {i: reason for i, reason in zip(mine, found) if reason}
+    reasons = {i: reason for i, reason in zip(share, found) if reason}
     damaged = np.zeros(len(pictures), np.int64)
     damaged[list(reasons)] = 1
     damaged = np.flatnonzero(group.sum(damaged))

@@ -1,4 +1,4 @@
-"""Pictures to batches on MindSpore's C++ pipeline, compiled from an InputSpec and a recipe."""
+"""From a folder of pictures to batches: MindSpore's C++ pipeline, made from an InputSpec and a recipe."""
 
 from __future__ import annotations
 
@@ -80,10 +80,15 @@ def default_workers(group_size: int = 1) -> int:
 
 
 def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, drop_remainder: bool = True):
-    """`source` through `steps` in batches, full ones alone unless `drop_remainder` is false: an iterator over (images
-    float32 NCHW, targets int32) Tensors.
+    """A pipeline that takes `source` through `steps` into batches (images float32 NCHW, targets int32).
 
     The same source, steps, workers and seed give the same bits.
+
+    Args:
+        source: data set of (image, label), undecoded.
+        steps: operations on the image.
+        workers: threads of each stage.
+        drop_remainder: leave out the last batch where it is not full.
     """
     import mindspore as ms
     import mindspore.dataset as ds
@@ -96,7 +101,7 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, d
 
 
 def fed(pipeline, from_device_queue: bool):
-    """One pass over a pipeline: tuples of Tensors, fetched by the host or from the device's own queue (GPU, Ascend)."""
+    """One pass over a pipeline, as tuples of Tensors: fetched by the host, or from the device's own queue."""
     if not from_device_queue:
         yield from pipeline.create_tuple_iterator(num_epochs=1)
         return
@@ -106,6 +111,6 @@ def fed(pipeline, from_device_queue: bool):
     try:
         for _ in range(pipeline.get_dataset_size()):
             yield next_batch()
-    finally:  # also where a run is stopped: MindSpore would send the same data for ever
+    finally:  # also where a run stops early: MindSpore would go on sending the same data
         pipeline.__transfer_dataset__.stop_send()
         pipeline.__transfer_dataset__.release()

@@ -1,4 +1,4 @@
-"""One process or many: which device is mine, who I am among the devices, and sums and means over them."""
+"""One process or many: this process's device, its rank among the devices, and sums and means over all of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glorext.runtime.device import set_device
 from glorext.runtime.errors import UsageError
 
 
@@ -23,7 +24,7 @@ class Group:
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Which of `count` things are this process's: every `size`-th."""
+        """This process's part of `count` items: every `size`-th, from its rank on."""
         return range(self.rank, count, self.size)
 
     def sum(self, numbers: np.ndarray) -> np.ndarray:
@@ -38,7 +39,7 @@ class Group:
         return ops.AllReduce()(Tensor(numbers.astype(np.float32))).asnumpy().astype(numbers.dtype)
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is true in any process; no process goes on before all have come here."""
+        """Whether `flag` is true in any process; each waits here for all others."""
         return bool(self.sum(np.array([flag], np.int64))[0])
 
     def average_statistics(self, net) -> None:
@@ -53,7 +54,7 @@ class Group:
         all_reduce = ops.AllReduce()
         for parameter in net.get_parameters():
             if parameter.name.endswith(("moving_mean", "moving_variance")):
-                # assign, not set_data: graphs that are compiled already hold on to the old memory.
+                # assign, not set_data: compiled graphs keep using the old memory.
                 ops.assign(parameter, all_reduce(parameter.value() * 1.0) / self.size)
 
 
@@ -63,17 +64,15 @@ def launched() -> bool:
 
 
 def join_group(device: str = "auto", device_id: int | None = None) -> tuple[str, Group]:
-    """Choose this process's device, then join the processes that msrun started; alone when it was not msrun.
+    """Choose this process's device, then join the other processes if msrun started them.
 
     Args:
         device, device_id: see `glorext.runtime.set_device`. Under msrun MindSpore gives each process its own card.
 
     Raises:
-        UsageError: msrun and a `device_id`: all processes would sit on one card.
-        DeviceError: the device is not there.
+        UsageError: msrun and a `device_id`: all processes would take the same card.
+        DeviceError: this machine has no such device.
     """
-    from glorext.runtime import set_device
-
     if not launched():
         return set_device(device, device_id), Group()
     if device_id is not None:

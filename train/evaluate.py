@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from glorext.models import create, network_name, read_checkpoint, weights_digest
 from glorext.models.answers import Results, best_classes, latencies, write_results
 from glorext.models.labels import LABELS, labels_digest, read_labels
+from glorext.runtime.cli import parser as make_subparser
 from glorext.runtime.errors import CheckpointError, DataError, UsageError
-from glorext.runtime.files import sha256_file, write_json
+from glorext.runtime.files import json_bytes, sha256_file, write_json
 
 from .damage import without_damage
 from .data import default_workers, list_pictures
@@ -76,9 +80,6 @@ def evaluation(
 
 def versions() -> dict:
     """Versions of what computes: glorext, mindspore, numpy, python."""
-    import platform
-    from importlib.metadata import version
-
     return {"python": platform.python_version()} | {name: version(name) for name in ("glorext", "mindspore", "numpy")}
 
 
@@ -106,13 +107,11 @@ def evaluate(
         device: "CPU", "GPU" or "Ascend", where it runs.
         amp_level: mixed precision, "O0", "O2", "O3" or "auto".
         batch_size: pictures per step and device.
-        workers: threads that read pictures; at most the number of cores, which is also the default.
+        workers: threads of each stage of the input pipeline; by default the cores, at most 8.
         skip_corrupt: leave out pictures that cannot be decoded, instead of raising DataError.
         group: the processes that share the pictures; each gets the whole answer.
     """
     import mindspore as ms
-
-    from glorext.models import weights_digest
 
     quiet = not group.is_writer
     pictures = without_damage(pictures, skip_corrupt, group, quiet)
@@ -142,7 +141,7 @@ def _results(answers, pictures, model, device, batch_size, seconds, group) -> Re
     logits, milliseconds, first = group.sum(logits), group.sum(milliseconds), group.sum(first).astype(bool)
     order = sorted(range(len(pictures)), key=lambda i: os.fsencode(pictures.paths[i]))
     best = best_classes(logits).tolist()
-    kept = latencies([*milliseconds[first], *milliseconds[~first]], int(first.sum()))
+    latency = latencies([*milliseconds[first], *milliseconds[~first]], int(first.sum()))
     return Results(
         backend="mindspore",
         model=model,
@@ -152,10 +151,10 @@ def _results(answers, pictures, model, device, batch_size, seconds, group) -> Re
         threads=os.cpu_count(),
         logits=logits[order],
         pictures=[{"path": pictures.paths[i], "top5": best[i], "ms": float(milliseconds[i])} for i in order],
-        latency_ms=kept,
+        latency_ms=latency,
         throughput=len(pictures) / seconds,
         seconds=seconds,
-        stages_ms={"infer": kept["mean"]},
+        stages_ms={"infer": latency["mean"]},
         versions=versions(),
     )
 
@@ -171,8 +170,6 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
         CheckpointError: nothing there.
         UsageError: nothing says which network it is.
     """
-    from glorext.models import network_name, read_checkpoint
-
     path = Path(path)
     checkpoint = path / "best.ckpt" if path.is_dir() else path
     if not checkpoint.is_file():
@@ -203,9 +200,7 @@ def find_run(path, labels=None, recipe=None, network=None) -> tuple[Path, Recipe
 
 def make_parser():
     """The flags of `glorext eval`, the published ones among them."""
-    from glorext.runtime.cli import parser as make
-
-    parser = make(
+    parser = make_subparser(
         "eval",
         "Measure top-1 and top-5 of a checkpoint or a run; every picture counts exactly once.",
         "glorext eval RUN --data_dir pictures/val --out eval.json --results results",
@@ -259,8 +254,6 @@ def main(argv: list[str]) -> int:
     checkpoint, recipe, labels = find_run(
         arguments.checkpoint or arguments.pretrained, arguments.labels, arguments.recipe, arguments.network
     )
-    from glorext.models import create, read_checkpoint
-
     content = read_checkpoint(checkpoint)
     pictures = _pictures_for(arguments.data_dir, labels, content.num_classes)
     device, group = join_group(arguments.device_target, arguments.device_id)
@@ -281,8 +274,6 @@ def main(argv: list[str]) -> int:
     if not group.is_writer:
         return 0
     if arguments.json:
-        from glorext.runtime import json_bytes
-
         print(json_bytes(asdict(result)).decode(), end="", flush=True)
     else:
         print(f"{recipe.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")

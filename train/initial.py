@@ -1,4 +1,4 @@
-"""What a run begins with: its recipe to the last key, and its network: fresh, pretrained or with a new classifier."""
+"""What a run begins with: its complete recipe, and its network: fresh, pretrained or with a new classifier."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from glorext.models import create, read_checkpoint
 from glorext.runtime.errors import CheckpointError, RecipeError
 
 from .data import default_workers
@@ -15,8 +16,8 @@ from .recipe import Recipe
 SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
 
 
-def settled(recipe: Recipe, labels: int, group: Group) -> Recipe:
-    """The effective recipe: what was left open is filled in, so that the run can be repeated from its file."""
+def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
+    """The recipe with everything filled in that was left open, so that the run can be repeated from its file."""
     if recipe.num_classes not in (None, labels):
         raise RecipeError(
             expected=f"{labels}, the number of class folders or labels",
@@ -49,8 +50,6 @@ def with_source(recipe: Recipe):
     """
     if not recipe.pretrained:
         return recipe, None
-    from glorext.models import read_checkpoint
-
     source = read_checkpoint(checkpoint_of(recipe.pretrained))
     if source.naming.stem_pool != "same":
         arguments = {"stem_pool": source.naming.stem_pool, **recipe.network_args}
@@ -64,8 +63,6 @@ def fresh_network(recipe: Recipe, source=None):
     Raises:
         CheckpointError: `source` is no checkpoint of this network.
     """
-    from glorext.models import create
-
     arguments = {**recipe.network_args, "num_classes": recipe.num_classes}
     net = create(recipe.network, checkpoint=source, head="new" if recipe.new_head else "strict", **arguments)
     if recipe.weight_init and source is None:
@@ -93,7 +90,7 @@ def checkpoint_of(name_or_path: str) -> Path:
 
 
 def refill(net, kind: str) -> None:
-    """Fill every convolution of `net` anew: "he_normal", "he_uniform" or "xavier_uniform", over fan-out."""
+    """Initialize every convolution of `net` again: "he_normal", "he_uniform" or "xavier_uniform", over fan-out."""
     from mindspore import nn
     from mindspore.common.initializer import HeNormal, HeUniform, XavierUniform, initializer
 

@@ -18,7 +18,7 @@ from .damage import without_damage
 from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import Group, join_group
 from .evaluate import EvalResult, evaluation
-from .initial import fresh_network, settled, with_source
+from .initial import complete_recipe, fresh_network, with_source
 from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
 from .pictures import Pictures, epoch_order, shard
 from .progress import Progress
@@ -86,7 +86,7 @@ def train(
     quiet = quiet or not group.is_writer
     pictures = without_damage(pictures, recipe.skip_corrupt, group, quiet)
     held_out = held_out and without_damage(held_out, recipe.skip_corrupt, group, quiet)
-    recipe = settled(recipe, len(pictures.labels), group)
+    recipe = complete_recipe(recipe, len(pictures.labels), group)
     run = _Run(recipe, pictures, held_out, folder, device, group, quiet)
     run.prepare(resume)
     _train(run, stop_after)
@@ -107,8 +107,8 @@ def _train(run: _Run, stop_after: int | None) -> None:
                 for i, (images, targets) in enumerate(feed, first):
                     done = epoch * steps + i + 1
                     rate = float(run.rates[done - 1])
-                    stop.asked |= done == stop_after
-                    result = run.step(images, targets, stop.asked)
+                    stop.requested |= done == stop_after
+                    result = run.step(images, targets, stop.requested)
                     overflows = 0 if result.finite else overflows + 1
                     if not result.finite:
                         position.overflows += 1
@@ -120,7 +120,7 @@ def _train(run: _Run, stop_after: int | None) -> None:
                     position.step = i + 1
                     progress.step(position, result, rate, run.scale)
                     if position.step < steps:  # after the last step both wait for the evaluation
-                        if result.stops or (stop.asked and group.size == 1):
+                        if result.stops or (stop.requested and group.size == 1):
                             raise Interrupted(run.save_for_all())
                         if recipe.ckpt_interval and done % recipe.ckpt_interval == 0:
                             run.save()
@@ -142,23 +142,14 @@ def _train(run: _Run, stop_after: int | None) -> None:
             if recipe.save_checkpoint and (last or position.epoch % recipe.save_checkpoint_epochs == 0):
                 run.save()
             # Signals reach the processes at different moments, but all must stop at the same one.
-            if not last and group.any(stop.asked):
+            if not last and group.any(stop.requested):
                 raise Interrupted(run.save_for_all())
 
 
 class _Run:
     """What the loops work with: pictures, network, compiled step, folder, and where the run stands."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        pictures: Pictures,
-        held_out: Pictures | None,
-        folder: RunFolder,
-        device: str,
-        group: Group,
-        quiet: bool,
-    ):
+    def __init__(self, recipe: Recipe, pictures: Pictures, held_out, folder: RunFolder, device, group: Group, quiet):
         self.recipe, self.pictures, self.held_out, self.folder = recipe, pictures, held_out, folder
         self.device, self.group, self.quiet = device, group, quiet
         self.level, self.spec = recipe.amp_for(device), recipe.input_spec()

@@ -1,9 +1,11 @@
-"""A tree of pictures as MindRecord, for file systems that are slow with many files."""
+"""Writes a tree of pictures as MindRecord files, for file systems that are slow with many small files."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+
+from tqdm import tqdm
 
 from glorext.models.labels import LABELS, read_labels, write_labels
 from glorext.runtime.cli import run
@@ -22,17 +24,16 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
 
     Args:
         labels: class names in the order of their indices; by default the folder's, sorted.
-        shard_bytes: size from which more than one file is written.
+        shard_bytes: about how many bytes of pictures go into one file.
 
     Returns:
         The number of pictures.
 
     Raises:
-        DataError: a damaged picture or another fault of the tree; nothing is written then.
+        DataError: a damaged picture or another fault of the tree; then nothing is written.
         UsageError: OUT exists.
     """
     from mindspore.mindrecord import FileWriter
-    from tqdm import tqdm
 
     pictures = without_damage(list_tree(folder, labels), quiet=False)
     total = sum((pictures.folder / path).stat().st_size for path in pictures.paths)

@@ -127,7 +127,7 @@ def class_folders(folder) -> list[str]:
     """Names of the class folders of a tree of pictures, sorted by their bytes.
 
     Raises:
-        DataError: no such folder, or none with classes.
+        DataError: no such folder, or no class folder in it.
     """
     folder = Path(folder)
     if not folder.is_dir():

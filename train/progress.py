@@ -7,6 +7,7 @@ import json
 import time
 
 import numpy as np
+from tqdm import tqdm
 
 from glorext.runtime.errors import SetupError
 
@@ -37,8 +38,6 @@ class Progress:
     @contextlib.contextmanager
     def epoch(self, epoch: int, first: int):
         """Show a bar and take the time while the steps of `epoch` from `first` on (both from 0) are trained."""
-        from tqdm import tqdm
-
         begun, name = time.perf_counter(), f"epoch {epoch + 1}/{self.epochs}"
         with tqdm(total=self.steps, initial=first, desc=name, unit="step", disable=self.quiet) as self.bar:
             self.step_begun = time.perf_counter()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_type_hints
+from typing import Any, Literal, get_type_hints
 
+import yaml
+
+from glorext.models import InputSpec, spec
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.runtime.files import atomic_path
 
 RECIPES = Path(__file__).parent / "recipes"
-Flag = Union[bool, Literal[0, 1]]  # the published configurations write 0 and 1
+Flag = bool | Literal[0, 1]  # the published configurations write 0 and 1
 Level = Literal["O0", "O2", "O3", "auto"]
 Device = Literal["CPU", "GPU", "Ascend"]
 Schedule = Literal["cosine_annealing", "exponential", "linear", "Linear", "poly", "steps", "cosine"]
@@ -30,7 +34,7 @@ class Recipe:
     """One training run. Published spellings of a key are accepted as well (see each key's aliases).
 
     Raises:
-        RecipeError: a value that cannot be, naming its key.
+        RecipeError: an impossible value; names its key.
     """
 
     network: str = _key("resnext50", "name of the network", "backbone")
@@ -72,10 +76,10 @@ class Recipe:
     ckpt_interval: int = _key(0, "steps between two checkpoints; 0: at epoch ends only")
     keep_checkpoint_max: int = _key(5, "how many of the newest checkpoints stay", "ckpt_save_max")
     ckpt_path: str = _key("outputs", "folder of the run", "save_checkpoint_path", "out")
-    is_save_on_master: Flag = _key(True, "only rank 0 writes; nothing else is offered")
-    rank: int = _key(0, "of this process; the launcher says it")
-    group_size: int = _key(1, "number of devices; the launcher says it")
-    seed: int = _key(1, "of weights, order and augmentation")
+    is_save_on_master: Flag = _key(True, "must be true: only rank 0 writes")
+    rank: int = _key(0, "of this process; set by the launcher")
+    group_size: int = _key(1, "number of devices; set by the launcher")
+    seed: int = _key(1, "of initial weights, order of pictures and augmentation")
     workers: int | None = _key(None, "threads of each stage of the input pipeline; by default the cores, at most 8")
     jit_level: Literal["O0", "O1"] = _key("O0", "graph compiler: O1 fuses kernels")
     data_sink: Flag | None = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
@@ -106,7 +110,7 @@ class Recipe:
             ("freeze_epochs", self.freeze_epochs > self.epochs, f"at most the {self.epochs} epochs of the run"),
             ("lr_end", self.lr_end > self.lr, f"at most lr, {self.lr:g}"),
             ("eta_min", self.eta_min > self.lr, f"at most lr, {self.lr:g}"),
-            ("lr_epochs", self.lr_epochs != sorted({max(epoch, 0) for epoch in self.lr_epochs}), "rising epochs"),
+            ("lr_epochs", self.lr_epochs != sorted({max(epoch, 0) for epoch in self.lr_epochs}), "increasing epochs"),
             ("is_save_on_master", not self.is_save_on_master, "true: only rank 0 writes"),
             ("rank", self.rank >= self.group_size, f"less than group_size, {self.group_size}"),
             ("pretrained", self.pretrained is True, "the path of a checkpoint or a published name"),
@@ -123,8 +127,6 @@ class Recipe:
 
     def input_spec(self):
         """The InputSpec of the run: the network's own with the recipe's changes."""
-        from glorext.models import InputSpec, spec
-
         try:
             network = spec(self.network)
         except UsageError as error:
@@ -150,8 +152,6 @@ class Recipe:
 
     def save(self, path) -> None:
         """Write the recipe as YAML, atomically."""
-        import yaml
-
         with atomic_path(path) as temporary:
             temporary.write_text(
                 yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -204,7 +204,7 @@ def add_recipe_flags(parser) -> None:
 
 @lru_cache(maxsize=1)
 def _typed():
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser  # here, as it takes as long to import as NumPy and few commands need it
 
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     add_recipe_flags(parser)
@@ -245,8 +245,6 @@ def under_one_name(values: dict, where) -> dict:
 
 
 def _close(key) -> str:
-    import difflib
-
     close = difflib.get_close_matches(str(key), _canonical(), 1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -304,8 +302,6 @@ def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
 
 
 def _mapping(text: str, path) -> dict:
-    import yaml
-
     try:
         node = yaml.compose(text, yaml.SafeLoader)
         values = yaml.safe_load(text)

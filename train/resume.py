@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import mindspore as ms
 import numpy as np
 
 from glorext.models.formats import read_tensors
@@ -131,8 +132,6 @@ def restore(state: State, parameters: dict) -> None:
     Raises:
         CheckpointError: it has none of that name and shape.
     """
-    import mindspore as ms
-
     path, tensors = state
     for name, parameter in parameters.items():
         if name not in tensors or tensors[name].shape != tuple(parameter.shape):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glorext.models import save_checkpoint
 from glorext.models.labels import LABELS, labels_digest, write_labels
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import sha256_bytes
@@ -105,8 +106,6 @@ class RunFolder:
 
     def save(self, network: str, tensors: dict, position: Position, steps_per_epoch: int, keep: int) -> Path:
         """Write a checkpoint named like MindSpore's own, NETWORK-EPOCH_STEP.ckpt, and drop the oldest beyond `keep`."""
-        from glorext.models import save_checkpoint
-
         epoch, step = position.steps_done(steps_per_epoch)
         path = self.folder / f"{network}-{epoch}_{step}.ckpt"
         save_checkpoint(tensors | position.arrays(), path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import atomic_path
 
@@ -31,11 +34,11 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
     return rates.astype(np.float32)
 
 
-def _rise(recipe, step, warmup, rates, first: int, start: float):
-    """Replace the first `warmup` steps by a line from `start`; `first` is what is added to the step number."""
+def _rise(recipe, step, warmup, rates, offset: int, start: float):
+    """Replace the first `warmup` steps by a line from `start` up to lr; `offset` is added to their numbers."""
     if warmup:
         rising = step < warmup
-        rates[rising] = start + (recipe.lr - start) * (step[rising] + first) / warmup
+        rates[rising] = start + (recipe.lr - start) * (step[rising] + offset) / warmup
     return rates
 
 
@@ -98,10 +101,6 @@ def plot(rates: np.ndarray, steps_per_epoch: int, title: str, path) -> None:
 
 def main(argv: list[str]) -> int:
     """`glorext lr`: write the learning rates of a recipe as an array or as a picture."""
-    from pathlib import Path
-
-    from glorext.runtime.cli import parser as make_parser
-
     parser = make_parser(
         "lr",
         "Write the learning rate of every step of a recipe: an array (.npy) or a plot (.png).",

@@ -1,4 +1,4 @@
-"""The answers of a network for every picture of a tree, each exactly once over all devices, and how many are right."""
+"""A network's answers for pictures, each answered by exactly one device, and how many of them are right."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from glorext.models.answers import best_classes
 from glorext.runtime.errors import CheckpointError, DataError
@@ -19,7 +20,7 @@ CONFUSION_UP_TO = 100
 
 @dataclass
 class Scores:
-    """What one pass over the pictures gave, summed over all devices; `confusion` as in EvalResult."""
+    """Right answers among `count` by one and by five guesses, over all devices; `confusion` as in EvalResult."""
 
     hits1: int
     hits5: int
@@ -28,7 +29,7 @@ class Scores:
 
 
 def forward_of(net, jit_level: str = "O0"):
-    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Called only while net is in that mode."""
+    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Call it only while `net` evaluates."""
     import mindspore as ms
 
     @ms.jit(jit_level=jit_level)
@@ -41,26 +42,26 @@ def forward_of(net, jit_level: str = "O0"):
 def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int, group: Group = Group()):
     """Answers for every picture of this process, batch by batch.
 
-    The last batch is filled up with zeros so that the graph sees one shape; the filling is cut off again.
+    The last batch is padded with zeros so that the graph sees one shape; the answers for the padding are dropped.
 
     Yields:
         indices into `pictures`, float32 logits (N, K), seconds for the batch.
     """
     import mindspore as ms
 
-    mine = np.array(group.share(len(pictures)), int)
-    if not len(mine):  # fewer pictures than devices
+    share = np.array(group.share(len(pictures)), int)
+    if not len(share):  # fewer pictures than devices
         return
-    pipeline = batches(pictures.source(mine), evaluation_steps(spec), batch_size, workers, drop_remainder=False)
+    pipeline = batches(pictures.source(share), evaluation_steps(spec), batch_size, workers, drop_remainder=False)
     with culprit_named():
         for i, (images, _) in enumerate(pipeline.create_tuple_iterator(num_epochs=1)):
             if len(images) < batch_size:
-                filling = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
-                images = ms.Tensor(np.pad(images.asnumpy(), filling))
+                padding = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
+                images = ms.Tensor(np.pad(images.asnumpy(), padding))
             start = time.perf_counter()
             logits = forward(images).asnumpy()
             seconds = time.perf_counter() - start
-            indices = mine[i * batch_size : (i + 1) * batch_size]
+            indices = share[i * batch_size : (i + 1) * batch_size]
             if not np.isfinite(logits).all():
                 raise CheckpointError(
                     expected="finite logits", found="inf or nan", where=f"the batch from {pictures.paths[indices[0]]}"
@@ -69,11 +70,11 @@ def predictions(forward, pictures: Pictures, spec, batch_size: int, workers: int
 
 
 def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
-    """Count the right ones among `answers`, which `predictions` yields in each process of `group`.
+    """Count the right answers over all processes of `group`, each of which has its own `answers` of `predictions`.
 
     Raises:
         DataError: not every picture was answered exactly once.
-        CheckpointError: as many logits as no label list.
+        CheckpointError: the number of logits is not the number of labels.
     """
     classes = len(pictures.labels)
     confusion = np.zeros((classes, classes) if classes <= CONFUSION_UP_TO else (0, 0), np.int64)
@@ -103,8 +104,6 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
 
 def with_bar(answers, total: int, quiet: bool = False):
     """`answers` with a progress bar over `total` pictures."""
-    from tqdm import tqdm
-
     with tqdm(total=total, desc="evaluate", unit="picture", disable=quiet, leave=False) as bar:
         for answer in answers:
             bar.update(len(answer[0]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import mindspore as ms
 import numpy as np
+from mindspore import amp, nn, ops
 
 from .loss import SmoothedCrossEntropy
 from .optimizer import make_optimizer
@@ -18,8 +20,8 @@ class StepResult(NamedTuple):
     Attributes:
         loss: mean of all devices, before the update.
         grad_norm: L2 norm of all gradients together, averaged over the devices and without the loss scale.
-        finite: whether loss and gradients were; if not, nothing was updated but the step was counted.
-        stops: whether any device has asked to stop.
+        finite: whether loss and gradients are finite; if not, the step was counted but nothing was updated.
+        stops: whether any device was asked to stop.
     """
 
     loss: float
@@ -32,7 +34,7 @@ class TrainStep:
     """A compiled training step and the state that belongs to it.
 
     Args:
-        net: the network, already under its precision mode; its mode (training or not) is what the step computes in.
+        net: the network, already under its precision mode; the step runs in the mode it is in (training or not).
         parameters: what the step changes.
         recipe: momentum, weight decay, label smoothing, loss scale, jit level.
         rates: learning rate of every step of the run.
@@ -49,8 +51,6 @@ class TrainStep:
 
     def __call__(self, images, targets, stop=False) -> StepResult:
         """Train on images (N, 3, H, W) and targets (N,); `stop` asks all devices to stop after this step."""
-        import mindspore as ms
-
         numbers, finite = self._run(images, targets, ms.Tensor(float(stop), ms.float32))
         loss, grad_norm, stops = (float(number) for number in numbers.asnumpy())
         return StepResult(loss, grad_norm, bool(finite.asnumpy()), stops > 0)
@@ -69,8 +69,6 @@ class TrainStep:
 
     def start_at(self, step: int) -> None:
         """Count as if `step` steps were done."""
-        import mindspore as ms
-
         self.optimizer.global_step.set_data(ms.Tensor(np.array([step], np.int32)))
 
 
@@ -82,8 +80,6 @@ def make_scaler(recipe, level: str):
     """The loss scaler of a recipe under a precision mode; None where float32 needs none."""
     if level == "O0":
         return None
-    from mindspore import amp
-
     if recipe.dynamic_loss_scale:
         return amp.DynamicLossScaler(recipe.loss_scale, DYNAMIC_FACTOR, DYNAMIC_WINDOW)
     return amp.StaticLossScaler(recipe.loss_scale)
@@ -92,13 +88,10 @@ def make_scaler(recipe, level: str):
 def norm_and_check():
     """A function from a tuple of gradients to their L2 norm and to whether all are finite, for the device in use.
 
-    The norm tells both: on the CPU MindSpore's own check takes six times as long, since a reduction to a truth value
-    does not use the processor's vectors. Ascend 910 needs that check as well: its arithmetic saturates, and only the
-    status register tells. That register is of one chip: see how `_compiled` asks all of them.
+    The norm answers both: on the CPU MindSpore's own check takes six times as long, since a reduction to a truth value
+    does not use the processor's vector instructions. Ascend 910 needs that check as well: its arithmetic saturates, and
+    only a status register shows an overflow. Each chip has its own: see how `_compiled` combines them.
     """
-    import mindspore as ms
-    from mindspore import amp, ops
-
     half_of_squares, each = ops.L2Loss(), ops.HyperMap()
 
     def half(gradient):
@@ -116,9 +109,6 @@ def norm_and_check():
 
 
 def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
-    import mindspore as ms
-    from mindspore import nn, ops
-
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 
@@ -138,8 +128,8 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
             gradients = scaler.unscale(gradients)
         norm, finite = check(gradients)
         if all_reduce is not None:
-            # The check goes along: where a chip saturates, summed gradients are finite on every rank, and only the
-            # register of the chip that overflowed tells. A rank that decided by itself would part from the others.
+            # The check is summed too: where chips saturate, summed gradients are finite on every rank, and only the
+            # register of the chip that overflowed shows it. A rank that decided alone would diverge from the others.
             sums = all_reduce(ops.stack((loss, stop, 1 - ops.cast(finite, ms.float32))))
             loss, stop, finite = sums[0] / group_size, sums[1], sums[2] == 0
         finite = ops.logical_and(finite, ops.isfinite(loss))

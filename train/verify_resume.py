@@ -10,11 +10,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from glorext.models.formats import read_tensors
 from glorext.runtime.errors import GlorextError, UsageError
 
 from .distributed import launched
+from .run_folder import RunFolder
 
 TIMED = ("images_per_second", "seconds")
+# Flags that the check gives itself.
+OWN = ("--verify_resume", "--out", "--ckpt_path", "--save_checkpoint_path", "--resume", "--stop_after")
+OWN += ("--ckpt_interval", "--keep_checkpoint_max")
 
 
 class ResumeError(GlorextError):
@@ -35,7 +40,7 @@ def without_flags(argv: list[str], *names: str) -> list[str]:
 
 
 def verify_resume(argv: list[str], steps: int) -> int:
-    """Train `steps` steps as `argv` says, once in one go and once killed by SIGKILL half way and resumed.
+    """Train `steps` steps as `argv` says, once in one go and once killed by SIGKILL halfway and resumed.
 
     Raises:
         ResumeError: weights, optimizer, loss scale or logged losses differ.
@@ -50,17 +55,7 @@ def verify_resume(argv: list[str], steps: int) -> int:
         )
     if steps < 4:
         raise UsageError(expected="at least 4 steps", found=steps, where="--verify_resume")
-    base = without_flags(
-        argv,
-        "--verify_resume",
-        "--out",
-        "--ckpt_path",
-        "--save_checkpoint_path",
-        "--resume",
-        "--stop_after",
-        "--ckpt_interval",
-        "--keep_checkpoint_max",
-    )
+    base = without_flags(argv, *OWN)
     base += ["--stop_after", str(steps), "--ckpt_interval", str(max(1, steps // 4)), "--keep_checkpoint_max", "2"]
     with tempfile.TemporaryDirectory(prefix="glorext-verify-") as folder:
         whole, parts = Path(folder, "whole"), Path(folder, "parts")
@@ -112,21 +107,17 @@ def _events(out: Path) -> list[dict]:
 
 
 def _compare(whole: Path, parts: Path) -> int:
-    from glorext.models.formats import read_tensors
-
-    from .run_folder import RunFolder
-
     paths = [RunFolder(folder, resume=True).checkpoints()[0] for folder in (whole, parts)]
     one, other = map(read_tensors, paths)
     differing = [
         name
-        for name in one.keys() | other.keys()
+        for name in sorted(one.keys() | other.keys())
         if name not in one or name not in other or one[name].tobytes() != other[name].tobytes()
     ]
     if paths[0].name != paths[1].name or differing:
         raise ResumeError(
             expected=f"{paths[0].name} to the bit",
-            found=f"{paths[1].name}, {len(differing)} tensors differ: {', '.join(sorted(differing)[:5])}",
+            found=f"{paths[1].name}, {len(differing)} tensors differ: {', '.join(differing[:5])}",
         )
     if _events(whole) != _events(parts):
         raise ResumeError(expected="the same metrics.jsonl", found="other losses, rates or accuracies")

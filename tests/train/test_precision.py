@@ -13,6 +13,7 @@ import pytest
 from glorext.models import create, read_checkpoint, save_checkpoint
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
+from glorext.train import loop
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
 from glorext.train.recipe import Recipe
@@ -97,6 +98,12 @@ def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys
     assert [event["overflows"] for event in steps] == np.cumsum(skipped).tolist()
     assert [event["loss_scale"] for event in steps] == (2.0 ** (20 - np.cumsum(skipped))).tolist()
     assert f", {sum(skipped)} skipped" in capsys.readouterr().err
+
+
+def test_overflows_without_end_stop_the_run(draw, recipe, monkeypatch):
+    monkeypatch.setattr(loop, "HOPELESS", 6)
+    with pytest.raises(NonFiniteError, match=r"epoch 2 step 2 .*loss scale 4\.29"):
+        train(recipe(amp_level="O3", loss_scale=2.0**32, epochs=3), draw(each=8), device="CPU", quiet=True)
 
 
 def test_a_non_finite_loss_stops_the_run_and_names_its_cause(draw, recipe):

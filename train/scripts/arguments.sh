@@ -1,5 +1,5 @@
-# Read by the scripts beside it: gives every name in $arguments the script's next word ([NAME] may be left out) and
-# leaves the rest, which must be flags of $command, in "$@".
+# Sourced by the scripts in the folders beside it: sets the variables named in $arguments from the script's arguments,
+# in that order ([NAME] is optional), and leaves the rest, which must be flags of $command, in "$@".
 set -eu
 usage() {
   echo "usage: sh ${0##*/} $arguments [flags of $command]" >&2

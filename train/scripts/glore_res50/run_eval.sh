@@ -8,7 +8,8 @@ case $DEVICE_IDS in
   *[,-]*) start="launch --device_ids $DEVICE_IDS eval" ;;
   *) start="evaluate --device_id $DEVICE_IDS" ;;
 esac
-# As published, what is printed also stays in eval/log. A pipe's status is that of tee, hence the file.
+# As in the published script, the output also goes to eval/log. The exit status of a pipe is that of tee, so the
+# program's own goes through a file.
 mkdir -p eval
 { "$PYTHON" -m glorext.train.$start --platform Ascend --data_dir "$DATA_PATH" \
   --pretrained "$CKPT_PATH" "$@" && status=0 || status=$?
