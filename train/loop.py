@@ -96,7 +96,7 @@ def train(
 def _train(run: _Run, stop_after: int | None) -> None:
     """The epochs that are left, each with the steps that are left, its evaluation and its checkpoint."""
     recipe, group, steps, position, progress = run.recipe, run.group, run.steps, run.position, run.progress
-    overflows = 0  # in a row
+    overflows_in_a_row = 0
     with StopSignals() as stop:
         for epoch in range(position.epoch, recipe.epochs):
             first = position.step
@@ -109,17 +109,17 @@ def _train(run: _Run, stop_after: int | None) -> None:
                     rate = float(run.rates[done - 1])
                     stop.requested |= done == stop_after
                     result = run.step(images, targets, stop.requested)
-                    overflows = 0 if result.finite else overflows + 1
+                    overflows_in_a_row = 0 if result.finite else overflows_in_a_row + 1
                     if not result.finite:
                         position.overflows += 1
-                        if run.step.scaler is None or not np.isfinite(result.loss) or overflows >= HOPELESS:
+                        if run.step.scaler is None or not np.isfinite(result.loss) or overflows_in_a_row >= HOPELESS:
                             batch = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
                             paths = [run.pictures.paths[k] for k in batch]
                             layer = first_nonfinite_layer(run.model, images)
                             raise NonFiniteError(epoch + 1, i + 1, result.loss, rate, run.step.scale, layer, paths)
                     position.step = i + 1
                     progress.step(position, result, rate, run.scale)
-                    if position.step < steps:  # after the last step both wait for the evaluation
+                    if position.step < steps:  # at the end of an epoch both come after the evaluation
                         if result.stops or (stop.requested and group.size == 1):
                             raise Interrupted(run.save_for_all())
                         if recipe.ckpt_interval and done % recipe.ckpt_interval == 0:

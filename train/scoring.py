@@ -20,7 +20,7 @@ CONFUSION_UP_TO = 100
 
 @dataclass
 class Scores:
-    """Right answers among `count` by one and by five guesses, over all devices; `confusion` as in EvalResult."""
+    """Top-1 and top-5 hits among `count` pictures, summed over all devices; `confusion` as in EvalResult."""
 
     hits1: int
     hits5: int
@@ -29,7 +29,7 @@ class Scores:
 
 
 def forward_of(net, jit_level: str = "O0"):
-    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Call it only while `net` evaluates."""
+    """`net` compiled for inference: images (N, 3, H, W) to logits (N, K). Only for a `net` in evaluation mode."""
     import mindspore as ms
 
     @ms.jit(jit_level=jit_level)
