@@ -14,7 +14,7 @@ from glorext.models.formats import read_tensors
 from glorext.models.labels import labels_digest
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
-from glorext.train import load_recipe
+from glorext.train import load_recipe, loop
 from glorext.train.evaluate import main as evaluate_command
 from glorext.train.loop import Interrupted, train
 
@@ -108,6 +108,21 @@ def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypa
     for kind in ("step", "epoch"):
         assert untimed(events(tmp_path / "whole", kind)) == untimed(events(tmp_path / "parts", kind))
     assert weights_digest(tmp_path / "whole" / "best.ckpt") == weights_digest(outcome.folder / "best.ckpt")
+
+
+def test_a_stopped_run_stops_the_pipeline_as_well(draw, recipe, monkeypatch):
+    fed, closed = loop.fed, []
+
+    def watched(pipeline, from_device_queue):
+        try:
+            yield from fed(pipeline, from_device_queue)
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(loop, "fed", watched)
+    with pytest.raises(Interrupted) as stop:  # which keeps every frame that the exception passed through
+        train(recipe(), draw(), device="CPU", quiet=True, stop_after=2)
+    assert closed and stop.value.checkpoint.name == "resnext50-1_2.ckpt"
 
 
 def stop_after(monkeypatch, steps):
