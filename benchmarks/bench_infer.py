@@ -67,8 +67,8 @@ def main() -> int:
     from glorext.deploy.export.exporter import export
     from glorext.deploy.runners.lite import infer
     from glorext.deploy.runners.programs import build
-    from glorext.deploy.source import Source
-    from glorext.models import create, save_checkpoint, spec, weights_digest
+    from glorext.hub import open_model
+    from glorext.models import create, save_checkpoint, spec
     from glorext.models.preprocess import preprocess
     from glorext.runtime import set_device
 
@@ -82,15 +82,8 @@ def main() -> int:
         once = sorted(path for path in options.data.rglob("*") if path.is_file())
         pictures = 3 * once
         save_checkpoint(create(options.network), folder / "x.ckpt")
-        source = Source(
-            options.network,
-            options.network,
-            {},
-            folder / "x.ckpt",
-            input_spec,
-            tuple(map(str, range(1000))),
-            weights_digest(folder / "x.ckpt"),
-        )
+        (folder / "labels.txt").write_text("".join(f"{number}\n" for number in range(1000)))
+        source = open_model(folder / "x.ckpt", labels=folder / "labels.txt")
         mindir, onnx = export(source, folder, ["mindir", "onnx"])
         (model,) = convert(folder / mindir.file, folder, ["mindir"])
         programs = build()

@@ -30,8 +30,8 @@ def make(name: str, folder: Path, sample: np.ndarray):
     """A Source of the network `name` that tells pictures apart: norms of real statistics, logits centred, the largest 1."""
     import mindspore as ms
 
-    from glorext.deploy.source import Source
-    from glorext.models import create, save_checkpoint, spec, weights_digest
+    from glorext.hub import open_model
+    from glorext.models import create, save_checkpoint
 
     ms.set_seed(1)
     generator = np.random.default_rng(1)
@@ -54,9 +54,7 @@ def make(name: str, folder: Path, sample: np.ndarray):
     weight.set_data(ms.Tensor((weight.asnumpy() * scale).astype(np.float32)))
     bias.set_data(ms.Tensor(((bias.asnumpy() - middle) * scale).astype(np.float32)))
     save_checkpoint(net, folder / f"{name}.ckpt")
-    return Source(
-        name, name, {}, folder / f"{name}.ckpt", spec(name).input, (), weights_digest(folder / f"{name}.ckpt")
-    )
+    return open_model(folder / f"{name}.ckpt")
 
 
 def measure(name: str, data: Path, folder: Path):

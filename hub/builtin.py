@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from glorext.runtime import RegistryError, read_json
+from glorext.runtime import RegistryError
+from glorext.runtime.fields import Fields
 
 from .download import Wanted
-from .manifest import NAME, VERSION, Fields
+from .manifest import NAME, VERSION
 
 SCHEMA = "glorext.published/1"
 LOCATION = "built in"
@@ -32,7 +33,7 @@ class PublishedCheckpoint:
     top1: float
     top5: float
     published_by: str
-    licence: str
+    license: str
     uids: tuple[str, ...]
 
     @property
@@ -41,34 +42,29 @@ class PublishedCheckpoint:
         return Wanted(sha256=self.sha256, sha256_prefix=self.sha256_prefix)
 
 
-def parse_published(value, where: str) -> PublishedCheckpoint:
-    """A PublishedCheckpoint from JSON; a RegistryError names the field that is wrong."""
-    fields = Fields(value, where, RegistryError)
-    if (schema := fields.take("schema", str)) != SCHEMA:
-        raise RegistryError(expected=f"schema {SCHEMA!r}", found=repr(schema), where=where)
+def read_published(path: Path) -> PublishedCheckpoint:
+    """A PublishedCheckpoint from its file; a RegistryError names the field that is wrong."""
+    fields = Fields.read(path, SCHEMA, RegistryError)
     published = PublishedCheckpoint(
         name=fields.matching("name", NAME, "a package name"),
         version=fields.matching("version", VERSION, "a version of the form 1.0.0"),
         network=fields.take("network", str),
         url=fields.take("url", str),
-        sha256=fields.take("sha256", str, optional=True),
+        sha256=fields.digest("sha256", optional=True),
         sha256_prefix=fields.take("sha256_prefix", str, optional=True),
-        top1=fields.take("top1", float),
-        top5=fields.take("top5", float),
+        top1=fields.fraction("top1"),
+        top5=fields.fraction("top5"),
         published_by=fields.take("published_by", str),
-        licence=fields.take("licence", str),
-        uids=tuple(fields.take("uids", list)),
+        license=fields.take("license", str),
+        uids=fields.values("uids", str),
     )
     fields.done()
     if bool(published.sha256) == bool(published.sha256_prefix):
-        raise RegistryError(expected="sha256 or sha256_prefix", found="both or none", where=where)
+        raise fields.wrong("sha256 or sha256_prefix", "both or none")
     return published
 
 
 @lru_cache(maxsize=1)
 def published_checkpoints() -> tuple[PublishedCheckpoint, ...]:
     """All of them, in the order of their names and versions."""
-    return tuple(
-        parse_published(read_json(path), path.name)
-        for path in sorted((Path(__file__).parent / "builtin_models").glob("*.json"))
-    )
+    return tuple(read_published(path) for path in sorted((Path(__file__).parent / "builtin_models").glob("*.json")))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from glorext.hub.builtin import LOCATION, published_checkpoints
 from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
 from glorext.runtime.cli import parser
 
-from .client import locations, official_uid, parse_name
+from .builtin import LOCATION, published_checkpoints
+from .find import locations, official_uid, parse_name
 from .manifest import version_key
+from .open_model import add_registry_argument
 from .registry import latest, open_registry
 
 logger = get_logger("hub")
@@ -47,7 +48,7 @@ def _rows(opened, force_reload: bool) -> list[dict]:
             "count": release.count,
             "evidence": "measured" if release.top1 is not None else None,
             "size": release.size,
-            "licence": release.licence,
+            "license": release.license,
             "summary": release.summary,
             "registry": opened.location,
             "uids": [],
@@ -67,7 +68,7 @@ def _built_in() -> list[dict]:
             "count": None,
             "evidence": f"published by {entry.published_by}, not measured here",
             "size": None,
-            "licence": entry.licence,
+            "license": entry.license,
             "summary": "",
             "registry": LOCATION,
             "uids": list(entry.uids),
@@ -109,17 +110,6 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
             return fitting[latest(fitting)]
     raise NotFoundError(
         expected=f"a registry that has {name!r}", found="none", do="`glorext list` shows what there is."
-    )
-
-
-def add_registry_argument(arguments) -> None:
-    """Give a command's parser the option --registry, for `registry` of `resolve`, `offers` and `info`."""
-    arguments.add_argument(
-        "--registry",
-        action="append",
-        metavar="FOLDER_OR_URL",
-        help="registry to search instead of "
-        "GLOREXT_REGISTRIES and the built-in one; given several times, they are searched in order",
     )
 
 

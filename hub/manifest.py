@@ -5,24 +5,25 @@ A manifest is read as hostile input. Whatever is not exactly of the form below i
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from glorext.models.arguments import check_arguments, least_bytes
-from glorext.models.input_spec import InputSpec
-from glorext.models.specs import names, spec
-from glorext.runtime import DataError, GlorextError, PackageError, UsageError, json_bytes, parse_json, sha256_bytes
+from glorext.models.arguments import least_bytes
+from glorext.models.evaluation import EvalResult, parse_evaluation
+from glorext.models.specs import spec
+from glorext.models.trained import Identity, check_network
+from glorext.runtime import GlorextError, PackageError, UsageError, json_bytes, sha256_bytes
+from glorext.runtime.fields import Fields, shown
 
 SCHEMA = "glorext.package/1"
 MANIFEST = "manifest.json"
+ARTIFACTS = "artifacts"  # folder of exported and converted models in a package
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 10_000
 NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_name(name: str) -> str:
@@ -45,66 +46,6 @@ def check_version(version: str) -> str:
 def version_key(version: str) -> tuple[int, ...]:
     """What versions are ordered by."""
     return tuple(int(part) for part in version.split("."))
-
-
-class Fields:
-    """Takes typed values out of a JSON object; every complaint carries the path to the field.
-
-    Args:
-        value: what was read.
-        where: path of the object, such as "manifest.json: files".
-        error: class of the error to raise.
-    """
-
-    def __init__(self, value, where: str, error: type[GlorextError] = PackageError):
-        self.where, self.error = where, error
-        if not isinstance(value, dict):
-            raise error(expected="an object", found=_kind(value), where=where)
-        self._left = dict(value)
-
-    def take(self, key: str, kind, optional: bool = False):
-        """The value of `key`, of the type `kind`; None where it is null or missing and `optional`."""
-        place = f"{self.where}: {key}" if self.where.endswith(".json") else f"{self.where}.{key}"
-        if key not in self._left:
-            if optional:
-                return None
-            raise self.error(expected=f"the key {key!r}", found="none", where=self.where)
-        value = self._left.pop(key)
-        if value is None and optional:
-            return None
-        # bool is an int to Python; 1.0 is no picture count
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise self.error(expected=_NAMES.get(kind, kind.__name__), found=_kind(value), where=place)
-        if kind is float and not math.isfinite(value):
-            raise self.error(expected="a finite number", found=str(value), where=place)
-        return value
-
-    def matching(self, key: str, pattern: re.Pattern, what: str) -> str:
-        """The string under `key`, which must match `pattern` as a whole."""
-        value = self.take(key, str)
-        if len(value) > 200 or not pattern.fullmatch(value):
-            raise self.error(expected=what, found=repr(value[:200]), where=f"{self.where}: {key}")
-        return value
-
-    def done(self) -> None:
-        """Complain about keys that nobody took."""
-        if self._left:
-            raise self.error(expected="no other keys", found=", ".join(map(repr, sorted(self._left))), where=self.where)
-
-
-_NAMES = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    dict: "an object",
-    list: "a list",
-    type(None): "null",
-}
-
-
-def _kind(value) -> str:
-    return _NAMES.get(type(value), type(value).__name__)
 
 
 def check_path(path: str, where: str, error: type[GlorextError] = PackageError) -> str:
@@ -132,24 +73,14 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A package in one object; `manifest.json` is its JSON.
+class Manifest(Identity):
+    """A package in one object, and what its model is; `manifest.json` is its JSON.
 
-    `weights_sha256` is the digest of the tensors (see glorext.models.weights_digest), whatever file they stand in;
     `files` holds every file of the package but the manifest itself.
     """
 
-    name: str
-    version: str
-    network: str
-    network_args: dict
-    num_classes: int
-    input: InputSpec
-    labels_sha256: str
-    licence: str
     summary: str
     checkpoint: str
-    weights_sha256: str
     card: str
     labels: str
     evidence: str | None
@@ -163,10 +94,10 @@ class Manifest:
         return sum(entry.size for entry in self.files.values())
 
     def to_dict(self) -> dict:
-        """The JSON form."""
-        value = asdict(self)
-        value["input"] = self.input.to_dict()
-        return {"schema": SCHEMA, **value}
+        """The JSON form: the identity under "model", and what is the package's own."""
+        identity = super().to_dict()
+        own = {key: value for key, value in asdict(self).items() if key not in identity}
+        return {"schema": SCHEMA, "model": identity, **own}
 
     def to_bytes(self) -> bytes:
         """The bytes of manifest.json, the same for equal manifests."""
@@ -184,46 +115,35 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         PackageError: not JSON, an unknown, missing or wrongly typed key, a path that leaves the package, a reference
             to a file that is not listed, or not the bytes that `to_bytes` gives.
     """
-    where = str(where)
     if len(data) > MAX_MANIFEST_BYTES:
         raise PackageError(expected=f"at most {MAX_MANIFEST_BYTES:,} bytes", found=f"{len(data):,}", where=where)
-    try:
-        top = Fields(parse_json(data, where), where)
-    except DataError as error:
-        raise PackageError(expected=error.expected, found=error.found, where=where) from error
-    schema = top.take("schema", str)
-    if schema != SCHEMA:
-        raise PackageError(
-            expected=f"schema {SCHEMA!r}",
-            found=repr(schema[:80]),
-            where=where,
-            do="Use the version of glorext that wrote it.",
-        )
+    top = Fields.parse(data, where, SCHEMA, PackageError, "Use the version of glorext that wrote it.")
+    model = top.inner("model")
+    identity = Identity.read(model)
+    _check_names(identity, model)
     manifest = Manifest(
-        name=top.matching("name", NAME, "a package name"),
-        version=top.matching("version", VERSION, "a version of the form 1.0.0"),
-        network=top.matching("network", NAME, "a network's name"),
-        network_args=_network_args(top.take("network_args", dict), f"{where}: network_args"),
-        num_classes=top.take("num_classes", int),
-        input=_input_spec(top.take("input", dict), f"{where}: input"),
-        labels_sha256=top.matching("labels_sha256", SHA256, "64 hex digits"),
-        licence=top.take("licence", str),
+        **vars(identity),
         summary=top.take("summary", str),
         checkpoint=top.take("checkpoint", str),
-        weights_sha256=top.matching("weights_sha256", SHA256, "64 hex digits"),
         card=top.take("card", str),
         labels=top.take("labels", str),
         evidence=top.take("evidence", str, optional=True),
         commit=top.take("commit", str, optional=True),
-        versions=_versions(top.take("versions", dict), f"{where}: versions"),
-        files=_files(top.take("files", dict), f"{where}: files"),
+        versions=top.strings("versions"),
+        files=_files(top.inner("files")),
     )
     top.done()
     for key in ("checkpoint", "card", "labels", "evidence"):
         path = getattr(manifest, key)
         if path is not None and path not in manifest.files:
-            raise PackageError(expected="a file that `files` lists", found=repr(path[:200]), where=f"{where}: {key}")
-    _check_network(manifest, where)
+            raise top.wrong("a file that `files` lists", repr(path[:200]), key)
+    least, size = least_bytes(spec(identity.network), identity.arguments), manifest.files[manifest.checkpoint].size
+    if least > size:
+        raise PackageError(
+            expected=f"a checkpoint of at least {least:,} bytes, as network_args and num_classes say",
+            found=f"{size:,}",
+            where=f"{where}: {manifest.checkpoint}",
+        )
     if manifest.to_bytes() != data:
         # one package, one digest
         raise PackageError(
@@ -234,85 +154,35 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
     return manifest
 
 
-def _check_network(manifest: Manifest, where: str) -> None:
-    """Whether the arguments can be, and make no larger a network than the checkpoint's bytes can fill."""
-    if manifest.network not in names():
-        raise PackageError(
-            expected=f"a network out of {', '.join(names())}",
-            found=repr(manifest.network),
-            where=f"{where}: network",
-            do="Use the version of glorext that wrote it.",
-        )
-    model = spec(manifest.network)
-    arguments = {**manifest.network_args, "num_classes": manifest.num_classes}
-    try:
-        check_arguments(model, arguments)
-    except UsageError as error:
-        raise PackageError(expected=error.expected, found=error.found, where=f"{where}: network_args") from error
-    least, size = least_bytes(model, arguments), manifest.files[manifest.checkpoint].size
-    if least > size:
-        raise PackageError(
-            expected=f"a checkpoint of at least {least:,} bytes, as network_args and num_classes say",
-            found=f"{size:,}",
-            where=f"{where}: {manifest.checkpoint}",
-        )
+def _check_names(identity: Identity, model: Fields) -> None:
+    """What only a package demands of its model: a name and version to be loaded by, a license, a network to build."""
+    for key, pattern, what in (("name", NAME, "a package name"), ("version", VERSION, "a version of the form 1.0.0")):
+        value = getattr(identity, key)
+        if value is None or len(value) > 200 or not pattern.fullmatch(value):
+            raise model.wrong(what, shown(value), key)
+    if identity.license is None:
+        raise model.wrong("a string", "null", "license")
+    if identity.num_classes is None:
+        raise model.wrong("a whole number", "null", "num_classes")
+    check_network(identity, model)
 
 
-def _files(value: dict, where: str) -> dict[str, FileEntry]:
+def _files(found: Fields) -> dict[str, FileEntry]:
+    value = found.rest()
     if len(value) > MAX_FILES:
-        raise PackageError(expected=f"at most {MAX_FILES:,} files", found=f"{len(value):,}", where=where)
+        raise found.wrong(f"at most {MAX_FILES:,} files", f"{len(value):,}")
     files, seen = {}, {MANIFEST: MANIFEST}
     for path, entry in value.items():
-        check_path(path, where)
+        check_path(path, found.where)
         # two names that are one file where the file system ignores case, or a file that is another's folder
         for prefix in [path, *map(str, PurePosixPath(path).parents)][:-1]:
             known = seen.setdefault(prefix.lower(), prefix)
             if known != prefix or (prefix != path and prefix in value) or path.lower() == MANIFEST:
-                raise PackageError(expected="each file once", found=f"{path!r} beside {known!r}", where=where)
-        fields = Fields(entry, f"{where}: {path}")
-        size = fields.take("size", int)
-        digest = fields.matching("sha256", SHA256, "64 hex digits")
+                raise found.wrong("each file once", f"{path!r} beside {known!r}")
+        fields = Fields(entry, f"{found.where}: {path}", PackageError, found.do)
+        files[path] = FileEntry(fields.count("size"), fields.digest("sha256"))
         fields.done()
-        if size < 0:
-            raise PackageError(expected="a size in bytes", found=size, where=f"{where}: {path}")
-        files[path] = FileEntry(size, digest)
     return files
-
-
-def _network_args(value: dict, where: str) -> dict:
-    def plain(item, place, depth=0):
-        if type(item) in (str, int, bool, type(None)) or (type(item) is float and math.isfinite(item)):
-            return item
-        if type(item) is list and depth < 2:
-            return [plain(part, place, depth + 1) for part in item]
-        raise PackageError(expected="plain numbers, strings or lists of them", found=_kind(item), where=place)
-
-    for key in value:
-        if not key.isidentifier() or key.startswith("_") or key == "num_classes":
-            raise PackageError(
-                expected="names of constructor arguments (num_classes has its own key)",
-                found=repr(key)[:100],
-                where=where,
-            )
-    return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
-
-
-def _versions(value: dict, where: str) -> dict[str, str]:
-    fields = Fields(value, where)
-    return {key: fields.take(key, str) for key in value}
-
-
-def _input_spec(value: dict, where: str) -> InputSpec:
-    try:
-        spec = InputSpec.from_dict(value)
-    except (GlorextError, TypeError, ValueError, OverflowError) as error:
-        raise PackageError(expected="an input spec", found=str(error), where=where) from error
-    missing = set(spec.to_dict()) - set(value)
-    if missing:
-        raise PackageError(
-            expected="every key of an input spec", found=f"none for {', '.join(sorted(missing))}", where=where
-        )
-    return spec
 
 
 def read_manifest(folder) -> Manifest:
@@ -328,3 +198,26 @@ def read_manifest(folder) -> Manifest:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise PackageError(expected=f"at most {MAX_MANIFEST_BYTES:,} bytes", where=path)
     return parse_manifest(path.read_bytes(), str(path))
+
+
+def read_labels(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    """The labels of a package; their digest and number must be the manifest's, else a PackageError."""
+    data = path.read_bytes()
+    found = data.decode("utf-8", "replace").split("\n")
+    if sha256_bytes(data) != manifest.labels_sha256 or len(found) != (manifest.num_classes or 0) + 1 or found.pop():
+        raise PackageError(
+            expected=f"{manifest.num_classes} labels, one a line, sha256 {manifest.labels_sha256}",
+            found=f"sha256 {sha256_bytes(data)}",
+            where=path,
+        )
+    return tuple(found)
+
+
+def read_evidence(folder: Path, manifest: Manifest) -> EvalResult | None:
+    """The evidence of a package, held against its manifest; None where it has none."""
+    if manifest.evidence is None:
+        return None
+    path = Path(folder) / manifest.evidence
+    evidence = parse_evaluation(path.read_bytes(), path, PackageError)
+    manifest.check_evidence(evidence, path, PackageError)
+    return evidence

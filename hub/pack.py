@@ -1,4 +1,4 @@
-"""`glorext pack`: from a training run to a package: weights, labels, card, evidence and the network's source."""
+"""`glorext pack`: from a trained model to a package: weights, labels, card, evidence and the network's source."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec, weights_digest
-from glorext.models.labels import LABELS, labels_digest, read_labels, write_labels
+from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, spec
+from glorext.models.evaluation import EVAL, EvalResult, parse_evaluation
+from glorext.models.labels import LABELS, write_labels
+from glorext.models.metrics import METRICS
+from glorext.models.trained import TrainedModel
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
-from glorext.train.evaluate import EvalResult
 
 from .card import REPO_LINK, REPO_LINK_FORM, check_text, environment, render_card
-from .evidence import METRICS, check_evidence, parse_evidence
-from .manifest import MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
-from .verify import ARTIFACTS, CONF, accuracy, evaluation, verify
+from .manifest import ARTIFACTS, MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
+from .open_model import add_model_arguments, chosen_model, open_model
+from .verify import CONF, accuracy, evaluation, verify
 
-CARD, EVAL, RECIPE = "card.md", "eval.json", "recipe.yaml"
+CARD, RECIPE = "card.md", "recipe.yaml"
 RESIZE = {"squash": "resized to {0} x {0}", "short_side": "short side resized to {0}"}
 
 
@@ -36,17 +38,19 @@ class Details:
     repo_link: str | None = None
     base_url: str | None = None
     date: str | None = None
+    license: str | None = None
 
 
-def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
-    """Make the package folder `out` from the training run in the folder `run`.
+def pack(what, out, details: Details, evidence=None, artifacts=None) -> Manifest:
+    """Make the package folder `out` from a trained model.
 
     Args:
-        run: holds recipe.yaml, labels.txt, best.ckpt and, where there are, eval.json and metrics.jsonl.
+        what: a TrainedModel, or what `open_model` takes: a run's folder, with its eval.json and metrics.jsonl where
+            there are some; a checkpoint whose labels are known.
         out: appears whole or not at all.
         details: name, version and what the card says.
         evidence: an eval.json in place of the run's own.
-        artifacts: folder of exported and converted models with their sidecars, and golden tensors; copied along.
+        artifacts: folder of exported and converted models with their contracts, and golden tensors; copied along.
 
     Returns:
         The manifest. The same inputs give the same bytes.
@@ -54,71 +58,58 @@ def pack(run, out, details: Details, evidence=None, artifacts=None) -> Manifest:
     Raises:
         PackageError, DataError: a part of the run is missing, or the evidence or an artifact belongs to other weights,
             preprocessing or labels.
-        CheckpointError: the checkpoint is not the recipe's network.
-        UsageError: a name, version or text that cannot be, or `out` exists.
+        CheckpointError: the checkpoint is not the network that it is said to be.
+        UsageError: a name, version or text that cannot be, no labels, or `out` exists.
     """
     _check_details(details)
-    run = Path(run)
-    recipe, labels = _recipe(run / RECIPE), read_labels(run / LABELS)
-    if recipe.num_classes not in (None, len(labels)):
-        raise PackageError(
-            expected=f"{recipe.num_classes} labels, as {RECIPE} says", found=len(labels), where=run / LABELS
-        )
-    model = spec(recipe.network)
-    checkpoint = read_checkpoint(run / "best.ckpt")
-    arguments = json.loads(json.dumps(recipe.network_args))
-    if checkpoint.naming.stem_pool != "same":
-        arguments.setdefault("stem_pool", checkpoint.naming.stem_pool)
+    model = what if isinstance(what, TrainedModel) else open_model(what)
+    if not model.labels:
+        raise UsageError(f"nothing says what the classes of {model.checkpoint} are called", do="Give --labels FILE.")
+    checkpoint = read_checkpoint(model.checkpoint)
     # Only a network that takes every tensor is published.
-    net = create(recipe.network, checkpoint=checkpoint, num_classes=len(labels), **arguments)
-    parameters = sum(parameter.size for parameter in net.trainable_params())
-    manifest = Manifest(
+    net = create(model.network, checkpoint=checkpoint, **model.arguments)
+    manifest = _manifest_of(model, details)
+    measured = _evidence(model, manifest, evidence)
+    if measured:
+        manifest = replace(manifest, evidence=EVAL, versions={**measured[0].versions, **manifest.versions})
+    with atomic_dir(out) as folder:
+        save_checkpoint(checkpoint.weights, folder / manifest.checkpoint)
+        write_labels(folder / LABELS, model.labels)
+        if measured:
+            (folder / EVAL).write_bytes(measured[1])
+        for name in (METRICS, RECIPE) if model.folder else ():
+            if (model.folder / name).is_file():
+                shutil.copyfile(model.folder / name, folder / name)
+        if artifacts:
+            _copy_artifacts(Path(artifacts), folder / ARTIFACTS)
+        link = details.repo_link or spec(model.network).family.repo_link
+        _write_source(folder / link.rsplit("/", 1)[-1], spec(model.network), manifest)
+        parameters = sum(parameter.size for parameter in net.trainable_params())
+        date = details.date or _date(model.checkpoint)
+        _write_card(folder, manifest, measured and measured[0], details, link, parameters, date, spec(model.network))
+        manifest = replace(manifest, files=_entries(folder))
+        (folder / MANIFEST).write_bytes(manifest.to_bytes())
+        verify(folder)
+    return manifest
+
+
+def _manifest_of(model: TrainedModel, details: Details) -> Manifest:
+    identity = replace(
+        model.identity(),
         name=details.name,
         version=details.version,
-        network=recipe.network,
-        network_args=arguments,
-        num_classes=len(labels),
-        input=recipe.input_spec(),
-        labels_sha256=labels_digest(labels),
-        licence=model.license,
-        summary=details.summary or f"{recipe.network} for {len(labels)} classes",
+        license=details.license or model.license or spec(model.network).license,
+    )
+    return Manifest(
+        **vars(identity),
+        summary=details.summary or f"{model.network} for {model.num_classes} classes",
         checkpoint=f"{details.name}.ckpt",
-        weights_sha256=weights_digest(checkpoint),
         card=CARD,
         labels=LABELS,
         evidence=None,
         commit=code_commit(),
         versions={"glorext": version()},
     )
-    measured = _evidence(Path(evidence) if evidence else run / EVAL, manifest, required=evidence is not None)
-    if measured:
-        manifest = replace(manifest, evidence=EVAL, versions={**measured[0].versions, **manifest.versions})
-    with atomic_dir(out) as folder:
-        save_checkpoint(checkpoint.weights, folder / manifest.checkpoint)
-        write_labels(folder / LABELS, labels)
-        if measured:
-            (folder / EVAL).write_bytes(measured[1])
-        for name in (METRICS, RECIPE):
-            if (run / name).is_file():
-                shutil.copyfile(run / name, folder / name)
-        if artifacts:
-            _copy_artifacts(Path(artifacts), folder / ARTIFACTS)
-        link = details.repo_link or model.family.repo_link
-        _write_source(folder / link.rsplit("/", 1)[-1], model, manifest)
-        _write_card(
-            folder,
-            manifest,
-            measured and measured[0],
-            details,
-            link,
-            parameters,
-            details.date or _date(run / "best.ckpt"),
-            model,
-        )
-        manifest = replace(manifest, files=_entries(folder))
-        (folder / MANIFEST).write_bytes(manifest.to_bytes())
-        verify(folder)
-    return manifest
 
 
 def _check_details(details: Details) -> None:
@@ -146,32 +137,15 @@ def _check_details(details: Details) -> None:
         )
 
 
-def _recipe(path: Path):
-    from glorext.train.recipe import load_recipe
-
-    if not path.is_file():
-        raise PackageError(
-            expected=f"a training run with {RECIPE}, {LABELS} and best.ckpt", found=f"no {path.name}", where=path.parent
-        )
-    return load_recipe(path)
-
-
-def _evidence(path: Path, manifest: Manifest, required: bool) -> tuple[EvalResult, bytes] | None:
-    if not path.is_file():
-        if required:
+def _evidence(model: TrainedModel, manifest: Manifest, given) -> tuple[EvalResult, bytes] | None:
+    path = Path(given) if given else model.folder and model.folder / EVAL
+    if path is None or not path.is_file():
+        if given:
             raise PackageError(expected="an eval.json", found="no such file", where=path)
         return None
     data = path.read_bytes()
-    evidence = parse_evidence(data, path)
-    check_evidence(
-        evidence,
-        weights_sha256=manifest.weights_sha256,
-        preprocessing_sha256=manifest.input.digest(),
-        labels_sha256=manifest.labels_sha256,
-        num_classes=manifest.num_classes,
-        network=manifest.network,
-        where=path,
-    )
+    evidence = parse_evaluation(data, path, PackageError)
+    manifest.check_evidence(evidence, path, PackageError)
     return evidence, data
 
 
@@ -199,7 +173,7 @@ def _write_source(folder: Path, model: ModelSpec, manifest: Manifest) -> None:
     (folder / module / "__init__.py").write_bytes(b"")
     for source in model.sources:
         shutil.copyfile(source, folder / module / source.name)
-    arguments = {**model.arguments, **manifest.network_args, "num_classes": manifest.num_classes}
+    arguments = {**model.arguments, **manifest.arguments}
     text = (
         environment()
         .get_template(f"{CONF}.j2")
@@ -233,7 +207,7 @@ def _write_card(folder, manifest, evidence, details, link, parameters, date, mod
         "user-id": details.author,
         "used-for": "inference/extract-feature/transfer-learning",
         "mindspore-version": manifest.versions.get("mindspore") or _mindspore_version(),
-        "license": manifest.licence,
+        "license": manifest.license,
         "summary": manifest.summary,
         "asset": [
             {
@@ -251,7 +225,7 @@ def _write_card(folder, manifest, evidence, details, link, parameters, date, mod
         eval=evidence,
         source=model,
         parameters=parameters,
-        resize_text=RESIZE[manifest.input.resize_rule].format(manifest.input.resize),
+        resize_text=RESIZE[manifest.input_spec.resize_rule].format(manifest.input_spec.resize),
     )
     (folder / CARD).write_text(text, encoding="ascii")
 
@@ -292,13 +266,13 @@ def _entries(folder: Path) -> dict[str, FileEntry]:
 
 
 def main(argv: list[str]) -> None:
-    """`glorext pack RUN --name NAME --version VERSION --out PKG`."""
+    """`glorext pack MODEL --name NAME --version VERSION --out PKG`."""
     arguments = parser(
         "pack",
-        "Make a model package from a training run.",
+        "Make a model package from a trained model.",
         "glorext pack outputs/digits --name resnext50-digits --version 1.0.0 --out packages/resnext50-digits",
     )
-    arguments.add_argument("run", help="folder of the training run")
+    add_model_arguments(arguments)
     arguments.add_argument("--name", required=True, help="what the model is loaded by")
     arguments.add_argument("--version", required=True, help="MAJOR.MINOR.PATCH")
     arguments.add_argument("--out", required=True, metavar="PKG", help="the package folder; must not exist yet")
@@ -306,21 +280,18 @@ def main(argv: list[str]) -> None:
     arguments.add_argument("--artifacts", metavar="DIR", help="exported and converted models to ship along")
     arguments.add_argument("--summary", help="one line for the card, ASCII, without a colon")
     arguments.add_argument("--author", default=Details.author, help="for the card (default: %(default)s)")
+    arguments.add_argument(
+        "--license", help="of the weights, as an SPDX name (default: that of the model started from)"
+    )
     arguments.add_argument("--repo-link", help="where the network's code is published, for the card")
     arguments.add_argument("--base-url", help="address that the registry will be served from, for the card")
     arguments.add_argument("--date", help="YYYY-MM-DD for the card (default: the checkpoint's)")
     arguments.add_argument("--json", action="store_true", help="print the manifest as JSON")
     options = arguments.parse_args(argv)
-    details = Details(
-        options.name,
-        options.version,
-        options.summary,
-        options.author,
-        options.repo_link,
-        options.base_url,
-        options.date,
-    )
-    manifest = pack(options.run, options.out, details, options.eval, options.artifacts)
+    keys = ("name", "version", "summary", "author", "repo_link", "base_url", "date", "license")
+    details = Details(**{key: getattr(options, key) for key in keys})
+    _check_details(details)
+    manifest = pack(chosen_model(options), options.out, details, options.eval, options.artifacts)
     if options.json:
         print(json.dumps(manifest.to_dict(), indent=2))
     else:

@@ -24,26 +24,14 @@ from glorext.runtime import (
     UsageError,
     env,
     get_logger,
-    parse_json,
-    read_json,
     sha256_bytes,
     write_json,
 )
+from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
 from .download import get_bytes, shown
-from .manifest import (
-    MANIFEST,
-    MAX_MANIFEST_BYTES,
-    NAME,
-    SHA256,
-    VERSION,
-    Fields,
-    FileEntry,
-    Manifest,
-    parse_manifest,
-    version_key,
-)
+from .manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, VERSION, FileEntry, Manifest, parse_manifest, version_key
 
 logger = get_logger("hub")
 SCHEMA = "glorext.registry/1"
@@ -60,7 +48,7 @@ class Release:
     manifest: FileEntry
     network: str
     summary: str
-    licence: str
+    license: str
     num_classes: int
     size: int
     top1: float | None
@@ -74,7 +62,7 @@ class Release:
             manifest=FileEntry(len(data), sha256_bytes(data)),
             network=manifest.network,
             summary=manifest.summary,
-            licence=manifest.licence,
+            license=manifest.license,
             num_classes=manifest.num_classes,
             size=manifest.size,
             top1=evidence and evidence.top1,
@@ -97,58 +85,33 @@ def parse_index(data: bytes, where) -> dict[str, dict[str, Release]]:
     Raises:
         RegistryError: not an index; the message names the field.
     """
-    where = str(where)
-    try:
-        top = Fields(parse_json(data, where), where, RegistryError)
-    except DataError as error:
-        raise RegistryError(expected=error.expected, found=error.found, where=where) from error
-    if (schema := top.take("schema", str)) != SCHEMA:
-        raise RegistryError(expected=f"schema {SCHEMA!r}", found=repr(schema[:80]), where=where)
-    packages = top.take("packages", dict)
+    top = Fields.parse(data, where, SCHEMA, RegistryError)
+    packages = top.inner("packages")
     top.done()
-    index = {}
-    for name, versions in packages.items():
-        _must_match(name, NAME, "package names", f"{where}: packages")
-        fields = Fields(versions, f"{where}: packages.{name}", RegistryError)
-        index[name] = {}
-        for version in versions:
-            _must_match(version, VERSION, "versions of the form 1.0.0", fields.where)
-            index[name][version] = _release(fields.take(version, dict), f"{fields.where}.{version}")
+    index: dict[str, dict[str, Release]] = {}
+    for name in packages.names(NAME, "package names of at most 64 characters"):
+        versions = packages.inner(name)
+        index[name] = {
+            version: _release(versions.inner(version))
+            for version in versions.names(VERSION, "versions of the form 1.0.0")
+        }
     return index
 
 
-def _must_match(text: str, pattern: re.Pattern, what: str, where: str) -> None:
-    if len(text) > 64 or not pattern.fullmatch(text):
-        raise RegistryError(expected=what, found=repr(text[:100]), where=where)
-
-
-def _release(value: dict, where: str) -> Release:
-    fields = Fields(value, where, RegistryError)
-    manifest = Fields(fields.take("manifest", dict), f"{where}.manifest", RegistryError)
+def _release(fields: Fields) -> Release:
+    manifest = fields.inner("manifest")
     release = Release(
-        manifest=FileEntry(manifest.take("size", int), manifest.matching("sha256", SHA256, "64 hex digits")),
+        manifest=FileEntry(manifest.count("size", 1, MAX_MANIFEST_BYTES), manifest.digest("sha256")),
         network=fields.take("network", str),
         summary=fields.take("summary", str),
-        licence=fields.take("licence", str),
-        num_classes=fields.take("num_classes", int),
-        size=fields.take("size", int),
-        top1=fields.take("top1", float, optional=True),
-        count=fields.take("count", int, optional=True),
+        license=fields.take("license", str),
+        num_classes=fields.count("num_classes", 1),
+        size=fields.count("size"),
+        top1=fields.fraction("top1", optional=True),
+        count=fields.count("count", 1, optional=True),
     )
-    manifest.done(), fields.done()
-    if not 0 < release.manifest.size <= MAX_MANIFEST_BYTES:
-        raise RegistryError(
-            expected=f"a size up to {MAX_MANIFEST_BYTES:,}", found=release.manifest.size, where=f"{where}.manifest"
-        )
-    possible = {
-        "num_classes": release.num_classes >= 1,
-        "size": release.size >= 0,
-        "top1": release.top1 is None or 0 <= release.top1 <= 1,
-        "count": release.count is None or release.count >= 1,
-    }
-    for key, fits in possible.items():
-        if not fits:
-            raise RegistryError(expected=f"a possible {key}", found=getattr(release, key), where=where)
+    manifest.done()
+    fields.done()
     return release
 
 
@@ -240,7 +203,7 @@ class UrlRegistry:
     @staticmethod
     def _kept(path: Path) -> dict | None:
         try:
-            fields = Fields(read_json(path), path.name, DataError)
+            fields = Fields.read(path)
             kept = {
                 "time": fields.take("time", float),
                 "etag": fields.take("etag", str, optional=True),

@@ -10,14 +10,13 @@ import json
 import math
 from pathlib import Path
 
-from glorext.runtime import UsageError, atomic_dir, write_json
+from glorext.models.metrics import METRICS, read_epochs
+from glorext.runtime import PackageError, UsageError, atomic_dir, write_json
 from glorext.runtime.cli import parser
 
 from .card import environment, read_card
-from .evidence import METRICS, read_epochs
-from .manifest import Manifest, version_key
+from .manifest import Manifest, read_evidence, version_key
 from .registry import latest, open_registry
-from .verify import read_evidence
 
 SHOWN_MISTAKES = 10
 MARK = "glorext-site.json"
@@ -94,7 +93,7 @@ def _facts(package: Path, manifest: Manifest) -> dict:
     front, _ = read_card(package / manifest.card)
     evidence = read_evidence(package, manifest)
     labels = (package / manifest.labels).read_text(encoding="utf-8").split("\n")[:-1]
-    epochs = read_epochs(package / METRICS) if METRICS in manifest.files else []
+    epochs = read_epochs(package / METRICS, PackageError) if METRICS in manifest.files else []
     curves = [
         (title, curve([row[0] for row in rows], [row[1] for row in rows], percent))
         for title, key, percent in (("Training loss", "loss", False), ("Top-1 after each epoch", "top1", True))

@@ -8,18 +8,20 @@ from pathlib import Path
 
 from glorext.models import network_arguments, read_checkpoint, spec, weights_digest
 from glorext.models.arguments import DEFAULTS, network_size
-from glorext.runtime import DataError, IntegrityError, PackageError, read_json
+from glorext.models.evaluation import EvalResult
+from glorext.models.metrics import METRICS, read_epochs
+from glorext.models.trained import Identity
+from glorext.runtime import IntegrityError, PackageError
 from glorext.runtime.cli import parser
-from glorext.train.evaluate import EvalResult
+from glorext.runtime.fields import Fields
 
 from .cache import is_intact
 from .card import read_card
-from .client import read_labels
-from .evidence import METRICS, check_evidence, parse_evidence, read_epochs
-from .manifest import MANIFEST, Manifest, read_manifest
+from .manifest import ARTIFACTS, MANIFEST, Manifest, read_evidence, read_labels, read_manifest
 from .registry import inside
 
-CONF, ARTIFACTS = "mindspore_hub_conf.py", "artifacts"
+MAKE_AGAIN = "Export and convert the checkpoint of this package again."
+CONF = "mindspore_hub_conf.py"
 
 
 def verify(folder) -> tuple[Manifest, EvalResult | None]:
@@ -41,28 +43,10 @@ def verify(folder) -> tuple[Manifest, EvalResult | None]:
     _check_checkpoint(folder / manifest.checkpoint, manifest)
     _check_artifacts(folder, manifest)
     if METRICS in manifest.files:
-        read_epochs(folder / METRICS)
+        read_epochs(folder / METRICS, PackageError)
     evidence = read_evidence(folder, manifest)
     _check_card(folder, manifest, evidence)
     return manifest, evidence
-
-
-def read_evidence(folder: Path, manifest: Manifest) -> EvalResult | None:
-    """The evidence of a package, held against its manifest; None where it has none."""
-    if manifest.evidence is None:
-        return None
-    path = Path(folder) / manifest.evidence
-    evidence = parse_evidence(path.read_bytes(), path)
-    check_evidence(
-        evidence,
-        weights_sha256=manifest.weights_sha256,
-        preprocessing_sha256=manifest.input.digest(),
-        labels_sha256=manifest.labels_sha256,
-        num_classes=manifest.num_classes,
-        network=manifest.network,
-        where=path,
-    )
-    return evidence
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -90,7 +74,7 @@ def _check_checkpoint(path: Path, manifest: Manifest) -> None:
     if found != manifest.weights_sha256:
         raise PackageError(expected=f"weights_sha256 {manifest.weights_sha256}", found=found, where=path)
     model = spec(manifest.network)
-    wanted = DEFAULTS | model.arguments | manifest.network_args | {"num_classes": manifest.num_classes}
+    wanted = DEFAULTS | model.arguments | manifest.arguments
     for key, value in network_arguments(checkpoint).items():
         # tuples and lists are one in JSON
         if json.dumps(wanted[key]) != json.dumps(value):
@@ -108,26 +92,12 @@ def _check_artifacts(folder: Path, manifest: Manifest) -> None:
         model = file.removesuffix(".json")
         if not file.startswith(f"{ARTIFACTS}/") or file == model or model not in manifest.files:
             continue
-        path = folder / file
-        try:
-            sidecar = read_json(path)
-        except DataError as error:
-            raise PackageError(expected=error.expected, found=error.found, where=path) from error
-        wanted = {
-            "weights_sha256": manifest.weights_sha256,
-            "labels_sha256": manifest.labels_sha256,
-            "input_spec": manifest.input.to_dict(),
-            "sha256": manifest.files[model].sha256,
-        }
-        for key, value in wanted.items():
-            found = sidecar.get(key) if isinstance(sidecar, dict) else None
-            if found != value:
-                raise PackageError(
-                    expected=f"{key} {value}",
-                    found=str(found)[:300],
-                    where=path,
-                    do="Export and convert the checkpoint of this package again.",
-                )
+        contract = Fields.read(folder / file, error=PackageError, do=MAKE_AGAIN)
+        found = Identity.read(contract.inner("model"))
+        if difference := manifest.difference(found):
+            raise PackageError(f"an artifact of {difference}", where=folder / file, do=MAKE_AGAIN)
+        if contract.digest("sha256") != manifest.files[model].sha256:
+            raise contract.wrong(f"sha256 {manifest.files[model].sha256}", "another", "sha256")
 
 
 def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -> None:
@@ -140,7 +110,7 @@ def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -
 
     must("model-name", manifest.name, front["model-name"])
     must("model-version", manifest.version, front["model-version"])
-    must("license", manifest.licence, front["license"])
+    must("license", manifest.license, front["license"])
     must("summary", manifest.summary, front["summary"])
     checkpoints = [asset for asset in front.get("asset", []) if asset["file-format"] == "ckpt"]
     if not checkpoints:

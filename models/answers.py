@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from glorext.runtime.errors import DataError
-from glorext.runtime.files import atomic_dir, json_bytes, read_json
+from glorext.runtime.fields import Fields
+from glorext.runtime.files import atomic_dir, json_bytes
+
+from .trained import Identity
 
 SCHEMA = "glorext.results/1"
+RESULTS, LOGITS = "results.json", "logits.npy"
+STAGE = re.compile("[a-z]+")
 
 
 @dataclass
@@ -18,6 +24,9 @@ class Results:
     """Answers of one backend.
 
     Attributes:
+        model: what answered.
+        artifact: the file that answered: {"file", "sha256", "output", "weights_dtype"}, the output "logits" or
+            "probabilities", and what its kernels and matrices are stored in.
         logits: float32 (N, K), one row per entry of `pictures`.
         pictures: {"path": "<class>/<file>", "top5": class indices, best first, "ms": time for this picture}, sorted by
             the bytes of the paths.
@@ -28,7 +37,8 @@ class Results:
     """
 
     backend: str
-    model: dict
+    model: Identity
+    artifact: dict[str, str]
     device: str
     batch: int
     workers: int
@@ -41,6 +51,11 @@ class Results:
     stages_ms: dict
     versions: dict
     failed: list[dict] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[str]:
+        """The pictures' paths in the order of the logits."""
+        return [picture["path"] for picture in self.pictures]
 
     @property
     def count(self) -> int:
@@ -62,11 +77,11 @@ def best_classes(logits: np.ndarray, k: int = 5) -> np.ndarray:
 
 def write_results(folder, results: Results) -> None:
     """Write the results folder, all of it or nothing; an existing one is replaced."""
-    entry = {key: value for key, value in asdict(results).items() if key != "logits"}
-    entry |= {"schema": SCHEMA, "count": results.count, "logits": "logits.npy"}
+    entry = {key: value for key, value in vars(results).items() if key not in ("logits", "model")}
+    entry |= {"schema": SCHEMA, "model": results.model.to_dict(), "count": results.count, "logits": LOGITS}
     with atomic_dir(folder, replace=True) as temporary:
-        np.save(temporary / "logits.npy", np.ascontiguousarray(results.logits, np.float32))
-        (temporary / "results.json").write_bytes(json_bytes(_plain(entry)))
+        np.save(temporary / LOGITS, np.ascontiguousarray(results.logits, np.float32))
+        (temporary / RESULTS).write_bytes(json_bytes(_plain(entry)))
 
 
 def _plain(value):
@@ -81,28 +96,58 @@ def read_results(folder) -> Results:
     """Read a results folder and check that its parts fit together.
 
     Raises:
-        DataError: a missing or damaged file, another schema, a count that does not fit, or logits that are not finite.
+        DataError: a missing or damaged file, another schema, an unknown, missing or wrongly typed key, a count that
+            does not fit, or an array that is not of float32 (N, K).
     """
     folder = Path(folder)
-    where = folder / "results.json"
-    entry = read_json(where)
-    if not isinstance(entry, dict) or entry.get("schema") != SCHEMA:
-        found = entry.get("schema") if isinstance(entry, dict) else type(entry).__name__
-        raise DataError(expected=f"schema {SCHEMA}", found=repr(found), where=where)
-    missing = [key for key in (*KEYS, "count", "logits") if key not in entry]
-    if missing:
-        raise DataError(expected="every key of a results file", found=f"no {', '.join(missing)}", where=where)
+    top = Fields.read(folder / RESULTS, SCHEMA, do="Run the inference again.")
+    count, file = top.count("count"), top.one_of("logits", LOGITS)
     try:
-        logits = np.load(folder / entry["logits"], allow_pickle=False)
+        logits = np.load(folder / file, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(expected="an array of logits", found=str(error), where=folder / entry["logits"]) from error
-    if logits.dtype != np.float32 or logits.ndim != 2 or not len(logits) == entry["count"] == len(entry["pictures"]):
+        raise DataError(expected="an array of logits", found=str(error), where=folder / file) from error
+    artifact, latency, stages = top.inner("artifact"), top.inner("latency_ms"), top.inner("stages_ms")
+    results = Results(
+        logits=logits,
+        backend=top.take("backend", str),
+        model=Identity.read(top.inner("model")),
+        artifact={
+            "file": artifact.file_name("file"),
+            "sha256": artifact.digest("sha256"),
+            "output": artifact.one_of("output", "logits", "probabilities"),
+            "weights_dtype": artifact.one_of("weights_dtype", "float32", "float16"),
+        },
+        device=top.take("device", str),
+        batch=top.count("batch", 1),
+        workers=top.count("workers", 1),
+        threads=top.count("threads", 1),
+        pictures=[_picture(one) for one in top.inners("pictures")],
+        failed=[_failed(one) for one in top.inners("failed")],
+        latency_ms={key: latency.take(key, float) for key in ("p50", "p90", "p99", "mean")}
+        | {"warmup": latency.count("warmup")},
+        throughput=top.take("throughput", float),
+        seconds=top.take("seconds", float),
+        stages_ms={key: stages.take(key, float) for key in list(stages.names(STAGE, "names of stages"))},
+        versions=top.strings("versions"),
+    )
+    for part in (artifact, latency, top):
+        part.done()
+    if logits.dtype != np.float32 or logits.ndim != 2 or not len(logits) == count == results.count:
         raise DataError(
-            expected=f"float32 logits for {entry['count']} pictures",
+            expected=f"float32 logits for {count} pictures",
             where=folder,
-            found=f"{logits.dtype} {logits.shape} for {len(entry['pictures'])}",
+            found=f"{logits.dtype} {logits.shape} for {results.count}",
         )
-    return Results(logits=logits, **{key: entry[key] for key in KEYS})
+    return results
 
 
-KEYS = [key for key in Results.__dataclass_fields__ if key != "logits"]
+def _picture(fields: Fields) -> dict:
+    found = {"path": fields.file_name("path"), "top5": list(fields.values("top5", int)), "ms": fields.take("ms", float)}
+    fields.done()
+    return found
+
+
+def _failed(fields: Fields) -> dict:
+    found = {"path": fields.file_name("path"), "error": fields.file_name("error")}
+    fields.done()
+    return found

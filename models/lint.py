@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 
@@ -32,7 +31,7 @@ def lint(source, labels=None) -> dict:
 
     Args:
         source: a checkpoint file.
-        labels: a text file with one class per line, to compare with the classifier.
+        labels: class names, or a text file with one per line, to compare with the classifier.
 
     Returns:
         JSON values: file, sha256, naming, family, network (None for a variant), arguments, parameters, num_classes,
@@ -134,11 +133,9 @@ def _classifier(checkpoint: Checkpoint, labels):
         yield Finding("note", "no classifier: features only")
     if labels is None:
         return
-    count = len(read_labels(labels))
+    count = len(labels if isinstance(labels, tuple) else read_labels(labels))
     if count != checkpoint.num_classes:
-        yield Finding(
-            "error", f"{count} labels in {labels}, {checkpoint.num_classes or 'no'} classes in the classifier"
-        )
+        yield Finding("error", f"{count} labels, {checkpoint.num_classes or 'no'} classes in the classifier")
 
 
 def _state(checkpoint: Checkpoint):
@@ -147,7 +144,7 @@ def _state(checkpoint: Checkpoint):
     yield from _found("note", what, checkpoint.state)
 
 
-def _table(report: dict) -> str:
+def table(report: dict) -> str:
     name = report["network"] or f"a variant of {report['family']}"
     arguments = ", ".join(f"{key}={value}" for key, value in report["arguments"].items())
     rows = [
@@ -168,21 +165,3 @@ def _table(report: dict) -> str:
 def _some(names) -> str:
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f": {', '.join(names[:SHOWN])}{more}" if names else ""
-
-
-def main(argv: list[str]) -> int:
-    """The command; status 1 when an error was found."""
-    from glorext.runtime.cli import parser
-
-    arguments = parser(
-        "lint",
-        "Tell which network a checkpoint holds, and what is wrong with it.",
-        "glorext lint resnext50.ckpt --labels labels.txt",
-    )
-    arguments.add_argument("checkpoint", help=".ckpt, .safetensors or .pth file")
-    arguments.add_argument("--labels", metavar="FILE", help="text file with one class per line")
-    arguments.add_argument("--json", action="store_true", help="print the report as JSON")
-    given = arguments.parse_args(argv)
-    report = lint(given.checkpoint, given.labels)
-    print(json.dumps(report, indent=2) if given.json else _table(report))
-    return int(any(finding["level"] == "error" for finding in report["findings"]))

@@ -10,6 +10,9 @@ from typing import Literal
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from glorext.hub.find import IDENTITY
+from glorext.hub.open_model import MODEL, open_model
+from glorext.models import spec
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
 
@@ -60,7 +63,8 @@ def make_parser():
     parser.add_argument(
         "--from",
         type=str | None,
-        help="checkpoint, run, package or published name to start from, with a new classifier for the folder's classes",
+        metavar="MODEL",
+        help=f"{MODEL} to start from, with its network and input and a new classifier for the folder's classes",
     )
     parser.add_argument("--image_size", "--image_height", type=str | None, help="published spelling of --input.size")
     parser.add_argument("--use_autoaugment", type=Flag | None, help="published spelling of --augmentation")
@@ -76,7 +80,10 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     parser = make_parser()
     try:
         chosen = _flag(argv, "--recipe")
-        base = load_recipe(*([chosen] if chosen else []), **_like(_flag(argv, "--from")))
+        if _flag(argv, "--from") and _flag(argv, "--pretrained"):
+            raise UsageError(expected="--from or --pretrained", found="both")
+        source, like = _source(_flag(argv, "--from"))
+        base = load_recipe(*([chosen] if chosen else []), **like)
         keys = {item.name for item in dataclasses.fields(Recipe)}
         parser.set_defaults(**dataclasses.asdict(base))
         given = parser.parse_args(argv).as_dict()
@@ -84,9 +91,7 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
         raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
     values = {key: given.pop(key) for key in keys}
     if given["from"]:
-        if values["pretrained"]:
-            raise UsageError(expected="--from or --pretrained", found="both")
-        values |= {"pretrained": given["from"], "new_head": True}
+        values |= {"pretrained": source, "new_head": True}
     published = {key: given[key] for key in ("image_size", "use_autoaugment") if given[key] is not None}
     changed = under_one_name(published, "the flags")
     values["input"] = {**values["input"], **changed.pop("input", {})}
@@ -95,12 +100,16 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     return given, recipe
 
 
-def _like(source) -> dict:
-    """Network and input of the run or package in a folder that one starts from."""
-    if source is None or not Path(source, "recipe.yaml").is_file():
-        return {}
-    before = load_recipe(Path(source, "recipe.yaml"))
-    return {"network": before.network, "network_args": before.network_args, "input": before.input}
+def _source(what: str | None) -> tuple[str | None, dict]:
+    """What one starts from, a published name with its version, and the network and input that come with it."""
+    if what is None:
+        return None, {}
+    model = open_model(what, wanted=IDENTITY)
+    usual = spec(model.network).input.to_dict()
+    differing = {key: value for key, value in model.input_spec.to_dict().items() if value != usual[key]}
+    like = {"network": model.network, "network_args": model.network_args, "input": differing}
+    # All processes of a run, and a resumed one, start from the same version.
+    return (f"{what}@{model.version}" if what == model.name and not Path(what).exists() else what), like
 
 
 def _flag(argv, name):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
-from glorext.models import create, read_checkpoint
-from glorext.runtime.errors import CheckpointError, RecipeError
+from glorext.hub.open_model import open_model
+from glorext.models import create
+from glorext.models.trained import TrainedModel
+from glorext.runtime.errors import RecipeError
 
 from .data import default_workers
 from .distributed import Group
 from .recipe import Recipe
-
-SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
 
 
 def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
@@ -39,54 +38,34 @@ def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
     return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size, workers=workers)
 
 
-def with_source(recipe: Recipe):
-    """The recipe and the checkpoint that it starts from, or None.
+def with_source(recipe: Recipe) -> tuple[Recipe, TrainedModel | None]:
+    """The recipe and the model that it starts from, or None.
 
     The padding of the stem's MaxPool that the weights were trained with becomes part of the recipe: checkpoints of the
     run are written under the published names, which do not tell it.
 
     Raises:
-        CheckpointError: `pretrained` is no checkpoint, or a name without a file.
+        GlorextError: what `glorext.hub.open_model` raises for `pretrained`.
     """
-    if not recipe.pretrained:
+    if not isinstance(recipe.pretrained, str):
         return recipe, None
-    source = read_checkpoint(checkpoint_of(recipe.pretrained))
-    if source.naming.stem_pool != "same":
-        arguments = {"stem_pool": source.naming.stem_pool, **recipe.network_args}
-        recipe = dataclasses.replace(recipe, network_args=arguments)
-    return recipe, source
+    source = open_model(recipe.pretrained)
+    pool = {key: value for key, value in source.network_args.items() if key == "stem_pool"}
+    return dataclasses.replace(recipe, network_args={**pool, **recipe.network_args}), source
 
 
-def fresh_network(recipe: Recipe, source=None):
+def fresh_network(recipe: Recipe, source: TrainedModel | None = None):
     """The network of `recipe` with `num_classes` logits, filled with `source` or as the recipe says.
 
     Raises:
         CheckpointError: `source` is no checkpoint of this network.
     """
     arguments = {**recipe.network_args, "num_classes": recipe.num_classes}
-    net = create(recipe.network, checkpoint=source, head="new" if recipe.new_head else "strict", **arguments)
+    checkpoint = source and source.checkpoint
+    net = create(recipe.network, checkpoint=checkpoint, head="new" if recipe.new_head else "strict", **arguments)
     if recipe.weight_init and source is None:
         refill(net, recipe.weight_init)
     return net
-
-
-def checkpoint_of(name_or_path: str) -> Path:
-    """The checkpoint behind a file, a run's folder, a package's folder or a published name (see `glorext.hub`).
-
-    Raises:
-        CheckpointError: a checkpoint file that does not exist.
-        GlorextError: what `glorext.hub.resolve` raises.
-    """
-    path = Path(name_or_path)
-    if path.is_dir() and (path / "best.ckpt").is_file():
-        path = path / "best.ckpt"
-    if path.suffix in SUFFIXES:
-        if not path.is_file():
-            raise CheckpointError(expected="a checkpoint file", found="nothing", where=path, do="Check the path.")
-        return path
-    from glorext.hub import resolve
-
-    return resolve(name_or_path).checkpoint
 
 
 def refill(net, kind: str) -> None:

@@ -10,14 +10,16 @@ import mindspore as ms
 import numpy as np
 
 from glorext.models import save_checkpoint, weights_digest
-from glorext.models.labels import read_labels
+from glorext.models.evaluation import EvalResult
+from glorext.models.labels import labels_digest, read_labels
 from glorext.models.specs import spec
+from glorext.models.trained import Identity, write_run
 from glorext.runtime.errors import DataError, RecipeError
 
 from .damage import without_damage
 from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import Group, join_group
-from .evaluate import EvalResult, evaluation
+from .evaluate import evaluation
 from .initial import complete_recipe, fresh_network, with_source
 from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
 from .pictures import Pictures, epoch_order, shard
@@ -168,13 +170,13 @@ class _Run:
 
     def prepare(self, resume: str | None) -> None:
         """Make the network and bring it to where the run starts or goes on."""
-        self.recipe, source = with_source(self.recipe)
+        self.recipe, self.source = with_source(self.recipe)
         state = find_state(self.folder, resume) if resume else None
         require_one_state(state, self.group, self.folder)
         if state:
             require_same_run(state, self.recipe, self.pictures, self.folder)
         ms.set_seed(self.recipe.seed)
-        self.net = fresh_network(self.recipe, source)
+        self.net = fresh_network(self.recipe, self.source)
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = ms.amp.auto_mixed_precision(self.net, self.level)
         self.forward = forward_of(self.model, self.recipe.jit_level)
@@ -226,15 +228,32 @@ class _Run:
         self.model.set_train(False)
         answers = predictions(self.forward, pictures, self.spec, recipe.batch_size, recipe.workers, self.group)
         scores = score(with_bar(answers, len(self.group.share(len(pictures))), self.quiet), pictures, self.group)
-        measured = evaluation(scores, pictures, self.spec, "", recipe.network, self.device, self.level)
+        measured = evaluation(scores, pictures, self.identity(), self.device, self.level)
         self.progress.evaluated(measured)
         return measured
 
+    def identity(self, weights_sha256: str = "") -> Identity:
+        """What the run trains, with the digest of some of its weights."""
+        return Identity(
+            name=self.folder.folder.resolve().name,
+            version=None,
+            network=self.recipe.network,
+            network_args=self.recipe.network_args,
+            num_classes=self.recipe.num_classes,
+            input_spec=self.spec,
+            labels_sha256=labels_digest(self.pictures.labels),
+            weights_sha256=weights_sha256,
+            license=self.source and self.source.license,
+        )
+
     def keep_best(self, measured: EvalResult | None) -> None:
-        """Write the present weights as best.ckpt, and what was measured with them, if anything, as eval.json."""
+        """Write the present weights as best.ckpt, what they are as model.json, and what was measured with them, if
+        anything, as eval.json."""
+        identity = self.identity(weights_digest(self.weights))
         save_checkpoint(self.weights, self.folder.folder / "best.ckpt")
+        write_run(self.folder.folder, identity, self.source and self.source.identity())
         if measured:
-            measured.weights_sha256 = weights_digest(self.weights)
+            measured.weights_sha256 = identity.weights_sha256
             measured.write(self.folder.folder / "eval.json")
 
     def save(self) -> Path | None:

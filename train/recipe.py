@@ -67,7 +67,7 @@ class Recipe:
     weight_init: Literal["he_normal", "he_uniform", "xavier_uniform"] | None = _key(
         None, "how fresh convolutions are filled; by default as the network says"
     )
-    pretrained: bool | str | None = _key(None, "checkpoint or published name to start from")
+    pretrained: bool | str | None = _key(None, "a run, a checkpoint, a package or a name to start from")
     new_head: Flag = _key(False, "start `pretrained` with a fresh classifier")
     pretrain_epoch_size: int = _key(0, "epochs of the schedule that `pretrained` has already had")
     freeze_epochs: int = _key(0, "first epochs in which only the classifier learns")

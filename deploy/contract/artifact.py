@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from glorext.models import InputSpec
 from glorext.models.labels import labels_digest
-from glorext.runtime import DataError, IntegrityError, UsageError, read_json, sha256_file, write_json
+from glorext.models.trained import Identity
+from glorext.runtime import DataError, IntegrityError, sha256_file, write_json
+from glorext.runtime.fields import Fields
 
 SCHEMA = "glorext.artifact/1"
+AGAIN = "Make the model again with `glorext export` or `glorext convert`."
+FILE = re.compile(r"[^/\\\x00]+")
+LARGEST_SIDE = 1 << 16
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")
 
 
@@ -48,14 +54,12 @@ class Artifact:
     Attributes:
         file: file name, relative to the contract.
         format: one of FORMATS; "lite-mindir" is what the MindSpore Lite converter writes as .mindir.
-        name: the model's name, as published.
         size: bytes of the file.
         sha256: digest of the file.
-        weights_sha256: digest of the weights it was made from (`models.weights_digest`).
+        model: what the model is, wherever it stands: its weights' digest, network, InputSpec and labels' digest.
         source: file and sha256 of the model it was converted from; None when exported from the network.
         input: the input's contract.
         output: the output's contract: logits or probabilities.
-        input_spec: how a picture becomes the input.
         labels: class names in the order of the logits; empty when unknown.
         versions: of what made it.
         weights_dtype: what the kernels and matrices are stored in, "float32" or "float16".
@@ -65,24 +69,30 @@ class Artifact:
 
     file: str
     format: str
-    name: str
+    model: Identity
     size: int
     sha256: str
-    weights_sha256: str
     source: dict | None
     input: Port
     output: Port
-    input_spec: InputSpec
     labels: tuple[str, ...]
     versions: dict = field(default_factory=dict)
     weights_dtype: str = "float32"
     deviation: dict | None = None
 
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """How a picture becomes the input."""
+        return self.model.input_spec
+
     def to_dict(self) -> dict:
         """The contract as JSON values."""
-        values = {"schema": SCHEMA, **asdict(self)}
-        values["input_spec"] = self.input_spec.to_dict()
-        values["labels_sha256"] = labels_digest(self.labels)
+        values = {"schema": SCHEMA, **asdict(self), "model": self.model.to_dict()}
         for key in ("layout", "values"):
             values["output"].pop(key)
         return values
@@ -93,11 +103,11 @@ def contract_path(model) -> Path:
     return Path(f"{model}.json")
 
 
-def write_artifact(model: Path, **values) -> Artifact:
+def write_artifact(path: Path, **values) -> Artifact:
     """Write the contract of a finished model file beside it; the arguments are Artifact's other fields."""
-    model = Path(model)
-    artifact = Artifact(file=model.name, size=model.stat().st_size, sha256=sha256_file(model), **values)
-    write_json(contract_path(model), artifact.to_dict())
+    path = Path(path)
+    artifact = Artifact(file=path.name, size=path.stat().st_size, sha256=sha256_file(path), **values)
+    write_json(contract_path(path), artifact.to_dict())
     return artifact
 
 
@@ -124,33 +134,11 @@ def read_artifact(model) -> Artifact:
             where=model.parent,
             do="Keep the two files together, or make them again with `glorext export` or `glorext convert`.",
         )
-    values = read_json(path)
-    try:
-        if values["schema"] != SCHEMA or values["format"] not in FORMATS:
-            raise ValueError(f"schema {values['schema']!r}, format {values['format']!r}")
-        artifact = Artifact(
-            file=values["file"],
-            format=values["format"],
-            name=values["name"],
-            size=values["size"],
-            sha256=values["sha256"],
-            weights_sha256=values["weights_sha256"],
-            source=values["source"],
-            input=_port(values["input"]),
-            output=_port(values["output"]),
-            input_spec=InputSpec.from_dict(values["input_spec"]),
-            labels=tuple(values["labels"]),
-            versions=values["versions"],
-            weights_dtype=values["weights_dtype"],
-            deviation=values["deviation"],
-        )
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    artifact = parse_contract(path.read_bytes(), path)
+    if artifact.file != model.name:
         raise DataError(
-            expected=f"a contract of schema {SCHEMA}",
-            found=f"{type(error).__name__}: {error}",
-            where=path,
-            do="Make the model again with `glorext export` or `glorext convert`.",
-        ) from error
+            expected=f"the contract of {model.name}", found=f"that of {artifact.file}", where=path, do=AGAIN
+        )
     found = sha256_file(model)
     if found != artifact.sha256:
         raise IntegrityError(
@@ -162,11 +150,85 @@ def read_artifact(model) -> Artifact:
     return artifact
 
 
-def _port(values: dict) -> Port:
-    return Port(
-        values["name"],
-        values["dtype"],
-        tuple(int(size) for size in values["shape"]),
-        values.get("layout", ""),
-        values.get("values", ""),
+def parse_contract(data: bytes, where) -> Artifact:
+    """The contract in the bytes of its file; the C++ program takes and refuses the same ones.
+
+    Raises:
+        DataError: not JSON, a missing, unknown or wrongly typed key, or values that contradict each other.
+    """
+    top = Fields.parse(data, where, SCHEMA, do=AGAIN)
+    source, deviation = top.inner("source", optional=True), top.inner("deviation", optional=True)
+    artifact = Artifact(
+        file=top.matching("file", FILE, "the name of a file in the same folder"),
+        format=top.one_of("format", *FORMATS),
+        model=Identity.read(top.inner("model")),
+        size=top.count("size", 1),
+        sha256=top.digest("sha256"),
+        source=source
+        and {"file": source.matching("file", FILE, "the name of a file"), "sha256": source.digest("sha256")},
+        input=_input(top.inner("input")),
+        output=_output(top.inner("output")),
+        labels=top.values("labels", str),
+        versions=top.strings("versions"),
+        weights_dtype=top.one_of("weights_dtype", "float32", "float16"),
+        deviation=deviation and {key: deviation.take(key, float) for key in ("max_difference", "cosine")},
     )
+    for part in (source, deviation, top):
+        if part is not None:
+            part.done()
+    _check(artifact, top)
+    return artifact
+
+
+def _check(artifact: Artifact, top: Fields) -> None:
+    """Whether the parts of a contract fit together."""
+    side, classes = artifact.input_spec.size, artifact.output.shape[1]
+    picture = (3, side, side) if artifact.input.layout == "NCHW" else (side, side, 3)
+    if artifact.input.shape[1:] != picture:
+        raise top.wrong(
+            f"[batch, {', '.join(map(str, picture))}], as input_spec.size says",
+            list(artifact.input.shape),
+            "input.shape",
+        )
+    if artifact.output.batch != artifact.input.batch:
+        raise top.wrong(f"the batch of the input, {artifact.input.batch}", artifact.output.batch, "output.shape")
+    if artifact.model.num_classes != classes:
+        raise top.wrong(f"{classes}, as output.shape says", artifact.model.num_classes, "model.num_classes")
+    # A model without known class names is a model all the same.
+    if artifact.labels and len(artifact.labels) != classes:
+        raise top.wrong(f"{classes} labels, as output.shape says", len(artifact.labels), "labels")
+    if labels_digest(artifact.labels) != artifact.model.labels_sha256:
+        raise top.wrong("the labels whose digest is labels_sha256", "others", "labels")
+
+
+def _shape(fields: Fields, axes: int) -> tuple[int, ...]:
+    shape = fields.values("shape", int)
+    if (
+        len(shape) != axes
+        or not (shape[0] == -1 or 1 <= shape[0] <= LARGEST_SIDE)
+        or not all(1 <= size <= LARGEST_SIDE for size in shape[1:])
+    ):
+        raise fields.wrong(
+            f"{axes} sizes from 1 to {LARGEST_SIDE}, the first -1 where it may vary", list(shape), "shape"
+        )
+    return shape
+
+
+def _input(fields: Fields) -> Port:
+    port = Port(
+        name=fields.take("name", str),
+        dtype=fields.one_of("dtype", "float32", "uint8"),
+        shape=_shape(fields, 4),
+        layout=fields.one_of("layout", "NCHW", "NHWC"),
+        values=fields.one_of("values", "normalized", "pixels"),
+    )
+    fields.done()
+    if port.dtype == "uint8" and port.values != "pixels":
+        raise fields.wrong("'pixels', as uint8 holds no others", port.values, "values")
+    return port
+
+
+def _output(fields: Fields) -> Port:
+    port = Port(fields.one_of("name", "logits", "probabilities"), fields.one_of("dtype", "float32"), _shape(fields, 2))
+    fields.done()
+    return port

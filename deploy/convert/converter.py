@@ -83,12 +83,10 @@ def _convert_one(
         port = planned.input if card else _built_input(written, source.input, programs)
         values = {
             "format": kind,
-            "name": source.name,
-            "weights_sha256": source.weights_sha256,
+            "model": source.model,
             "source": {"file": source.file, "sha256": source.sha256},
             "input": port,
             "output": source.output,
-            "input_spec": source.input_spec,
             "labels": source.labels,
             "weights_dtype": source.weights_dtype,
             "deviation": source.deviation,
@@ -229,12 +227,13 @@ def convert_routes(
         ConversionError: two results compute different logits.
     """
     sources = [read_artifact(model) for model in models]
-    alike = {(source.weights_sha256, source.weights_dtype, source.input, source.output) for source in sources}
+    alike = {(source.weights_dtype, source.input, source.output) for source in sources}
+    difference = next(filter(None, (sources[0].model.difference(source.model) for source in sources)), None)
     formats_apart = len({source.format for source in sources}) == len(sources)
-    if len({model.stem for model in models}) > 1 or len(alike) > 1 or not formats_apart:
+    if len({model.stem for model in models}) > 1 or len(alike) > 1 or difference or not formats_apart:
         raise UsageError(
             expected="exports of one network in different formats",
-            found=", ".join(f"{source.file} of weights {source.weights_sha256[:16]}..." for source in sources),
+            found=difference or ", ".join(f"{source.file}, {source.weights_dtype}" for source in sources),
             do="Convert different models one by one.",
         )
     programs = programs or build()

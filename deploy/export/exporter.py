@@ -16,8 +16,9 @@ from glorext.deploy.export.onnx_file import open_output_batch
 from glorext.deploy.runners.common import laid_out
 from glorext.deploy.runners.mindspore import run_mindir, run_network
 from glorext.deploy.runners.onnxruntime import run_onnx
-from glorext.deploy.source import Source, add_source_arguments, resolve
+from glorext.hub.open_model import add_model_arguments, open_model
 from glorext.models.preprocess import normalize
+from glorext.models.trained import TrainedModel
 from glorext.runtime import ExportError, SetupError, UsageError, atomic_path, get_logger, set_device, version
 from glorext.runtime.cli import parser
 from glorext.runtime.device import DEVICES
@@ -25,7 +26,7 @@ from glorext.runtime.device import DEVICES
 logger = get_logger("deploy")
 
 
-def network(source: Source, variant: Variant):
+def network(source: TrainedModel, variant: Variant):
     """The network of `source` as `variant` wants it, in evaluation mode: what is exported."""
     net = source.create()
     if variant == Variant():
@@ -39,7 +40,7 @@ def network(source: Source, variant: Variant):
 
 
 def export(
-    source: Source,
+    source: TrainedModel,
     out: Path,
     formats=("mindir", "onnx"),
     batch: str | int | None = None,
@@ -100,7 +101,7 @@ def _deviation(found: np.ndarray, expected: np.ndarray) -> dict:
 
 
 def _export_one(
-    source: Source, stem: Path, name: str, batch: int, golden: Golden, variant: Variant, deviation: dict | None
+    source: TrainedModel, stem: Path, name: str, batch: int, golden: Golden, variant: Variant, deviation: dict | None
 ) -> Artifact:
     import mindspore as ms
 
@@ -125,12 +126,10 @@ def _export_one(
     artifact = write_artifact(
         final,
         format=name,
-        name=source.name,
-        weights_sha256=source.weights_sha256,
+        model=source.identity(),
         source=None,
         input=port,
         output=answer,
-        input_spec=source.input_spec,
         labels=source.labels,
         weights_dtype=variant.weights_dtype,
         deviation=deviation,
@@ -202,8 +201,8 @@ def make_parser():
         "Write a network as MINDIR or ONNX, with its contract and golden inputs beside it.",
         "glorext export resnext50-digits --format mindir,onnx --out exported/",
     )
-    add_source_arguments(arguments, optional=True)
-    arguments.add_argument("--ckpt_file", metavar="CKPT", help="published spelling of the source")
+    add_model_arguments(arguments, optional=True)
+    arguments.add_argument("--ckpt_file", metavar="MODEL", help="published spelling of MODEL")
     arguments.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: this one)")
     arguments.add_argument("--file_name", help="name of the files, without ending (default: the model's)")
     arguments.add_argument(
@@ -221,14 +220,14 @@ def make_parser():
 def main(argv: list[str]) -> int:
     """`glorext export` and `python -m glorext.deploy.export`."""
     options = make_parser().parse_args(argv)
-    if (options.source is None) == (options.ckpt_file is None):
-        raise UsageError(expected="one model: SOURCE or --ckpt_file CKPT", found="none or two")
+    if (options.what is None) == (options.ckpt_file is None):
+        raise UsageError(expected="one model: MODEL or --ckpt_file MODEL", found="none or two")
     formats = [name.strip().lower() for name in options.format.split(",")]
     named = {name.lower(): name for name in DEVICES}
     device = named.get(options.device_target.lower(), options.device_target)
     variant = chosen_variant(options)
     check_request(formats, options.batch, device, variant)
-    source = resolve(options.source or options.ckpt_file, options.network, options.registry)
+    source = open_model(options.what or options.ckpt_file, options.registry, options.network, options.labels)
     size = source.input_spec.size
     for flag in ("width", "height"):
         if getattr(options, flag) not in (None, size):

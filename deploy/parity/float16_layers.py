@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glorext.deploy.contract.closeness import FLOAT16_LAYER, share_apart
-from glorext.deploy.source import Source
+from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError
 
 # Every output of one of the two networks is held in memory: some 100 MB a picture of 224 x 224.
@@ -89,7 +89,7 @@ def set_precision(net, keep: tuple[str, ...] = ()) -> dict:
     return cells
 
 
-def bisect(source: Source, inputs: np.ndarray, tolerance: float = FLOAT16_LAYER) -> Layers:
+def bisect(source: TrainedModel, inputs: np.ndarray, tolerance: float = FLOAT16_LAYER) -> Layers:
     """Compare all cells of a network in float16 with float32 on the first of `inputs` (N, 3, H, W).
 
     Works in MindSpore's PYNATIVE mode, in which cells can be watched.

@@ -19,8 +19,8 @@ from glorext.deploy.runners.common import in_batches
 from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.deploy.runners.mindspore import run_network
 from glorext.deploy.runners.onnxruntime import require_onnxruntime
-from glorext.deploy.source import Source
 from glorext.models.preprocess import preprocess
+from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
 from glorext.train.pictures import PICTURE_ENDINGS, is_picture
 
@@ -36,7 +36,7 @@ class Inputs:
     files: tuple[Path, ...] = ()
 
 
-def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs:
+def load_inputs(source: TrainedModel, data: Path | None, count: int = COUNT) -> Inputs:
     """At most `count` pictures below `data`, evenly chosen, preprocessed as for evaluation; or seeded noise.
 
     Raises:
@@ -57,12 +57,12 @@ def load_inputs(source: Source, data: Path | None, count: int = COUNT) -> Inputs
     )
 
 
-def _mindir(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
+def _mindir(folder: Path, source: TrainedModel, inputs: np.ndarray) -> np.ndarray:
     (artifact,) = export(source, folder, ["mindir"])
     return in_batches(lambda batch: run_exported("mindir", folder / artifact.file, batch), inputs)
 
 
-def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
+def onnx_file(source: TrainedModel, folder: Path, given: Path | None) -> Path:
     """The ONNX file to examine: `given`, made from these weights, or one exported now below `folder`.
 
     Raises:
@@ -73,12 +73,9 @@ def onnx_file(source: Source, folder: Path, given: Path | None) -> Path:
     if given is None:
         return folder / export(source, folder, ["onnx"])[0].file
     artifact = read_artifact(given)
-    if artifact.format != "onnx" or artifact.weights_sha256 != source.weights_sha256:
-        raise AccuracyError(
-            expected=f"an ONNX file of the weights {source.weights_sha256[:16]}...",
-            where=given,
-            found=f"{artifact.format} of {artifact.weights_sha256[:16]}...",
-        )
+    difference = source.difference(artifact.model)
+    if artifact.format != "onnx" or difference:
+        raise AccuracyError(expected=f"an ONNX file of {source.name}", where=given, found=difference or artifact.format)
     return Path(given)
 
 
@@ -91,14 +88,14 @@ def _from_files(model: Path, folder: Path, files: tuple[Path, ...]) -> np.ndarra
     return infer(model, pictures, folder / "results").logits
 
 
-def _lite(folder: Path, source: Source, kind: str) -> Path:
+def _lite(folder: Path, source: TrainedModel, kind: str) -> Path:
     model = folder / "mindir" / f"{source.name}.mindir"
     if not model.is_file():
         export(source, model.parent, ["mindir"])
     return folder / convert(model, folder, [kind])[0].file
 
 
-def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
+def _ascend(folder: Path, source: TrainedModel, inputs: np.ndarray) -> np.ndarray:
     try:
         ctypes.CDLL("libascendcl.so")
     except OSError as error:
@@ -110,7 +107,7 @@ def _ascend(folder: Path, source: Source, inputs: np.ndarray) -> np.ndarray:
 
 
 def all_hops(
-    source: Source, folder: Path, inputs: Inputs, onnx: Path | None = None
+    source: TrainedModel, folder: Path, inputs: Inputs, onnx: Path | None = None
 ) -> list[tuple[str, float | None, Callable[[], np.ndarray]]]:
     """The hops in their order: name, tolerance, and what computes the logits of `inputs`; files go below `folder`.
 

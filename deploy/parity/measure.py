@@ -13,7 +13,8 @@ from glorext.deploy.contract.closeness import MARGIN, compare
 from glorext.deploy.parity import float16_layers, onnx_layers
 from glorext.deploy.parity.hops import COUNT, Inputs, all_hops, load_inputs, onnx_file
 from glorext.deploy.runners.mindspore import run_network
-from glorext.deploy.source import Source, add_source_arguments, chosen_source
+from glorext.hub.open_model import add_model_arguments, chosen_model
+from glorext.models.trained import Identity, TrainedModel
 from glorext.runtime import (
     AccuracyError,
     ConversionError,
@@ -23,12 +24,12 @@ from glorext.runtime import (
     InferenceError,
     SetupError,
     UsageError,
-    read_json,
     set_device,
     version,
     write_json,
 )
 from glorext.runtime.cli import parser
+from glorext.runtime.fields import Fields
 
 SCHEMA = "glorext.parity/1"
 
@@ -63,12 +64,20 @@ class Hop:
 class Parity:
     """All hops of one model over `inputs`, and the versions that they were measured with."""
 
-    name: str
-    weights_sha256: str
+    model: Identity
     inputs: tuple[str, ...]
     margin: float
     hops: tuple[Hop, ...]
     versions: dict = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    def to_dict(self) -> dict:
+        """The hops as JSON values."""
+        return {"schema": SCHEMA, **asdict(self), "model": self.model.to_dict()}
 
     @property
     def passed(self) -> bool:
@@ -111,7 +120,7 @@ def measure(
     )
 
 
-def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | None = None) -> Parity:
+def parity(source: TrainedModel, inputs: Inputs, margin: float = MARGIN, onnx: Path | None = None) -> Parity:
     """Run `inputs` through every hop; `onnx` is a file to use instead of one exported now.
 
     A hop whose software or device is not here is "not measured"; one that fails, or departs too far, is "FAIL".
@@ -141,39 +150,48 @@ def parity(source: Source, inputs: Inputs, margin: float = MARGIN, onnx: Path | 
         reasons = "; ".join(f"{hop.name}: {hop.reason}" for hop in hops)
         raise AccuracyError(f"no hop could be compared with the checkpoint: {reasons}")
     versions = {"glorext": version(), "mindspore": ms.__version__}
-    return Parity(source.name, source.weights_sha256, inputs.names, margin, tuple(hops), versions)
+    return Parity(source.identity(), inputs.names, margin, tuple(hops), versions)
 
 
-def read_parity(path: Path, source: Source) -> Parity:
+def read_parity(path: Path, source: TrainedModel) -> Parity:
     """What `glorext parity --out` wrote for this model.
 
     Raises:
         DataError: another file, or of another model.
     """
-    values = read_json(path)
-    try:
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"schema {values['schema']!r}")
-        hops = tuple(
-            Hop(**{**hop, "flips": tuple(hop["flips"]), "clear_flips": tuple(hop["clear_flips"])})
-            for hop in values["hops"]
-        )
-        inputs, margin = tuple(values["inputs"]), values["margin"]
-        found = Parity(values["name"], values["weights_sha256"], inputs, margin, hops, values["versions"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            expected=f"a parity of schema {SCHEMA}",
-            found=f"{type(error).__name__}: {error}",
-            where=path,
-            do="Write it with `glorext parity --out`.",
-        ) from error
-    if found.weights_sha256 != source.weights_sha256:
-        raise DataError(
-            expected=f"hops of the weights {source.weights_sha256[:16]}...",
-            found=f"{found.weights_sha256[:16]}...",
-            where=path,
-        )
+    top = Fields.read(path, SCHEMA, do="Write it with `glorext parity --out`.")
+    found = Parity(
+        model=Identity.read(top.inner("model")),
+        inputs=top.values("inputs", str),
+        margin=top.take("margin", float),
+        hops=tuple(_hop(one) for one in top.inners("hops")),
+        versions=top.strings("versions"),
+    )
+    for layers in ("onnx_layers", "float16_layers"):  # of --bisect; nothing here reads them
+        top.take(layers, dict, optional=True)
+    top.done()
+    if difference := source.difference(found.model):
+        raise DataError(f"the hops of {difference}", where=path)
     return found
+
+
+def _hop(fields: Fields) -> Hop:
+    hop = Hop(
+        name=fields.take("name", str),
+        state=fields.one_of("state", "pass", "FAIL", "not measured"),
+        reason=fields.take("reason", str),
+        **{
+            key: fields.take(key, float, optional=True)
+            for key in ("tolerance", "max_difference", "mean_difference", "cosine")
+        },
+        flips=tuple(fields.values("flips", str)),
+        clear_flips=tuple(
+            {"input": one.take("input", str), "margin": one.take("margin", float)}
+            for one in fields.inners("clear_flips")
+        ),
+    )
+    fields.done()
+    return hop
 
 
 def main(argv: list[str]) -> int:
@@ -183,7 +201,7 @@ def main(argv: list[str]) -> int:
         "Follow a model from its checkpoint to the card; say where its answers change.",
         "glorext parity resnext50-digits --data val/ --out parity.json",
     )
-    add_source_arguments(arguments)
+    add_model_arguments(arguments)
     arguments.add_argument("--data", type=Path, help="pictures to compare on, in any depth; noise without it")
     arguments.add_argument("--count", type=int, default=COUNT, help=f"how many of the pictures (default {COUNT})")
     arguments.add_argument(
@@ -205,10 +223,10 @@ def main(argv: list[str]) -> int:
     if options.count < 1:
         raise UsageError(expected="a positive number", found=str(options.count), where="--count")
     set_device("CPU")
-    source = chosen_source(options)
+    source = chosen_model(options)
     inputs = load_inputs(source, options.data, options.count)
     found = parity(source, inputs, options.margin, options.onnx)
-    values = {"schema": SCHEMA, **asdict(found)}
+    values = found.to_dict()
     if not options.json:
         _show(found)
     if options.bisect:
@@ -220,7 +238,7 @@ def main(argv: list[str]) -> int:
     return 0 if found.passed else 1
 
 
-def _bisect(source: Source, inputs: Inputs, options) -> dict:
+def _bisect(source: TrainedModel, inputs: Inputs, options) -> dict:
     """The layers of the ONNX file and those of float16 as JSON values, printed unless the result is."""
     values = {}
     try:

@@ -16,7 +16,7 @@ from glorext.deploy.contract.closeness import ONNX_LAYER, share_apart
 from glorext.deploy.export import onnx_file
 from glorext.deploy.parity.float16_layers import INPUTS, array, walk
 from glorext.deploy.runners.onnxruntime import open_session
-from glorext.deploy.source import Source
+from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError
 
 
@@ -51,7 +51,7 @@ class OnnxLayers:
     layers: tuple[Layer, ...]
 
 
-def bisect(source: Source, path: Path, inputs: np.ndarray, tolerance: float = ONNX_LAYER) -> OnnxLayers:
+def bisect(source: TrainedModel, path: Path, inputs: np.ndarray, tolerance: float = ONNX_LAYER) -> OnnxLayers:
     """Compare the layers of an ONNX file with the cells of `source` on the first of `inputs` (N, 3, H, W).
 
     Raises:

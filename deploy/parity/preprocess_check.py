@@ -13,8 +13,8 @@ from glorext.deploy.contract import aipp
 from glorext.deploy.contract.closeness import MAX_LEVELS, MEAN_LEVELS, NORMALIZED
 from glorext.deploy.runners.lite import run_program
 from glorext.deploy.runners.programs import Programs, build
-from glorext.deploy.source import resolve
-from glorext.hub.listing import add_registry_argument
+from glorext.hub.find import IDENTITY
+from glorext.hub.open_model import add_registry_argument, open_model
 from glorext.models import InputSpec
 from glorext.models import spec as model_spec
 from glorext.models.preprocess import crop, normalize, read_picture, resize, resized_shape
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--json", action="store_true", help="print the differences as JSON")
     options = arguments.parse_args(argv)
     if options.source:
-        spec = resolve(options.source, registry=options.registry).input_spec
+        spec = open_model(options.source, options.registry, wanted=IDENTITY).input_spec
     else:
         spec = model_spec(options.network).input
     set_device("CPU")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glorext.deploy.runners.common import MINDSPORE_DEVICES, Request, Run, in_batches
-from glorext.deploy.source import Source
+from glorext.models.trained import TrainedModel
 from glorext.runtime import set_device
 from glorext.train.evaluate import evaluate
 
@@ -26,7 +26,7 @@ def run_mindir(path: Path, batch: np.ndarray) -> np.ndarray:
     return ms.nn.GraphCell(ms.load(str(path)))(ms.Tensor(batch)).asnumpy()
 
 
-def on_pictures(source: Source, request: Request) -> Run:
+def on_pictures(source: TrainedModel, request: Request) -> Run:
     """A function from pictures to the answers of the checkpoint itself; the device is chosen now.
 
     Raises:
@@ -34,4 +34,4 @@ def on_pictures(source: Source, request: Request) -> Run:
     """
     device = set_device(MINDSPORE_DEVICES[request.device], None if request.device == "cpu" else request.device_id)
     net = source.create()
-    return lambda pictures: evaluate(net, pictures, source.input_spec, source.checkpoint, source.network, device)[1]
+    return lambda pictures: evaluate(net, source, pictures, device)[1]

@@ -68,12 +68,13 @@ def on_pictures(path: Path, artifact: Artifact) -> Run:
             device="cpu",
             batch=len(filled),
             workers=1,
-            threads=os.cpu_count(),
-            model={
+            threads=os.cpu_count() or 1,
+            model=artifact.model,
+            artifact={
                 "file": artifact.file,
                 "sha256": artifact.sha256,
-                "weights_sha256": artifact.weights_sha256,
                 "output": artifact.output.name,
+                "weights_dtype": artifact.weights_dtype,
             },
             logits=logits,
             pictures=[

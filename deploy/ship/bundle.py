@@ -23,7 +23,8 @@ from glorext.deploy.export.exporter import export
 from glorext.deploy.export.formats import Variant, add_variant_arguments, chosen_variant
 from glorext.deploy.runners.common import LITE_DEVICES
 from glorext.deploy.runners.programs import Programs, sources
-from glorext.deploy.source import Source, add_source_arguments, chosen_source
+from glorext.hub.open_model import add_model_arguments, chosen_model
+from glorext.models.trained import TrainedModel
 from glorext.runtime import UsageError, atomic_path, get_logger, json_bytes, set_device
 from glorext.runtime.chips import FAMILIES
 from glorext.runtime.cli import parser
@@ -63,7 +64,7 @@ def _script(name: str) -> bytes:
 
 
 def bundle(
-    source: Source,
+    source: TrainedModel,
     out: Path,
     programs: Programs | None = None,
     variant: Variant = Variant(),
@@ -122,7 +123,7 @@ def bundle(
     return out
 
 
-def _card_parts(source: Source, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
+def _card_parts(source: TrainedModel, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
     """What the machine with the card needs to convert the model itself: path in the bundle -> bytes."""
     (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
     stem = Path(exported.file).stem
@@ -160,7 +161,7 @@ def main(argv: list[str]) -> int:
         "Pack a model with its C++ program and a self-test for the machine with the card.",
         "glorext bundle resnext50-digits resnext50-digits.tar.gz --target ascend310",
     )
-    add_source_arguments(arguments)
+    add_model_arguments(arguments)
     arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
     add_variant_arguments(arguments)
     arguments.add_argument("--target", choices=FAMILIES, help="prepare the conversion on the machine with this card")
@@ -170,5 +171,5 @@ def main(argv: list[str]) -> int:
     if card is None and (options.dynamic_dims or options.aipp or options.keep_fp32):
         raise UsageError("--dynamic_dims, --aipp and --keep_fp32 are for a card", do="Name it with --target.")
     set_device("CPU")
-    print(bundle(chosen_source(options), options.out, variant=chosen_variant(options), card=card))
+    print(bundle(chosen_model(options), options.out, variant=chosen_variant(options), card=card))
     return 0

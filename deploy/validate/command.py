@@ -12,14 +12,15 @@ import numpy as np
 from glorext.deploy.parity.hops import load_inputs
 from glorext.deploy.parity.measure import parity, read_parity
 from glorext.deploy.runners.common import BACKENDS, DEVICES, Request, Run, check_request, join, take
-from glorext.deploy.source import Source, add_source_arguments, chosen_source
 from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import FAIL, MAX_DROP, PASS, accuracy_line, claim_for, paths_of, truths
 from glorext.deploy.validate.backends import prepare
 from glorext.deploy.validate.report import write_report
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
 from glorext.deploy.validate.verdict import EarlyStop, Validation, right_ones, validate
+from glorext.hub.open_model import add_model_arguments, chosen_model
 from glorext.models.answers import Results, read_results
+from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, UsageError, set_device, write_json
 from glorext.runtime.cli import parser
 from glorext.train.data import list_pictures
@@ -32,7 +33,7 @@ BATCH = 250
 def score_until_decided(
     run: Run,
     reference: Run | None,
-    source: Source,
+    source: TrainedModel,
     pictures: Pictures,
     seed: int = 0,
     max_drop: float = MAX_DROP,
@@ -78,7 +79,7 @@ def score_until_decided(
     return join(parts), join(others) if others else None, stopped
 
 
-def _right_by_path(results: Results, source: Source) -> dict[str, int]:
+def _right_by_path(results: Results, source: TrainedModel) -> dict[str, int]:
     if results.failed:
         raise DataError(f"{results.failed[0]['path']}: {results.failed[0]['error']}", do="Mend or remove the picture.")
     paths = paths_of(results)
@@ -111,7 +112,7 @@ def make_parser():
         "picture by picture, by MindSpore's answers.",
         "glorext validate resnext50-digits --data val/ --backend lite-cpp --reference --report report.html",
     )
-    add_source_arguments(flags)
+    add_model_arguments(flags)
     flags.add_argument("--data", type=Path, help="folder with one folder of pictures for each class")
     what = flags.add_argument_group("what answers")
     what.add_argument(
@@ -196,7 +197,7 @@ def main(argv: list[str]) -> int:
     """`glorext validate`: exit status 1 when the accuracy is not kept, and when too few pictures leave it open."""
     options = make_parser().parse_args(argv)
     _check_flags(options)
-    source = chosen_source(options)
+    source = chosen_model(options)
     if not source.labels:
         truths([], source.labels)
     pictures = list_pictures(options.data, source.labels) if options.data else None
@@ -224,11 +225,11 @@ def main(argv: list[str]) -> int:
     )
 
 
-def _shard(options, source: Source, pictures: Pictures) -> int:
+def _shard(options, source: TrainedModel, pictures: Pictures) -> int:
     shard = parse_shard(options.shard)
     with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
         results = prepare(source, _request(options), Path(scratch))(shard.of_pictures(pictures))
-    write_shard(options.out, shard, results, source, pictures)
+    write_shard(options.out, shard, results, pictures)
     print(
         f"shard {options.shard}: {results.count} of {len(pictures)} pictures, in {options.out}; "
         f"join all {shard.of} with --merge"
@@ -236,7 +237,7 @@ def _shard(options, source: Source, pictures: Pictures) -> int:
     return 0
 
 
-def _measured(options, source: Source, pictures) -> tuple[Results, Results | None, EarlyStop | None]:
+def _measured(options, source: TrainedModel, pictures) -> tuple[Results, Results | None, EarlyStop | None]:
     with tempfile.TemporaryDirectory(prefix="glorext-validate-") as scratch:
         reference = None
         if options.reference:
@@ -262,7 +263,7 @@ def _measured(options, source: Source, pictures) -> tuple[Results, Results | Non
         return results, reference(pictures) if reference else None, None
 
 
-def _hops(options, source: Source):
+def _hops(options, source: TrainedModel):
     if options.parity is None:
         return None
     if options.parity:

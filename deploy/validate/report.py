@@ -6,17 +6,16 @@ import base64
 import io
 import os
 import platform
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from glorext.deploy.parity.measure import Parity
-from glorext.deploy.source import Source
 from glorext.deploy.validate import plots
 from glorext.deploy.validate.accuracy import paths_of, truths
 from glorext.deploy.validate.verdict import Validation
 from glorext.models.answers import Results
+from glorext.models.trained import TrainedModel
 from glorext.runtime import DataError, UsageError, atomic_path, write_json
 
 SCHEMA = "glorext.report/1"
@@ -50,7 +49,7 @@ def worst_classes(matrix: np.ndarray, labels: tuple[str, ...]) -> list[dict]:
     ]
 
 
-def mistakes(source: Source, results: Results, reference: Results | None) -> list[dict]:
+def mistakes(source: TrainedModel, results: Results, reference: Results | None) -> list[dict]:
     """Pictures to look at: first those on which MindSpore differs, then the wrong ones, the most confident first.
 
     Each kind gets half of the places, and those that the other leaves. `margin` is the lead of the best logit over that
@@ -109,7 +108,7 @@ def machine() -> dict:
 
 
 def contents(
-    validation: Validation, source: Source, results: Results, reference: Results | None, hops: Parity | None
+    validation: Validation, source: TrainedModel, results: Results, reference: Results | None, hops: Parity | None
 ) -> dict:
     """Everything that the page says, as JSON values."""
     matrix = confusion(results, source.labels)
@@ -122,7 +121,7 @@ def contents(
     return {
         "schema": SCHEMA,
         "validation": values,
-        "hops": None if hops is None else asdict(hops),
+        "hops": None if hops is None else hops.to_dict(),
         "model": {"network": source.network, "size": source.input_spec.size, "classes": len(source.labels)},
         "speed": {
             "throughput": results.throughput,
@@ -145,7 +144,7 @@ def contents(
 def write_report(
     path: Path,
     validation: Validation,
-    source: Source,
+    source: TrainedModel,
     results: Results,
     reference: Results | None = None,
     data: Path | None = None,

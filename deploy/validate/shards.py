@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from glorext.deploy.runners.common import join, take
-from glorext.deploy.source import Source
 from glorext.deploy.validate.accuracy import listing_digest, paths_of
 from glorext.models.answers import Results, read_results, write_results
-from glorext.models.labels import labels_digest
-from glorext.runtime import DataError, UsageError, atomic_dir, json_bytes, read_json
+from glorext.models.trained import TrainedModel
+from glorext.runtime import DataError, UsageError, atomic_dir, json_bytes
+from glorext.runtime.fields import Fields
 from glorext.train.pictures import Pictures
 
 SCHEMA = "glorext.shard/1"
 ENTRY = "shard.json"
+ONE_VALIDATION = "Merge only shards of one validation: the same model, backend, versions and pictures."
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,7 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(parts[0]), int(parts[1]))
 
 
-def _belongs_to(source: Source, results: Results, listing: str, count: int, of: int) -> dict:
-    # MindSpore Lite's converter writes other bytes at every run, so the weights' digest says which model it is.
-    return {
-        "weights_sha256": source.weights_sha256,
-        "preprocessing_sha256": source.input_spec.digest(),
-        "labels_sha256": labels_digest(source.labels),
-        "backend": results.backend,
-        "device": results.device,
-        "versions": results.versions,
-        "pictures_sha256": listing,
-        "pictures": count,
-        "shards": of,
-    }
-
-
-def write_shard(folder: Path, shard: Shard, results: Results, source: Source, pictures: Pictures) -> None:
+def write_shard(folder: Path, shard: Shard, results: Results, pictures: Pictures) -> None:
     """Write the results of a shard and what they are a part of into `folder`; an earlier shard there is replaced.
 
     Args:
@@ -68,31 +54,38 @@ def write_shard(folder: Path, shard: Shard, results: Results, source: Source, pi
     entry = {
         "schema": SCHEMA,
         "shard": shard.index,
-        "count": results.count,
-        **_belongs_to(source, results, listing_digest(pictures.paths), len(pictures), shard.of),
+        "shards": shard.of,
+        "pictures": len(pictures),
+        "pictures_sha256": listing_digest(pictures.paths),
     }
     with atomic_dir(folder, replace=True) as temporary:
         write_results(temporary / "results", results)
         (temporary / ENTRY).write_bytes(json_bytes(entry))
 
 
-def merge(folders: list[Path], source: Source) -> Results:
+def merge(folders: list[Path], model: TrainedModel) -> Results:
     """The results of all shards as one, equal to those of a run that was not divided.
 
     Raises:
         DataError: a shard is missing, there twice, of another model, backend, version or picture list, or damaged.
     """
-    found, first = {}, None
+    found: dict[int, Results] = {}
+    first: dict | None = None
     for folder in map(Path, folders):
         entry, results = _read(folder)
-        wanted = _belongs_to(source, results, entry["pictures_sha256"], entry["pictures"], entry["shards"])
-        _same(entry, wanted, folder, "this model and its own results")
-        if first:
-            _same(entry, {key: first[key] for key in wanted}, folder, f"the shard {folders[0]}")
+        if difference := model.difference(results.model):
+            raise DataError(f"a shard of {difference}", where=folder, do=ONE_VALIDATION)
         first = first or entry
+        for key, value in entry.items():
+            if key != "shard" and value != first[key]:
+                raise DataError(
+                    expected=f"{key} {first[key]}, as in {folders[0]}", found=value, where=folder, do=ONE_VALIDATION
+                )
         if entry["shard"] in found:
             raise DataError(expected="every shard once", found=f"shard {entry['shard']} twice", where=folder)
         found[entry["shard"]] = results
+    if first is None:
+        raise UsageError(expected="at least one shard", found="none")
     missing = sorted(set(range(1, first["shards"] + 1)) - found.keys())
     if missing:
         raise DataError(
@@ -113,29 +106,15 @@ def merge(folders: list[Path], source: Source) -> Results:
 
 
 def _read(folder: Path) -> tuple[dict, Results]:
-    entry = read_json(folder / ENTRY)
-    keys = "shard count weights_sha256 preprocessing_sha256 labels_sha256 backend device versions pictures_sha256"
-    keys = (*keys.split(), "pictures", "shards")
-    if (
-        not isinstance(entry, dict)
-        or entry.get("schema") != SCHEMA
-        or any(key not in entry for key in keys)
-        or not all(type(entry[key]) is int for key in ("shard", "count", "pictures", "shards"))
-        or not 1 <= entry["shard"] <= entry["shards"]
-    ):
-        raise DataError(expected=f"a shard of schema {SCHEMA}", found="something else", where=folder / ENTRY)
+    """What a shard is a part of, and its results: shards of one validation agree in all but their number."""
+    top = Fields.read(folder / ENTRY, SCHEMA, do=ONE_VALIDATION)
+    shards = top.count("shards", 1)
+    entry = {
+        "shard": top.count("shard", 1, shards),
+        "shards": shards,
+        "pictures": top.count("pictures", 1),
+        "pictures_sha256": top.digest("pictures_sha256"),
+    }
+    top.done()
     results = read_results(folder / "results")
-    if results.count != entry["count"]:
-        raise DataError(expected=f"{entry['count']} pictures", found=results.count, where=folder)
-    return entry, results
-
-
-def _same(entry: dict, wanted: dict, folder: Path, whose: str) -> None:
-    for key, value in wanted.items():
-        if entry[key] != value:
-            raise DataError(
-                expected=f"{key} {value}, as {whose}",
-                found=entry[key],
-                where=folder,
-                do="Merge only shards of one validation: the same model, backend, versions and pictures.",
-            )
+    return entry | {key: getattr(results, key) for key in ("backend", "device", "versions")}, results

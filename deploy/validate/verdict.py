@@ -16,7 +16,6 @@ from glorext.deploy.contract.closeness import (
     compare,
     converted_tolerance,
 )
-from glorext.deploy.source import Source
 from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import (
     FAIL,
@@ -33,7 +32,7 @@ from glorext.deploy.validate.accuracy import (
     truths,
 )
 from glorext.models.answers import Results
-from glorext.models.labels import labels_digest
+from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, version
 
 SCHEMA = "glorext.validation/1"
@@ -126,7 +125,7 @@ def right_ones(results: Results, classes: np.ndarray) -> np.ndarray:
 
 
 def validate(
-    source: Source,
+    source: TrainedModel,
     results: Results,
     reference: Results | None = None,
     min_top1: float | None = None,
@@ -140,7 +139,7 @@ def validate(
         AccuracyError: they come from other weights than `source`.
     """
     _check_comparable(source, results, reference)
-    if reference is not None and results.model.get("output") == "probabilities":
+    if reference is not None and results.artifact["output"] == "probabilities":
         reference = replace(reference, logits=softmax(reference.logits))
     paths = paths_of(results)
     classes, early = truths(paths, source.labels), early_stop is not None and len(paths) < early_stop.total
@@ -162,10 +161,8 @@ def validate(
         )
     environment = {
         "glorext": version(),
-        "weights_sha256": source.weights_sha256,
-        "model": results.model,
-        "labels_sha256": labels_digest(source.labels),
-        "preprocessing_sha256": source.input_spec.digest(),
+        "model": results.model.to_dict(),
+        "artifact": results.artifact,
         **{f"{which.backend}_versions": which.versions for which in filter(None, (reference, results))},
     }
     return Validation(
@@ -182,7 +179,7 @@ def validate(
     )
 
 
-def _check_comparable(source: Source, results: Results, reference: Results | None) -> None:
+def _check_comparable(source: TrainedModel, results: Results, reference: Results | None) -> None:
     if results.failed:
         first = results.failed[0]
         raise DataError(
@@ -197,11 +194,9 @@ def _check_comparable(source: Source, results: Results, reference: Results | Non
             do="Run both over the same folder.",
         )
     for which in filter(None, (results, reference)):
-        weights = which.model.get("weights_sha256")
-        if weights != source.weights_sha256:
+        if difference := source.difference(which.model):
             raise AccuracyError(
-                expected=f"results of the weights {source.weights_sha256[:16]}...",
-                found=f"{str(weights)[:16]}... in the {which.backend} results",
+                f"the {which.backend} results are of {difference}",
                 do="Run the inference again with this package's model.",
             )
 
@@ -232,7 +227,7 @@ def _agreement(comparison: Comparison, reference: Accuracy, paths: list[str]) ->
 def _against_mindspore(
     comparison: Comparison, agreement: Agreement, measured: Accuracy, results: Results, max_drop: float
 ):
-    weights = results.model.get("weights_dtype", "float32")
+    weights = results.artifact["weights_dtype"]
     float32 = results.device == "cpu" and weights == "float32"
     least = math.floor(measured.count * (FLOAT32_AGREEMENT if float32 else FLOAT16_AGREEMENT))
     yield Check(
@@ -241,7 +236,7 @@ def _against_mindspore(
         f"{agreement.same} of {measured.count}",
         PASS if agreement.same >= least else FAIL,
     )
-    what = results.model.get("output", "logits")
+    what = results.artifact["output"]
     half_limit = comparison.limit(converted_tolerance(results.device, weights), what)
     limit = FLOAT32_DIFFERENCE if float32 else half_limit
     yield Check(

@@ -1,7 +1,14 @@
 """What the tests of deployment share: the built programs, and one tiny network with everything made from it."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+# The tests are no package: their helper module is found by its folder.
+sys.path.insert(0, str(Path(__file__).parent))
+from made import trained  # noqa: E402
 
 TINY = {"layers": (1, 1, 1, 1), "groups": 4, "width_per_group": 4, "stem_width": 16, "num_classes": 10}
 SIZE = 32
@@ -26,7 +33,6 @@ def source(tmp_path_factory):
     """A tiny ResNeXt with weights in which nothing is zero or one, so that every layer moves the logits."""
     import mindspore as ms
 
-    from glorext.deploy.source import Source
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
     from glorext.runtime import set_device
 
@@ -40,8 +46,14 @@ def source(tmp_path_factory):
         parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
     path = tmp_path_factory.mktemp("source") / "tiny.ckpt"
     save_checkpoint(net, path)
-    return Source(
-        "tiny", "resnext50", TINY, path, InputSpec(size=SIZE, resize=SIZE), tuple("0123456789"), weights_digest(path)
+    arguments = {key: value for key, value in TINY.items() if key != "num_classes"}
+    return trained(
+        path,
+        tuple("0123456789"),
+        name="tiny",
+        network_args=arguments,
+        input_spec=InputSpec(size=SIZE, resize=SIZE),
+        weights_sha256=weights_digest(path),
     )
 
 

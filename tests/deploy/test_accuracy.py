@@ -17,8 +17,8 @@ from glorext.deploy.validate.accuracy import (
     truths,
     wilson,
 )
+from glorext.models.evaluation import EvalResult
 from glorext.runtime import DataError
-from glorext.train.evaluate import EvalResult
 
 LABELS = tuple("abcdefghij")
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from made import identity
 
 from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
 from glorext.models import InputSpec
@@ -16,12 +17,10 @@ def model(tmp_path):
     write_artifact(
         path,
         format="onnx",
-        name="m",
-        weights_sha256="0" * 64,
+        model=identity(num_classes=2, labels=("a", "b"), input_spec=InputSpec(size=8, resize=8)),
         source=None,
         input=Port("image", "float32", (-1, 3, 8, 8), "NCHW"),
         output=Port("logits", "float32", (-1, 2)),
-        input_spec=InputSpec(size=8, resize=8),
         labels=("a", "b"),
         versions={"glorext": "1"},
     )
@@ -64,7 +63,7 @@ def test_missing_model_and_missing_contract_are_told_apart(model):
         lambda values: values.pop("labels"),
         lambda values: values["input"].pop("shape"),
         lambda values: values["input"].update(shape="abc"),
-        lambda values: values["input_spec"].update(size="x"),
+        lambda values: values["model"]["input_spec"].update(size="x"),
     ],
 )
 def test_a_contract_that_is_not_one_is_refused(model, change):

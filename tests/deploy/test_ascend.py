@@ -5,10 +5,10 @@ import re
 import subprocess
 
 import pytest
+from made import identity
 
 from glorext.deploy.contract.artifact import Artifact, Port
 from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, AscendOptions, plan, write_files
-from glorext.models import InputSpec
 from glorext.runtime import UsageError
 from glorext.runtime.chips import FAMILIES
 
@@ -18,15 +18,13 @@ def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):
     return Artifact(
         "m.mindir",
         kind,
-        "m",
+        identity(num_classes=1000),
         1,
-        "0" * 64,
         "0" * 64,
         None,
         Port("image", dtype, shape, layout, values),
         Port("logits", "float32", (batch, 1000)),
-        InputSpec(),
-        ("a",),
+        (),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from glorext.deploy.contract.artifact import read_artifact
 from glorext.deploy.convert.converter import convert
 from glorext.deploy.runners.lite import infer, run_tensor
+from glorext.models.labels import labels_digest
 from glorext.runtime import ConversionError, DataError, InferenceError, IntegrityError, UsageError, write_json
 
 pytestmark = pytest.mark.native
@@ -29,7 +30,7 @@ def test_a_converted_model_gives_mindspores_logits_at_any_batch(source, converte
 def test_the_contract_follows_the_model(source, exported, converted, model):
     artifact, origin = read_artifact(converted / model), read_artifact(exported / "tiny.mindir")
     assert artifact.source == {"file": "tiny.mindir", "sha256": origin.sha256}
-    assert artifact.weights_sha256 == source.weights_sha256 and artifact.input == origin.input
+    assert artifact.model == source.identity() and artifact.input == origin.input
     assert artifact.versions["mindspore_lite"] == "2.0.0"
 
 
@@ -52,12 +53,10 @@ def test_a_model_that_the_converter_refuses_is_named(exported, native, tmp_path)
     write_artifact(
         tmp_path / "tiny.onnx",
         format="onnx",
-        name="tiny",
-        weights_sha256=origin.weights_sha256,
+        model=origin.model,
         source=None,
         input=origin.input,
         output=origin.output,
-        input_spec=origin.input_spec,
         labels=origin.labels,
     )
     with pytest.raises(ConversionError, match="could not convert tiny.onnx"):
@@ -120,6 +119,8 @@ def test_a_contract_that_contradicts_the_model_is_refused(converted, native, pic
     shutil.copy(converted / "tiny.ms", tmp_path)
     values = json.loads((converted / "tiny.ms.json").read_text())
     values["output"]["shape"] = [-1, 7]
+    values["model"] |= {"num_classes": 7, "labels_sha256": labels_digest(())}
+    values["labels"] = []
     write_json(tmp_path / "tiny.ms.json", values)
     with pytest.raises(InferenceError):
         infer(tmp_path / "tiny.ms", pictures, tmp_path / "results", programs=native.programs)

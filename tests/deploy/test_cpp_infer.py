@@ -1,5 +1,6 @@
 """The C++ inference program: the same answers in every arrangement, and a named failure for every bad input."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -80,12 +81,10 @@ def fixed(exported, native, tmp_path_factory):
     write_artifact(
         folder / "four.ms",
         format="ms",
-        name="four",
-        weights_sha256=origin.weights_sha256,
+        model=origin.model,
         source=None,
         input=Port("image", "float32", (4, 3, 32, 32), "NCHW"),
         output=Port("logits", "float32", (4, 10)),
-        input_spec=origin.input_spec,
         labels=origin.labels,
     )
     return folder / "four.ms"
@@ -171,12 +170,10 @@ def test_a_channels_last_model_gives_the_same_logits(run, exported, native, pict
     write_artifact(
         tmp_path / "last.ms",
         format="ms",
-        name="last",
-        weights_sha256=origin.weights_sha256,
+        model=origin.model,
         source=None,
         input=origin.input,
         output=origin.output,
-        input_spec=origin.input_spec,
         labels=origin.labels,
     )
     _, _, described = run("--model", tmp_path / "last.ms", "--inspect", out=None)
@@ -226,12 +223,10 @@ def test_a_model_that_normalizes_by_itself_takes_the_pixels(
     write_artifact(
         tmp_path / "pixels.ms",
         format="ms",
-        name="pixels",
-        weights_sha256=origin.weights_sha256,
+        model=dataclasses.replace(origin.model, input_spec=spec),
         source=None,
         input=Port("image", "uint8", origin.input.shape, layout),
         output=origin.output,
-        input_spec=spec,
         labels=origin.labels,
     )
     status, errors, out = run("--model", tmp_path / "pixels.ms", "--images", pictures)
@@ -306,7 +301,7 @@ def test_the_summary_adds_up(run, converted, pictures):
     assert sum(found["stages_ms"].values()) == pytest.approx(times.mean(), rel=1e-6)
     logits = np.load(out / "logits.npy")
     assert [entry["top5"] for entry in found["pictures"]] == np.argsort(-logits, 1, kind="stable")[:, :5].tolist()
-    assert found["model"]["sha256"] == hashlib.sha256((converted / "tiny.ms").read_bytes()).hexdigest()
+    assert found["artifact"]["sha256"] == hashlib.sha256((converted / "tiny.ms").read_bytes()).hexdigest()
     assert found["versions"]["mindspore_lite"].endswith("2.0.0")
 
 
@@ -332,14 +327,14 @@ def test_a_model_that_the_runtime_refuses_is_named(run, converted, pictures, tmp
 
 def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pictures, tmp_path):
     contract = json.loads((converted / "tiny.ms.json").read_text())
-    spec = contract["input_spec"] | {"size": 64, "resize": 64}
+    spec = contract["model"]["input_spec"] | {"size": 64, "resize": 64}
     wide = contract["input"] | {"shape": [-1, 3, 64, 64]}
-    model = copy_model(converted, tmp_path, input_spec=spec, input=wide)
+    model = copy_model(converted, tmp_path, model=contract["model"] | {"input_spec": spec}, input=wide)
     status, errors, _ = run("--model", model, "--images", pictures)
     assert status == 1 and "the contract says pictures of 64 x 64" in errors
     more = contract["output"] | {"shape": [-1, 12]}
-    labels = hashlib.sha256(b"").hexdigest()
-    model = copy_model(converted, tmp_path, output=more, labels=[], labels_sha256=labels)
+    none = contract["model"] | {"num_classes": 12, "labels_sha256": hashlib.sha256(b"").hexdigest()}
+    model = copy_model(converted, tmp_path, output=more, labels=[], model=none)
     status, errors, _ = run("--model", model, "--images", pictures)
     assert status == 1 and "expected float32 logits [2, 12]" in errors
 

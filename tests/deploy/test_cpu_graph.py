@@ -90,12 +90,10 @@ def test_the_logits_stay_the_same(graphs, exported, native, tmp_path, save):
         write_artifact(
             model,
             format={"ms": "ms", "mindir": "lite-mindir"}[save],
-            name="tiny",
+            model=origin.model,
             source=None,
-            weights_sha256=origin.weights_sha256,
             input=origin.input,
             output=origin.output,
-            input_spec=origin.input_spec,
             labels=origin.labels,
         )
         logits.append(run_tensor(model, inputs, native.programs))

@@ -24,7 +24,7 @@ def test_an_open_batch_computes_the_networks_logits(source, exported, name, batc
 def test_the_contract_says_what_the_file_is(source, exported):
     artifact = read_artifact(exported / "tiny.onnx")
     assert (artifact.format, artifact.input.shape, artifact.output.shape) == ("onnx", (-1, 3, 32, 32), (-1, 10))
-    assert artifact.weights_sha256 == source.weights_sha256
+    assert artifact.model == source.identity()
     assert artifact.input_spec == source.input_spec and artifact.labels == source.labels
 
 

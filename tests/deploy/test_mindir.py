@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made import trained
 
 from glorext.deploy.contract.artifact import read_artifact, write_artifact
 from glorext.deploy.convert.converter import convert, convert_routes
 from glorext.deploy.export import mindir
 from glorext.deploy.export.exporter import export
 from glorext.deploy.runners.lite import run_tensor
-from glorext.deploy.source import Source
 from glorext.runtime import ConversionError, DataError, UsageError
 
 SIZE = 32
@@ -35,7 +35,17 @@ def make(folder, name, network, arguments):
         parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
     path = folder / f"{name}.ckpt"
     save_checkpoint(net, path)
-    return Source(name, network, arguments, path, InputSpec(size=SIZE, resize=SIZE), (), weights_digest(path))
+    network_args = {key: value for key, value in arguments.items() if key != "num_classes"}
+    spec = InputSpec(size=SIZE, resize=SIZE)
+    return trained(
+        path,
+        name=name,
+        network=network,
+        network_args=network_args,
+        num_classes=arguments["num_classes"],
+        input_spec=spec,
+        weights_sha256=weights_digest(path),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +207,9 @@ def test_exports_of_different_weights_do_not_check_each_other(glore, tmp_path):
         for field in dataclasses.fields(origin)
         if field.name not in ("file", "size", "sha256")
     }
-    write_artifact(tmp_path / "glore.onnx", **{**values, "weights_sha256": "0" * 64})
+    write_artifact(
+        tmp_path / "glore.onnx", **{**values, "model": dataclasses.replace(values["model"], weights_sha256="0" * 64)}
+    )
     with pytest.raises(UsageError, match="one network"):
         convert_routes([tmp_path / "glore.mindir", tmp_path / "glore.onnx"], tmp_path / "out")
     with pytest.raises(UsageError, match="one network"):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made import trained
 from PIL import Image
 
 from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES, share_apart
@@ -16,7 +17,6 @@ from glorext.deploy.parity.float16_layers import Departure, bisect, show, worth_
 from glorext.deploy.parity.hops import load_inputs
 from glorext.deploy.parity.measure import main, measure, parity, read_parity
 from glorext.deploy.runners.mindspore import run_network
-from glorext.deploy.source import Source
 from glorext.runtime import AccuracyError, DataError, ExportError, InferenceError, SetupError
 
 NAMES = ("a", "b", "c")
@@ -134,7 +134,7 @@ def test_a_hidden_file_is_no_picture(source, tmp_path):
 
 @pytest.mark.native
 def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(module, "chosen_source", lambda options: source)
+    monkeypatch.setattr(module, "chosen_model", lambda options: source)
     assert main(["tiny", "--data", str(pictures), "--count", "12", "--out", str(tmp_path / "p.json"), "--bisect"]) == 0
     out = capsys.readouterr().out
     values = json.loads((tmp_path / "p.json").read_text())
@@ -155,7 +155,7 @@ def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, 
     assert hops["C++ from the picture files"]["state"] == "pass"
     assert values["onnx_layers"]["first"] is None and len(values["onnx_layers"]["layers"]) > 20
     assert [hop.state for hop in read_parity(tmp_path / "p.json", source).hops].count("pass") == 6
-    with pytest.raises(DataError, match="of the weights"):
+    with pytest.raises(DataError, match="another weights"):
         read_parity(tmp_path / "p.json", dataclasses.replace(source, weights_sha256="0" * 64))
 
 
@@ -208,8 +208,7 @@ def damaged(exported, folder, name):
     onnx.save(model, str(folder / "tiny.onnx"))
     contract = read_artifact(exported / "tiny.onnx")
     kept = {
-        key: getattr(contract, key)
-        for key in ("format", "name", "weights_sha256", "source", "input", "output", "input_spec", "labels", "versions")
+        key: getattr(contract, key) for key in ("format", "model", "source", "input", "output", "labels", "versions")
     }
     write_artifact(folder / "tiny.onnx", **kept)
     return folder / "tiny.onnx"
@@ -261,21 +260,20 @@ def glore_source(folder):
 
     from glorext.models import InputSpec, create, save_checkpoint, weights_digest
 
-    arguments = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 8, "num_classes": 10}
-    net = create("glore_res50", **arguments)
+    arguments = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 8}
+    net = create("glore_res50", num_classes=10, **arguments)
     generator = np.random.default_rng(3)
     for parameter in net.get_parameters():
         value = parameter.asnumpy() + generator.normal(0, 0.1, parameter.shape)
         parameter.set_data(ms.Tensor((np.abs(value) + 0.3 if "variance" in parameter.name else value).astype("f4")))
     save_checkpoint(net, folder / "glore.ckpt")
-    return Source(
-        "glore",
-        "glore_res50",
-        arguments,
+    return trained(
         folder / "glore.ckpt",
-        InputSpec(size=32, resize=32),
-        (),
-        weights_digest(folder / "glore.ckpt"),
+        name="glore",
+        network="glore_res50",
+        network_args=arguments,
+        input_spec=InputSpec(size=32, resize=32),
+        weights_sha256=weights_digest(folder / "glore.ckpt"),
     )
 
 
@@ -323,7 +321,7 @@ def test_the_layer_that_overflows_float16_is_named_and_keeping_it_heals_the_netw
     weight.set_data(weight * ms.Tensor(1e7, ms.float32))
     variance.set_data(variance * ms.Tensor(1e14, ms.float32))
     save_checkpoint(net, tmp_path / "big.ckpt")
-    big = Source("big", source.network, source.arguments, tmp_path / "big.ckpt", source.input_spec, (), "0" * 64)
+    big = dataclasses.replace(source, name="big", checkpoint=tmp_path / "big.ckpt", weights_sha256="0" * 64)
     found = bisect(big, load_inputs(source, None).images)
     assert (found.first.cell, found.first.kind, found.first.own) == ("backbone.layer2.0.conv2", "Conv2d", None)
     assert found.keep == ("backbone.layer2.0.conv2", "backbone.layer2.0.bn2")

@@ -7,13 +7,12 @@ import subprocess
 
 import numpy as np
 import pytest
+from made import ARTIFACT, identity, trained
 
 from glorext.deploy.parity.measure import Hop, Parity
-from glorext.deploy.source import Source
 from glorext.deploy.validate.plots import blocks, confusion_plot, step_series
 from glorext.deploy.validate.report import MISTAKES_SHOWN, confusion, mistakes, picture, write_report
 from glorext.deploy.validate.verdict import validate
-from glorext.models import InputSpec
 from glorext.models.answers import Results
 from glorext.runtime import UsageError
 
@@ -58,14 +57,13 @@ def parts(tmp_path_factory):
     logits[3] = (1, 2, 0)
     other[3] = (1, 2, 0)
     logits[4], other[4] = (1, 1.0004, 0), (1.0004, 1, 0)
-    source = Source(
-        "three", "resnext50", {"num_classes": 3}, run / "best.ckpt", InputSpec(), classes, "a" * 64, folder=run
-    )
+    source = trained(run / "best.ckpt", classes, folder=run, name="three", num_classes=3, weights_sha256="a" * 64)
 
     def results(values, backend):
         return Results(
             backend=backend,
-            model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
+            model=source.identity(),
+            artifact=ARTIFACT,
             device="cpu",
             batch=1,
             workers=2,
@@ -83,8 +81,7 @@ def parts(tmp_path_factory):
 
 
 HOPS = Parity(
-    "three",
-    "a" * 64,
+    identity("three", num_classes=3, weights_sha256="a" * 64),
     ("x", "y"),
     0.1,
     (
@@ -212,12 +209,13 @@ def large(tmp_path_factory):
     other = logits.copy()
     flipped = rows[rows % 100 == 1]
     other[flipped, (flipped // 4 + 9) % 1000] = 6
-    source = Source("large", "resnext50", {"num_classes": 1000}, folder / "x.ckpt", InputSpec(), classes, "a" * 64)
+    source = trained(folder / "x.ckpt", classes, name="large", num_classes=1000, weights_sha256="a" * 64)
 
     def results(values, backend):
         return Results(
             backend=backend,
-            model={"file": "m", "sha256": "b" * 64, "weights_sha256": "a" * 64},
+            model=source.identity(),
+            artifact=ARTIFACT,
             device="cpu",
             batch=1,
             workers=2,

@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from made import identity
 
 from glorext.deploy.contract.artifact import Port, write_artifact
 from glorext.deploy.ship.serving import main, write_servable
@@ -65,12 +66,10 @@ def model(
     write_artifact(
         path,
         format=kind,
-        name="net",
-        weights_sha256="0" * 64,
+        model=identity("net", num_classes=3, labels=labels, input_spec=InputSpec(size=32, resize=32)),
         source=None,
         input=Port("image", dtype, (batch, 3, 32, 32), "NCHW"),
         output=Port(output, "float32", (batch, 3)),
-        input_spec=InputSpec(size=32, resize=32),
         labels=labels,
     )
     return path

@@ -4,20 +4,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from made import ARTIFACT, identity, trained
 
 from glorext.deploy.contract.artifact import contract_path
 from glorext.deploy.contract.closeness import FLOAT32_DIFFERENCE
 from glorext.deploy.runners.common import Request, join, take
-from glorext.deploy.source import Source
 from glorext.deploy.validate.accuracy import FAIL, PASS, UNCLEAR, Check, listing_digest
 from glorext.deploy.validate.backends import prepare
 from glorext.deploy.validate.command import picked, score_until_decided
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
 from glorext.deploy.validate.verdict import EarlyStop, validate, verdict
-from glorext.models import InputSpec
 from glorext.models.answers import Results
+from glorext.models.evaluation import EvalResult
+from glorext.models.labels import labels_digest
 from glorext.runtime import AccuracyError, DataError, UsageError, read_json, write_json
-from glorext.train.evaluate import EvalResult
 from glorext.train.pictures import Pictures
 
 LABELS = tuple("abcdefghij")
@@ -45,16 +45,15 @@ def claimed(top1, paths=None):
 
 @pytest.fixture
 def model(tmp_path):
-    return Source(
-        "m", "resnext50", {"num_classes": 10}, tmp_path / "m.ckpt", InputSpec(), LABELS, "f" * 64, claimed(0.9)
-    )
+    return trained(tmp_path / "m.ckpt", LABELS, claimed(0.9), weights_sha256="f" * 64)
 
 
 def results(logits, backend="lite-cpp", weights="f" * 64):
     pictures = [{"path": f"{LABELS[i % 10]}/{i:03d}.png", "top5": [], "ms": 1.0} for i in range(len(logits))]
     return Results(
         backend=backend,
-        model={"file": "m", "sha256": "0" * 64, "weights_sha256": weights},
+        model=identity(labels=LABELS, weights_sha256=weights),
+        artifact=ARTIFACT,
         device="cpu",
         batch=1,
         workers=1,
@@ -263,7 +262,7 @@ def shards_of(folder, whole, model, pictures, of):
     for index in range(1, of + 1):
         shard = parse_shard(f"{index}/{of}")
         paths.append(folder / f"shard{index}of{of}")
-        write_shard(paths[-1], shard, picked(whole, shard.of_pictures(pictures)), model, pictures)
+        write_shard(paths[-1], shard, picked(whole, shard.of_pictures(pictures)), pictures)
     return paths
 
 
@@ -282,7 +281,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path, model, whole, 
         merge([one, two], model)
     with pytest.raises(DataError, match="shard 2 twice"):
         merge([one, two, two], model)
-    with pytest.raises(DataError, match="weights_sha256"):
+    with pytest.raises(DataError, match="another weights"):
         merge([one, two, three], dataclasses.replace(model, weights_sha256="0" * 64))
     foreign, *_ = shards_of(tmp_path, whole, model, pictures, 4)
     with pytest.raises(DataError, match="shards 3"):
@@ -330,28 +329,29 @@ def test_answers_for_missing_pictures_are_named(whole, pictures):
 
 
 def _other_mean(contract):
-    contract["input_spec"]["mean"][1] += 0.01
+    contract["model"]["input_spec"]["mean"][1] += 0.01
 
 
 def _other_size(contract):
-    contract["input_spec"]["resize"] += 8
+    contract["model"]["input_spec"]["resize"] += 8
 
 
 def _other_labels(contract):
     contract["labels"][3], contract["labels"][4] = contract["labels"][4], contract["labels"][3]
+    contract["model"]["labels_sha256"] = labels_digest(contract["labels"])
 
 
 def _other_weights(contract):
-    contract["weights_sha256"] = "0" * 64
+    contract["model"]["weights_sha256"] = "0" * 64
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        (_other_mean, r"the input spec of tiny, mean \[0.485, 0.456, 0.406\], found mean \[0.485, 0.466, 0.406\]"),
-        (_other_size, "resize 32, found resize 40"),
-        (_other_labels, "10 labels, number 3 is '3', found 10 labels, number 3 is '4'"),
-        (_other_weights, "the weights of tiny, .*found 0000000000000000"),
+        (_other_mean, r"input spec: mean \[0.485, 0.466, 0.406\] instead of mean \[0.485, 0.456, 0.406\]"),
+        (_other_size, "input spec: resize 40 instead of resize 32"),
+        (_other_labels, "another labels: sha256"),
+        (_other_weights, "another weights: 0000000000000000"),
     ],
 )
 def test_a_model_that_is_not_the_packages_is_not_validated_as_such(source, exported, tmp_path, change, words):

@@ -15,6 +15,7 @@ from glorext import models
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.models.labels import labels_bytes
+from glorext.models.trained import write_run
 from glorext.runtime import sha256_file, write_json
 
 
@@ -43,6 +44,7 @@ def run(tmp_path_factory):
         yaml.safe_dump({"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC})
     )
     write_json(folder / "eval.json", samples.evaluation(folder))
+    write_run(folder, samples.identity(folder), None)
     epochs = [
         {
             "event": "epoch",

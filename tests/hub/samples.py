@@ -3,12 +3,29 @@
 from glorext import models
 from glorext.hub.pack import Details
 from glorext.models.labels import labels_bytes
+from glorext.models.trained import Identity
 from glorext.runtime import sha256_bytes
 
 LABELS = [f"class {index}" for index in range(10)]
 ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}
 SPEC = {"size": 32, "resize": 32}
 DETAILS = Details("tiny-digits", "1.0.0", date="2026-01-02")
+
+
+def identity(run, **changes) -> Identity:
+    """What the run's best checkpoint is, as training writes it down."""
+    values = {
+        "name": "run",
+        "version": None,
+        "network": "resnext50",
+        "network_args": ARGUMENTS,
+        "num_classes": 10,
+        "input_spec": models.InputSpec(**SPEC),
+        "labels_sha256": sha256_bytes(labels_bytes(LABELS)),
+        "weights_sha256": models.weights_digest(run / "best.ckpt"),
+        "license": None,
+    }
+    return Identity(**(values | changes))
 
 
 def evaluation(run, **changes) -> dict:

@@ -10,7 +10,8 @@ from samples import ARGUMENTS, DETAILS, LABELS
 
 import mindspore_hub
 from glorext import hub, models
-from glorext.hub.builtin import parse_published, published_checkpoints
+from glorext.hub.builtin import published_checkpoints, read_published
+from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.runtime import (
@@ -24,6 +25,7 @@ from glorext.runtime import (
     read_json,
     sha256_bytes,
     sha256_file,
+    write_json,
 )
 
 
@@ -159,7 +161,10 @@ def test_resolve_gives_what_deployment_needs(here):
     assert package.labels == tuple(LABELS) and package.num_classes == 10
     assert package.input_spec == models.InputSpec(size=32, resize=32)
     assert package.network_args == ARGUMENTS
-    assert sha256_file(package.checkpoint) == package.manifest.files["tiny-digits.ckpt"].sha256
+    assert (
+        sha256_file(package.checkpoint)
+        == read_manifest(here / "packages/tiny-digits/1.0.0").files["tiny-digits.ckpt"].sha256
+    )
 
 
 def test_every_file_is_hashed_again_by_resolve(here):
@@ -296,7 +301,7 @@ def test_published_checkpoints_load_in_the_layout_they_have(
         sha256=digest if known == "whole digest" else None,
         sha256_prefix=digest[:8] if known == "8 digits" else None,
     )
-    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    monkeypatch.setattr("glorext.hub.find.published_checkpoints", lambda: (entry,))
     net = hub.load("mindspore/1.10/resnext50_imagenet2012")
     assert models.weights_digest(net) == models.weights_digest(split_checkpoint)
     assert ("publishes only 8 digits" in caplog.text) == (known == "8 digits")
@@ -321,7 +326,7 @@ def test_addresses_of_official_cards_mean_their_uid(address):
 def test_published_checkpoint_with_other_bytes_is_refused(server, registry, monkeypatch, cache):
     (registry / "weights.ckpt").write_bytes(b"something else")
     entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt")
-    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    monkeypatch.setattr("glorext.hub.find.published_checkpoints", lambda: (entry,))
     with pytest.raises(IntegrityError):
         hub.load(entry.name)
     assert not list(cache.glob("checkpoints/*")) and not list(cache.glob("blobs/*"))
@@ -333,7 +338,7 @@ def test_damaged_published_checkpoint_is_fetched_again_and_a_lost_name_is_not(se
     data = os.urandom(3000)
     (registry / "weights.ckpt").write_bytes(data)
     entry = replace(published_checkpoints()[0], url=f"{server.url}/weights.ckpt", sha256=sha256_bytes(data))
-    monkeypatch.setattr("glorext.hub.client.published_checkpoints", lambda: (entry,))
+    monkeypatch.setattr("glorext.hub.find.published_checkpoints", lambda: (entry,))
     path = hub.resolve(entry.name).checkpoint
     assert path.name == "weights.ckpt" and path.read_bytes() == data
     path.unlink()
@@ -351,14 +356,16 @@ def test_offline_published_checkpoint_is_a_named_error(monkeypatch):
         hub.load("glore_res50")
 
 
-def test_every_built_in_file_is_read_strictly():
+def test_every_built_in_file_is_read_strictly(tmp_path):
     from pathlib import Path
 
     import glorext.hub.builtin as module
 
-    file = next((Path(module.__file__).parent / "builtin").glob("*.json"))
-    value = read_json(file)
+    value = read_json(next((Path(module.__file__).parent / "builtin_models").glob("*.json")))
+    file = tmp_path / "model.json"
+    write_json(file, {key: item for key, item in value.items() if key != "url"})
     with pytest.raises(RegistryError, match="url"):
-        parse_published({key: item for key, item in value.items() if key != "url"}, file.name)
+        read_published(file)
+    write_json(file, value | {"sha256": None, "sha256_prefix": None})
     with pytest.raises(RegistryError, match="both or none"):
-        parse_published(value | {"sha256": None, "sha256_prefix": None}, file.name)
+        read_published(file)

@@ -6,18 +6,21 @@ card; mindspore_hub_conf.py stands in the folder named by the last part of repo-
 front of sys.path and as working folder; create_network gets model-name in lower case; MindSpore loads the weights.
 """
 
+import dataclasses
 import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import samples
 import yaml
 from samples import ARGUMENTS, DETAILS, SPEC
 
 from glorext import models
 from glorext.hub.card import read_card
 from glorext.hub.pack import pack
+from glorext.models.trained import write_run
 
 SCRIPT = """
 import importlib.abc, importlib.util, os, sys, yaml
@@ -131,9 +134,6 @@ def packages(run, tmp_path_factory):
     for network, arguments in BLOCKS.items():
         source = shutil.copytree(run, folder / f"run_{network}")
         (source / "eval.json").unlink()
-        (source / "recipe.yaml").write_text(
-            yaml.safe_dump({"network": network, "network_args": arguments, "num_classes": 10, "input": SPEC})
-        )
         dice = np.random.default_rng(3)
         weights = models.read_checkpoint(models.create(network, num_classes=10, **arguments)).weights
         models.save_checkpoint(
@@ -145,6 +145,8 @@ def packages(run, tmp_path_factory):
             },
             source / "best.ckpt",
         )
+        spec = dataclasses.replace(models.spec(network).input, **SPEC)
+        write_run(source, samples.identity(source, network=network, network_args=arguments, input_spec=spec), None)
         pack(source, folder / network, replace(DETAILS, name=f"tiny-{network.replace('_', '.')}"))
         found[network] = folder / network / "card.md"
     return found
@@ -207,6 +209,7 @@ def test_names_that_differ_in_their_marks_have_modules_of_their_own(run, tmp_pat
         source = shutil.copytree(run, tmp_path / f"run{len(modules)}")
         (source / "eval.json").unlink()
         models.save_checkpoint(models.create("resnext50", num_classes=10, **ARGUMENTS), source / "best.ckpt")
+        write_run(source, samples.identity(source), None)
         pack(source, tmp_path / name, replace(DETAILS, name=name))
         modules |= {path.parent.name for path in (tmp_path / name).rglob("resnext.py")}
     assert len(modules) == 3 and all(module.isidentifier() for module in modules)

@@ -6,12 +6,14 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import samples
 from samples import ARGUMENTS, DETAILS, LABELS, evaluation
 
 from glorext import models
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.verify import verify
+from glorext.models.trained import write_run
 from glorext.runtime import (
     CheckpointError,
     DataError,
@@ -65,12 +67,12 @@ def test_package_holds_what_the_run_made(package, run):
     manifest, evidence = verify(package)
     assert (manifest.name, manifest.version, manifest.network) == ("tiny-digits", "1.0.0", "resnext50")
     assert manifest.network_args == ARGUMENTS
-    assert (manifest.input.size, manifest.input.resize) == (32, 32)
+    assert (manifest.input_spec.size, manifest.input_spec.resize) == (32, 32)
     assert manifest.weights_sha256 == models.weights_digest(run / "best.ckpt")
     assert manifest.versions["mindspore"] == "2.10.0"
     assert (evidence.top1, evidence.count) == (0.98, 100)
     assert (package / "labels.txt").read_text().splitlines() == LABELS
-    assert manifest.licence == "Apache-2.0"
+    assert manifest.license == "Apache-2.0"
     assert set(tree(package)) == {"manifest.json", *manifest.files}
 
 
@@ -144,7 +146,7 @@ def test_evidence_for_something_else_is_refused(copy, tmp_path, changes, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["recipe.yaml", "labels.txt", "best.ckpt"])
+@pytest.mark.parametrize("name", ["model.json", "labels.txt", "best.ckpt"])
 def test_a_run_that_lacks_a_part_is_refused(copy, tmp_path, name):
     (copy / name).unlink()
     with pytest.raises((PackageError, DataError, CheckpointError)):
@@ -155,6 +157,10 @@ def test_a_run_that_lacks_a_part_is_refused(copy, tmp_path, name):
 def test_checkpoint_of_another_network_is_refused(copy, tmp_path):
     other = models.create("resnext50", num_classes=10, **{**ARGUMENTS, "layers": (1, 1, 2, 1)})
     models.save_checkpoint(other, copy / "best.ckpt")
+    with pytest.raises(CheckpointError, match="model.json says"):
+        pack(copy, tmp_path / "out", DETAILS)
+    write_run(copy, samples.identity(copy), None)
+    (copy / "eval.json").unlink()
     with pytest.raises(CheckpointError, match="unexpected"):
         pack(copy, tmp_path / "out", DETAILS)
 
@@ -249,12 +255,9 @@ def artifacts(folder, manifest, **changes):
     write_json(
         folder / "model.onnx.json",
         {
-            "sha256": sha256_file(folder / "model.onnx"),
-            "weights_sha256": manifest.weights_sha256,
-            "labels_sha256": manifest.labels_sha256,
-            "input_spec": manifest.input.to_dict(),
-        }
-        | changes,
+            "sha256": changes.pop("sha256", sha256_file(folder / "model.onnx")),
+            "model": manifest.identity().to_dict() | changes,
+        },
     )
     return folder
 
@@ -265,10 +268,19 @@ def test_artifacts_travel_with_the_package(run, package, tmp_path):
     assert {"artifacts/model.onnx", "artifacts/model.onnx.json"} <= set(manifest.files)
 
 
-@pytest.mark.parametrize("key", ["sha256", "weights_sha256", "labels_sha256", "input_spec"])
-def test_artifacts_of_something_else_are_refused(run, package, tmp_path, key):
-    folder = artifacts(tmp_path / "made", read_manifest(package), **{key: "0" * 64})
-    with pytest.raises(PackageError, match=f"expected {key}"):
+@pytest.mark.parametrize(
+    "key, value, words",
+    [
+        ("sha256", "0" * 64, "sha256"),
+        ("weights_sha256", "0" * 64, "another weights"),
+        ("labels_sha256", "0" * 64, "another labels"),
+        ("input_spec", models.InputSpec(size=32, resize=40).to_dict(), "another input spec: resize 40 instead of .*32"),
+        ("network_args", {}, "another arguments"),
+    ],
+)
+def test_artifacts_of_something_else_are_refused(run, package, tmp_path, key, value, words):
+    folder = artifacts(tmp_path / "made", read_manifest(package), **{key: value})
+    with pytest.raises(PackageError, match=words):
         pack(run, tmp_path / "out", DETAILS, artifacts=folder)
     assert not (tmp_path / "out").exists()
 
@@ -334,7 +346,8 @@ def test_verify_finds_other_weights_under_the_evidence(package, tmp_path):
     forge(package, files={"tiny-digits.ckpt": (tmp_path / "other.ckpt").read_bytes()})
     with pytest.raises(PackageError, match="weights_sha256"):
         verify(package)
-    forge(package, weights_sha256=models.weights_digest(tmp_path / "other.ckpt"))
+    model = read_manifest(package).identity().to_dict()
+    forge(package, model=model | {"weights_sha256": models.weights_digest(tmp_path / "other.ckpt")})
     with pytest.raises(PackageError, match="weights_sha256.*eval.json"):
         verify(package)
 
@@ -360,7 +373,7 @@ sys.exit(status)""",
     [
         (["verify"], 2, "package"),
         (["verify", "/nowhere"], 1, "PackageError"),
-        (["pack", "/nowhere", "--name", "x", "--version", "1.0.0", "--out", "/nowhere/x"], 1, "recipe.yaml"),
+        (["pack", "/nowhere", "--name", "x", "--version", "1.0.0", "--out", "/nowhere/x"], 1, "no such file or folder"),
         (["pack", "/nowhere", "--name", "../x", "--version", "1.0.0", "--out", "/nowhere/x"], 2, "package name"),
         (["publish", "/nowhere", "--to", "/nowhere/registry"], 1, "PackageError"),
         (["list", "--registry", "/nowhere"], 1, "RegistryError"),
@@ -434,4 +447,4 @@ def test_commands_tell_people_what_happened(run, package, registry, tmp_path, ca
     assert cli.main(["list", "nothing"]) == 1
     assert "pages: 1" in said("site", registry, tmp_path / "site")
     manifest = json.loads(said("pack", run, "--name", "x", "--version", "0.0.1", "--out", tmp_path / "x", "--json"))
-    assert manifest["name"] == "x" and manifest["evidence"] == "eval.json"
+    assert manifest["model"]["name"] == "x" and manifest["evidence"] == "eval.json"

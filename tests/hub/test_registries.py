@@ -11,6 +11,7 @@ from samples import DETAILS
 
 from glorext import hub
 from glorext.hub.listing import offers
+from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.registry import open_registry
@@ -158,7 +159,7 @@ def test_a_registry_that_cannot_be_asked_ends_the_search(server, run, registry, 
         with pytest.raises((RegistryError, DownloadError)) as caught:
             ask("tiny-digits", registry=[first, tmp_path / "public"])
         assert str(first) in str(caught.value)
-    assert hub.resolve("tiny-digits", registry=[tmp_path / "public", first]).manifest.summary == "by somebody else"
+    assert hub.resolve("tiny-digits", registry=[tmp_path / "public", first]).summary == "by somebody else"
 
 
 def test_a_stale_mirror_gives_what_it_has_or_the_next_is_asked(mirror, newer):
@@ -241,7 +242,7 @@ def test_a_cache_damaged_anywhere_gives_the_published_bytes(server, url, cache, 
         # in place: a hard link damages the same bytes under every name
         path.write_bytes(dice.choice([data[:place] or b"x", data + b"x", data[:place] + b"\xff" + data[place + 1 :]]))
     found = hub.resolve("tiny-digits")
-    for file in found.manifest.files:
+    for file in read_manifest(found.folder).files:
         assert (found.folder / file).read_bytes() == (package / file).read_bytes()
     sound()
 

@@ -10,11 +10,11 @@ import pytest
 from browser import CHROMIUM, Page
 from samples import DETAILS
 
-from glorext.hub.evidence import read_epochs
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.site import curve, mistakes, nice_ticks, write_site
+from glorext.models.metrics import read_epochs
 from glorext.runtime import PackageError, RegistryError, UsageError
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -147,7 +147,7 @@ def test_an_empty_registry_has_a_page_too(tmp_path):
 def test_hostile_metrics_are_refused(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(line + "\n")
     with pytest.raises(PackageError, match="line 1"):
-        read_epochs(tmp_path / "metrics.jsonl")
+        read_epochs(tmp_path / "metrics.jsonl", PackageError)
 
 
 @pytest.mark.parametrize(

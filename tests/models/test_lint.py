@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from glorext.hub.lint import main
 from glorext.models import create, save_checkpoint, weights_digest
-from glorext.models.lint import lint, main
+from glorext.models.lint import lint
 from glorext.runtime import CheckpointError, DataError
 
 
@@ -128,7 +129,7 @@ def test_the_label_list_must_have_as_many_lines_as_the_classifier(name, weights,
     labels.write_text("a\nb\nc\nd\ne\n")
     assert findings(saved(weights(name)), labels=labels) == {}
     labels.write_text("a\nb\n")
-    only(saved(weights(name)), "error", "2 labels in", labels=labels)
+    only(saved(weights(name)), "error", "2 labels,", labels=labels)
     with pytest.raises(DataError, match="none.txt"):
         lint(saved(weights(name)), labels=tmp_path / "none.txt")
 

@@ -4,8 +4,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from glorext.hub.evidence import parse_evidence
 from glorext.models import create
+from glorext.models.evaluation import parse_evaluation
 from glorext.models.formats import read_tensors
 from glorext.models.preprocess import preprocess
 from glorext.train import load_recipe
@@ -60,7 +60,7 @@ def answers(net, recipe, folder):
 def test_resnext_learns_digits(learn, digits, level):
     recipe, outcome, run = learn(**RESNEXT, amp_level=level)
     assert outcome.top1 >= 0.85
-    evidence = parse_evidence((run / "eval.json").read_bytes())
+    evidence = parse_evaluation((run / "eval.json").read_bytes())
     assert (evidence.top1, evidence.count, evidence.precision) == (outcome.top1, 360, level)
     assert np.sum(evidence.confusion, axis=1).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
     net = create("resnext50", checkpoint=run / "best.ckpt", num_classes=10, **recipe.network_args)

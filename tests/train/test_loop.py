@@ -6,10 +6,11 @@ import os
 import numpy as np
 import pytest
 
-from glorext.hub.evidence import parse_evidence
+from glorext.hub import open_model
 from glorext.hub.pack import Details, pack
 from glorext.models import create, save_checkpoint, weights_digest
 from glorext.models.answers import read_results
+from glorext.models.evaluation import parse_evaluation
 from glorext.models.formats import read_tensors
 from glorext.models.labels import labels_digest
 from glorext.runtime import cli
@@ -38,6 +39,7 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
         "eval.json",
         "labels.txt",
         "metrics.jsonl",
+        "model.json",
         "recipe.yaml",
         "resnext50-3_8.ckpt",
         "resnext50-4_8.ckpt",
@@ -49,9 +51,10 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     assert [(e["epoch"], e["step"]) for e in steps] == [(e, s) for e in (1, 2, 3, 4) for s in range(1, 9)]
     assert all(e["grad_norm"] > 0 and e["images_per_second"] > 0 and "overflows" not in e for e in steps)
     assert steps[-1]["loss"] < steps[0]["loss"] and steps[3]["lr"] == pytest.approx(0.02 * 3 / 8)
-    result = parse_evidence((run / "eval.json").read_bytes())
+    result = parse_evaluation((run / "eval.json").read_bytes())
     assert result.top1 == outcome.top1 == max(e["top1"] for e in epochs)
     assert result.weights_sha256 == weights_digest(run / "best.ckpt")
+    assert open_model(run).evidence == result and open_model(run).labels == ("ant", "bee")
     assert result.labels_sha256 == labels_digest(["ant", "bee"]) and result.count == 10
     assert np.sum(result.confusion) == 10 and np.trace(result.confusion) == round(10 * result.top1)
     shown = capsys.readouterr().out
@@ -77,7 +80,7 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
         )
         == 0
     )
-    again = parse_evidence((tmp_path / "e.json").read_bytes())
+    again = parse_evaluation((tmp_path / "e.json").read_bytes())
     assert again == result
     assert f"{{'Accuracy': {result.top1}}}" in capsys.readouterr().out
     results = read_results(tmp_path / "r")
@@ -212,7 +215,7 @@ def test_nothing_is_left_behind_by_a_run_that_cannot_start(draw, recipe, tmp_pat
 
 
 def test_evaluating_what_is_not_there_is_an_error(draw, tmp_path):
-    with pytest.raises(CheckpointError, match="nowhere"):
+    with pytest.raises(DataError, match="nowhere"):
         evaluate_command([str(tmp_path / "nowhere"), "--data_dir", str(draw())])
 
 

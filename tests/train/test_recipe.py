@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from glorext.models import create, save_checkpoint
 from glorext.runtime.errors import RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
@@ -175,7 +176,9 @@ def test_impossible_input_is_an_error_of_the_recipe():
             load_recipe("resnext50_imagenet", **changes).input_spec()
 
 
-def test_flags_override_the_recipe_under_published_names():
+def test_flags_override_the_recipe_under_published_names(tmp_path):
+    source = tmp_path / "x.safetensors"
+    save_checkpoint(create("resnext50", num_classes=3, layers=(1, 1, 1, 1)), source)
     run, recipe = parse(
         [
             "--recipe",
@@ -200,14 +203,14 @@ def test_flags_override_the_recipe_under_published_names():
             "--use_autoaugment",
             "1",
             "--from",
-            "x.ckpt",
+            str(source),
         ]
     )
     assert (run["device_target"], run["data_dir"], run["is_distributed"]) == ("CPU", "D", 0)
     assert (recipe.epochs, recipe.smoothing, recipe.batch_size) == (7, 0.0, 16)
     assert recipe.network_args == {"layers": [1, 1, 1, 1]}
     assert recipe.input["size"] == 64 and recipe.input["mean"] == [0.5, 0.5, 0.5]
-    assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", "x.ckpt", True)
+    assert (recipe.augmentation, recipe.pretrained, recipe.new_head) == ("autoaugment", str(source), True)
 
 
 @pytest.mark.parametrize(

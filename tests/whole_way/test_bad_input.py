@@ -73,19 +73,12 @@ def test_impossible_flags_are_wrong_usage(way, train, capsys, words):
 
 
 def test_checkpoint_of_another_network(way, tmp_path, capsys):
-    line = told(
-        capsys,
-        1,
-        "eval",
-        way.run / "best.ckpt",
-        "--network",
-        "glore_res50",
-        "--data_dir",
-        way.data / "val",
-        "--device_target",
-        "CPU",
-    )
+    flags = ("--network", "glore_res50", "--data_dir", way.data / "val", "--device_target", "CPU")
+    shutil.copy(way.run / "best.ckpt", tmp_path / "x.ckpt")
+    line = told(capsys, 1, "eval", tmp_path / "x.ckpt", *flags)
     assert "CheckpointError" in line and "missing" in line and "unexpected" in line
+    line = told(capsys, 2, "eval", way.run, *flags)
+    assert "expected resnext50" in line and "found glore_res50" in line
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])

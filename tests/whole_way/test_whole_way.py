@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from glorext.deploy.demo import steps
+from glorext.runtime import read_json
 
 from .conftest import glorext
 
@@ -43,7 +44,7 @@ def test_a_fresh_process_loads_it_by_name_and_gets_the_same_logits(way, tmp_path
     import mindspore as ms
     import numpy as np
 
-    from glorext.deploy.source import resolve
+    from glorext.hub import open_model
 
     inputs = np.random.default_rng(5).normal(size=(2, 3, 32, 32)).astype(np.float32)
     np.save(tmp_path / "x.npy", inputs)
@@ -51,7 +52,7 @@ def test_a_fresh_process_loads_it_by_name_and_gets_the_same_logits(way, tmp_path
         [sys.executable, "-c", LOAD, way.name, str(tmp_path / "x.npy")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    expected = resolve(str(way.run)).create()(ms.Tensor(inputs)).asnumpy()
+    expected = open_model(way.run).create()(ms.Tensor(inputs)).asnumpy()
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, atol=1e-5)
 
 
@@ -257,3 +258,58 @@ def test_the_demo_never_deletes_what_it_did_not_write(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert glorext("demo", "--out", tmp_path) == 2
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.fixture(scope="module")
+def by_command(way, tmp_path_factory):
+    """form -> what each command said of the model that is named so: digests and numbers."""
+    import io
+    from contextlib import redirect_stdout
+
+    def said(*words):
+        with redirect_stdout(io.StringIO()) as out:
+            assert glorext(*words) == 0
+        return json.loads(out.getvalue())
+
+    def commands(what, name):
+        folder = tmp_path_factory.mktemp("forms")
+        data = way.data / "val"
+        lint = said("lint", what, "--json")
+        evaluation = said("eval", what, "--data_dir", data, "--device_target", "CPU", "--json")
+        assert glorext("export", what, "--format", "onnx", "--out", folder, "--file_name", "m") == 0
+        contract = read_json(folder / "m.onnx.json")
+        validation = said("validate", what, "--data", data, "--backend", "onnx", "--model", folder / "m.onnx", "--json")
+        return {
+            "lint": {key: lint[key] for key in ("network", "arguments", "num_classes", "weights_sha256", "findings")},
+            "eval": evaluation,
+            "export": {
+                **contract["model"],
+                "name": None,
+                "version": None,
+                "license": None,
+                "labels": contract["labels"],
+            },
+            "validate": {key: validation[key] for key in ("verdict", "measured", "claim")},
+        }
+
+    forms = {"run": way.run, "checkpoint": way.run / "best.ckpt", "package": way.package, "name": way.name}
+    return {form: commands(what, form) for form, what in forms.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["lint", "eval", "export", "validate"])
+def test_a_run_its_checkpoint_its_package_and_its_name_are_one_model(by_command, command):
+    first, *others = (found[command] for found in by_command.values())
+    assert first and all(other == first for other in others)
+
+
+def test_training_starts_from_a_name_as_from_its_folder(way):
+    """The network, its arguments and the input come along, whichever way the model is named."""
+    from glorext.train.command import parse
+
+    flags = ["--recipe", "finetune", "--data_dir", "x", "--from"]
+    recipes = [parse([*flags, str(what)])[1] for what in (way.run, way.run / "best.ckpt", way.package, way.name)]
+    for recipe in recipes:
+        assert recipe.input_spec() == recipes[0].input_spec() and recipe.input_spec().size == 32
+        assert recipe.network_args == recipes[0].network_args and recipe.network_args["layers"] == [1, 1, 1, 1]
+    assert recipes[-1].pretrained == f"{way.name}@1.0.0"

@@ -73,7 +73,7 @@ void read_labels(const Json& json, Contract& contract, const std::string& where)
   if (!contract.labels.empty() && static_cast<int64_t>(contract.labels.size()) != contract.classes)
     throw Failure(where + ": labels: expected " + std::to_string(contract.classes) + " as in output.shape, found " +
                   std::to_string(contract.labels.size()));
-  require_text(json, "labels_sha256", sha256_hex(joined.data(), joined.size()), where);
+  require_text(contract.model, "labels_sha256", sha256_hex(joined.data(), joined.size()), where + ": model");
 }
 
 }  // namespace
@@ -117,9 +117,11 @@ Contract read_contract(const std::string& model_path) {
                   "\"; convert the model with `glorext convert` first");
   contract.size = static_cast<uint64_t>(json.at("size", path).integer(path + ": size"));
   contract.sha256 = json.at("sha256", path).string(path + ": sha256");
-  contract.weights_sha256 = json.at("weights_sha256", path).string(path + ": weights_sha256");
-  contract.name = json.at("name", path).string(path + ": name");
-  contract.spec = parse_input_spec(json.at("input_spec", path), path + ": input_spec");
+  contract.weights_dtype = json.at("weights_dtype", path).string(path + ": weights_dtype");
+  contract.model = json.at("model", path);
+  const std::string model = path + ": model";
+  contract.name = contract.model.at("name", model).string(model + ".name");
+  contract.spec = parse_input_spec(contract.model.at("input_spec", model), model + ".input_spec");
   read_input(json.at("input", path), contract, path + ": input");
 
   const std::string output = path + ": output";

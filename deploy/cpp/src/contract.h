@@ -26,7 +26,8 @@ struct Contract {
   std::string format;  // "ms" or "lite-mindir"
   uint64_t size = 0;
   std::string sha256;
-  std::string weights_sha256;  // of the tensors, whatever file they stand in
+  std::string weights_dtype;  // what kernels and matrices are stored in: "float32" or "float16"
+  Json model;                 // what the model is; goes into the results as it stands
   std::string name;
   std::string input_name;
   bool pixels = false;       // the model normalises by itself and takes the cropped picture, 0 to 255

@@ -159,8 +159,8 @@ int run(int argc, char** argv) {
   for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
   const LiteModel& first = *models[0];
 
-  RunSettings settings{contract.file, contract.sha256, contract.weights_sha256, contract.output_name, device.device,
-                       first.batch(), workers, device.threads, 0, {}};
+  RunSettings settings{contract.file, contract.sha256, contract.weights_dtype, contract.model, contract.output_name,
+                       device.device, first.batch(), workers, device.threads, 0, {}};
   settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
   settings.versions = {{"mindspore_lite", runtime_version()}};
   const Source source =

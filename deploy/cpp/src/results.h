@@ -29,7 +29,8 @@ struct Stages {  // milliseconds, summed over the pictures
 struct RunSettings {
   std::string model_file;
   std::string model_sha256;
-  std::string weights_sha256;
+  std::string weights_dtype;
+  Json model;  // what the model is, from its contract
   std::string output;  // what the rows are: "logits" or "probabilities"
   std::string device;
   int64_t batch = 1;

@@ -26,13 +26,22 @@ Json::Object good_contract() {
           {"format", "ms"},
           {"size", static_cast<int64_t>(kModel.size())},
           {"sha256", sha256_hex(kModel.data(), kModel.size())},
-          {"name", "net"},
-          {"weights_sha256", std::string(64, 'a')},
+          {"source", Json()},
+          {"model", Json::Object{{"name", "net"},
+                                 {"version", Json()},
+                                 {"network", "resnext50"},
+                                 {"network_args", Json::Object{}},
+                                 {"num_classes", 2},
+                                 {"input_spec", spec},
+                                 {"labels_sha256", sha256_hex(labels.data(), labels.size())},
+                                 {"weights_sha256", std::string(64, 'a')},
+                                 {"license", Json()}}},
           {"input", input},
           {"output", output},
-          {"input_spec", spec},
           {"labels", Json::Array{"cat", "dog"}},
-          {"labels_sha256", sha256_hex(labels.data(), labels.size())}};
+          {"versions", Json::Object{}},
+          {"weights_dtype", "float32"},
+          {"deviation", Json()}};
 }
 
 Contract read(const Json::Object& json) {
@@ -59,7 +68,7 @@ std::string error_with_inner(const std::string& outer, const std::string& key, c
 TEST_CASE("a contract is read") {
   const Contract contract = read(good_contract());
   CHECK(contract.format == "ms");
-  CHECK(contract.weights_sha256 == std::string(64, 'a'));
+  CHECK(contract.model.at("weights_sha256", "m").string("w") == std::string(64, 'a'));
   CHECK(contract.batch == -1);
   CHECK(contract.classes == 2);
   CHECK(contract.labels == std::vector<std::string>{"cat", "dog"});

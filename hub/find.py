@@ -1,0 +1,241 @@
+"""From a name, a card's address or a package's folder to the model, its files verified to the byte."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from glorext.models import spec
+from glorext.models.labels import labels_digest
+from glorext.models.trained import TrainedModel
+from glorext.runtime import (
+    DownloadError,
+    IntegrityError,
+    NotFoundError,
+    PackageError,
+    RegistryError,
+    UsageError,
+    env,
+    get_logger,
+)
+
+from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
+from .cache import Cache, is_intact
+from .manifest import (
+    ARTIFACTS,
+    MANIFEST,
+    NAME,
+    VERSION,
+    Manifest,
+    read_evidence,
+    read_labels,
+    read_manifest,
+    version_key,
+)
+from .registry import find_release, inside, open_registry
+
+logger = get_logger("hub")
+UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
+ASK_OTHERS = (
+    "No other registry was asked, since it may have another model by this name: take this one out of "
+    "GLOREXT_REGISTRIES, or name another with --registry, to load from elsewhere."
+)
+# Which files of a package are wanted, and so fetched and hashed; None stands for all.
+Wanted = Callable[[Manifest, str], bool]
+
+
+def _identity(manifest: Manifest, file: str) -> bool:
+    return file == manifest.labels
+
+
+def _for_loading(manifest: Manifest, file: str) -> bool:
+    return file in (manifest.checkpoint, manifest.labels)
+
+
+def _without_artifacts(manifest: Manifest, file: str) -> bool:
+    return not file.startswith(f"{ARTIFACTS}/")
+
+
+IDENTITY, FOR_LOADING, WITHOUT_ARTIFACTS = _identity, _for_loading, _without_artifacts
+
+
+def is_path(name) -> bool:
+    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", a card, or a package folder that exists."""
+    text = os.fspath(name)
+    return (
+        isinstance(name, os.PathLike)
+        or text.startswith(("/", "./", "../", "~"))
+        or text.endswith(".md")
+        or os.path.isfile(os.path.join(text, MANIFEST))
+    )
+
+
+def find_model(
+    name, registry=None, force_reload: bool = False, wanted: Wanted | None = None, local: bool = False
+) -> TrainedModel:
+    """The model behind a name, a UID, the address of a card, or a package's folder or card.
+
+    Args:
+        registry: what to search instead of GLOREXT_REGISTRIES and the built-in one.
+        force_reload: ask the registries again for what they hold now.
+        wanted: which files are fetched and verified.
+        local: take `name` as a path only.
+
+    Raises:
+        NotFoundError: no registry has the name or version.
+        RegistryError, DownloadError: a registry cannot be asked.
+        IntegrityError, PackageError: its bytes or what they say are not what was promised.
+    """
+    if not local:
+        name = official_uid(name)
+    if local or is_path(name):
+        return from_folder(name, wanted)
+    wanted_name, version = parse_name(name)
+    # a UID names a card of the official hub: no registry can have it
+    is_uid = "/" in wanted_name
+    failures, lacking, promised = [], [], None
+    for opened in map(open_registry, [] if is_uid else locations(registry)):
+        try:
+            version, release = find_release(opened, wanted_name, version, force_reload)
+            if promised not in (None, release.manifest):
+                raise RegistryError(
+                    expected=f"the {wanted_name}@{version} that the registry before it lists, manifest "
+                    f"sha256 {promised.sha256}",
+                    found=release.manifest.sha256,
+                    where=opened.location,
+                )
+            promised = release.manifest
+            folder, manifest = opened.fetch(wanted_name, version, release, wanted)
+            return _package(folder, manifest, opened.location, wanted)
+        except NotFoundError as error:
+            lacking.append(f"{opened.location}: {error.found}")
+        except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
+            if promised is None:
+                # Which model it has by this name nobody knows; one of a later registry may be another.
+                raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
+            # Its index has said which package is meant, and a mirror may have the very same. The failure is not
+            # forgotten when none has.
+            logger.warning("%s: %s", opened.location, error)
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
+    built_in = registry is None or is_uid
+    published = _published(name, wanted_name, version) if built_in else None
+    if published:
+        return _from_published(published, wanted is not IDENTITY)
+    looked = "; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else []))
+    raise NotFoundError(
+        expected=f"a registry that has {str(name)!r}",
+        found=looked,
+        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search.",
+    )
+
+
+def official_uid(name):
+    """`name`, or the UID at the end of it when it is a card's address on MindSpore Hub's sites; nothing is fetched.
+
+    Raises:
+        UsageError: another address.
+    """
+    address = str(name)
+    if not address.startswith(("http://", "https://")):
+        return name
+    for entry in published_checkpoints():
+        for uid in entry.uids:
+            if address.removesuffix(".md").endswith(f"/{uid}"):
+                return uid
+    raise UsageError(
+        expected="the address of a card that is built in",
+        found=repr(address[:200]),
+        do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.",
+    )
+
+
+def locations(registry) -> list:
+    """The registries to search: `registry` (one, or several in order), or those of GLOREXT_REGISTRIES for None."""
+    if registry is None:
+        return env.registries()
+    return [registry] if isinstance(registry, (str, os.PathLike)) else list(registry)
+
+
+def parse_name(name) -> tuple[str, str | None]:
+    """Name and version (or None) of "resnext50", "resnext50@1.0.0" or a UID; else a UsageError."""
+    text = os.fspath(name)
+    if len(text) <= 200 and ".." not in text and UID.fullmatch(text):
+        return text, None
+    head, at, version = text.partition("@")
+    if len(text) > 200 or not NAME.fullmatch(head) or (at and not VERSION.fullmatch(version)):
+        raise UsageError(
+            expected='a name such as "resnext50", "resnext50@1.0.0" or "mindspore/1.10/resnext50_imagenet2012"',
+            found=repr(text[:200]),
+        )
+    return head, version or None
+
+
+def _published(name, wanted_name: str, version: str | None) -> PublishedCheckpoint | None:
+    for entry in published_checkpoints():
+        if str(name) in entry.uids:
+            return entry
+    fitting = [
+        entry for entry in published_checkpoints() if entry.name == wanted_name and version in (None, entry.version)
+    ]
+    return max(fitting, key=lambda entry: version_key(entry.version), default=None)
+
+
+def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> TrainedModel:
+    if with_weights and entry.sha256_prefix:
+        logger.warning(
+            "%s: its card publishes only %d digits of the digest (%s); the file is checked against those",
+            entry.name,
+            len(entry.sha256_prefix),
+            entry.sha256_prefix,
+        )
+    return TrainedModel(
+        name=entry.name,
+        version=entry.version,
+        network=entry.network,
+        network_args={},
+        num_classes=1000,
+        input_spec=spec(entry.network).input,
+        labels_sha256=labels_digest(()),
+        weights_sha256=None,
+        license=entry.license,
+        checkpoint=Cache().checkpoint(entry.url, entry.wanted) if with_weights else Path(os.devnull),
+        source=LOCATION,
+    )
+
+
+def from_folder(path, wanted: Wanted | None = None) -> TrainedModel:
+    """The package in a folder (or beside a card), its (wanted) files verified."""
+    given = Path(path).expanduser()
+    folder = given.parent if given.suffix == ".md" else given
+    if not folder.is_dir() or (given.suffix == ".md" and not given.is_file()):
+        raise PackageError(expected="a package folder, or the card in one", found="no such file or folder", where=given)
+    manifest = read_manifest(folder)
+    for file, entry in manifest.files.items():
+        if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
+            raise IntegrityError(
+                expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+                found="another file" if (folder / file).exists() else "no file",
+                where=folder / file,
+                do="`glorext verify` checks the whole package.",
+            )
+    return _package(folder.absolute(), manifest, str(folder), wanted)
+
+
+def _package(folder: Path, manifest: Manifest, source: str, wanted: Wanted | None) -> TrainedModel:
+    with_evidence = manifest.evidence and (wanted is None or wanted(manifest, manifest.evidence))
+    return TrainedModel(
+        **vars(manifest.identity()),
+        checkpoint=folder / manifest.checkpoint,
+        labels=read_labels(folder / manifest.labels, manifest),
+        evidence=read_evidence(folder, manifest) if with_evidence else None,
+        folder=folder,
+        source=source,
+        summary=manifest.summary,
+        manifest_sha256=manifest.digest(),
+    )
