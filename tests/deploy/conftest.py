@@ -1,14 +1,9 @@
 """What the tests of deployment share: the built programs, and one tiny network with everything made from it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-# The tests are no package: their helper module is found by its folder.
-sys.path.insert(0, str(Path(__file__).parent))
-from made import trained  # noqa: E402
+from .made import trained
 
 TINY = {"layers": (1, 1, 1, 1), "groups": 4, "width_per_group": 4, "stem_width": 16, "num_classes": 10}
 SIZE = 32

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from made import identity
 
 from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
 from glorext.models import InputSpec
 from glorext.runtime import DataError, IntegrityError
+
+from .made import identity
 
 
 @pytest.fixture

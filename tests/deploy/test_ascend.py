@@ -5,12 +5,13 @@ import re
 import subprocess
 
 import pytest
-from made import identity
 
 from glorext.deploy.contract.artifact import Artifact, Port
 from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, AscendOptions, plan, write_files
 from glorext.runtime import UsageError
 from glorext.runtime.chips import FAMILIES
+
+from .made import identity
 
 
 def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):

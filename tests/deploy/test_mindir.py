@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made import trained
 
 from glorext.deploy.contract.artifact import read_artifact, write_artifact
 from glorext.deploy.convert.converter import convert, convert_routes
@@ -14,6 +13,8 @@ from glorext.deploy.export import mindir
 from glorext.deploy.export.exporter import export
 from glorext.deploy.runners.lite import run_tensor
 from glorext.runtime import ConversionError, DataError, UsageError
+
+from .made import trained
 
 SIZE = 32
 GLORE = {"layers": (1, 1, 2, 1), "units": ((), (), (1,), ()), "stem_width": 16, "num_classes": 10}

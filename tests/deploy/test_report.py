@@ -7,7 +7,6 @@ import subprocess
 
 import numpy as np
 import pytest
-from made import ARTIFACT, identity, trained
 
 from glorext.deploy.parity.measure import Hop, Parity
 from glorext.deploy.validate.plots import blocks, confusion_plot, step_series
@@ -15,6 +14,8 @@ from glorext.deploy.validate.report import MISTAKES_SHOWN, confusion, mistakes, 
 from glorext.deploy.validate.verdict import validate
 from glorext.models.answers import Results
 from glorext.runtime import UsageError
+
+from .made import ARTIFACT, identity, trained
 
 LABELS = ("cat", "dog", "<script>alert(1)</script>")
 

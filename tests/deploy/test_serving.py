@@ -7,12 +7,13 @@ import types
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from made import identity
 
 from glorext.deploy.contract.artifact import Port, write_artifact
 from glorext.deploy.ship.serving import main, write_servable
 from glorext.models import InputSpec
 from glorext.runtime import UsageError
+
+from .made import identity
 
 # The part of Triton's model_config.proto that is used: number, name, type, repeated, as published there.
 TRITON = {

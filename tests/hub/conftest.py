@@ -1,6 +1,5 @@
 """A small real training run, its package and a registry; and a cache of each test's own."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -18,20 +17,8 @@ from glorext.models.labels import labels_bytes
 from glorext.models.trained import write_run
 from glorext.runtime import sha256_file, write_json
 
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fault_server = _load("fault_server")
-
-
-samples, _ = _load("samples"), _load("browser")
-ARGUMENTS, DETAILS, LABELS, SPEC = samples.ARGUMENTS, samples.DETAILS, samples.LABELS, samples.SPEC
+from .fault_server import FaultServer
+from .samples import ARGUMENTS, DETAILS, LABELS, SPEC, evaluation, identity
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +30,8 @@ def run(tmp_path_factory):
     (folder / "recipe.yaml").write_text(
         yaml.safe_dump({"network": "resnext50", "network_args": ARGUMENTS, "num_classes": 10, "input": SPEC})
     )
-    write_json(folder / "eval.json", samples.evaluation(folder))
-    write_run(folder, samples.identity(folder), None)
+    write_json(folder / "eval.json", evaluation(folder))
+    write_run(folder, identity(folder), None)
     epochs = [
         {
             "event": "epoch",
@@ -116,7 +103,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def server(registry, quick):
     """The registry behind a server that can misbehave."""
-    server = fault_server.FaultServer(registry)
+    server = FaultServer(registry)
     yield server
     server.close()
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samples import ARGUMENTS, DETAILS, LABELS
 
 import mindspore_hub
 from glorext import hub, models
@@ -27,6 +26,8 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
+
+from .samples import ARGUMENTS, DETAILS, LABELS
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import sys
 import time
 
 import pytest
-from fault_server import FaultServer, cut, instead, slow, stalled, status, without_range
 
 from glorext.hub import download as downloads
 from glorext.hub import resolve
 from glorext.hub.download import Wanted, download
 from glorext.runtime import DiskFullError, DownloadError, IntegrityError, RegistryError, sha256_bytes, sha256_file
+
+from .fault_server import FaultServer, cut, instead, slow, stalled, status, without_range
 
 CKPT = "tiny-digits.ckpt"
 CLIENT = "from glorext.hub import resolve; print(resolve('tiny-digits').checkpoint)"

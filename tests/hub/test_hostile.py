@@ -13,10 +13,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fault_server import instead
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import DETAILS
 
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
@@ -41,6 +39,9 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
+
+from .fault_server import instead
+from .samples import DETAILS
 
 
 @pytest.fixture

@@ -13,14 +13,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import samples
 import yaml
-from samples import ARGUMENTS, DETAILS, SPEC
 
 from glorext import models
 from glorext.hub.card import read_card
 from glorext.hub.pack import pack
 from glorext.models.trained import write_run
+
+from . import samples
+from .samples import ARGUMENTS, DETAILS, SPEC
 
 SCRIPT = """
 import importlib.abc, importlib.util, os, sys, yaml

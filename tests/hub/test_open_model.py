@@ -4,8 +4,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import samples
-from samples import ARGUMENTS, LABELS, SPEC
 
 from glorext import models
 from glorext.hub import open_model
@@ -13,6 +11,9 @@ from glorext.hub.pack import pack
 from glorext.models.labels import write_labels
 from glorext.models.trained import write_run
 from glorext.runtime import CheckpointError, DataError, IntegrityError, NotFoundError, UsageError, read_json, write_json
+
+from . import samples
+from .samples import ARGUMENTS, LABELS, SPEC
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import samples
-from samples import ARGUMENTS, DETAILS, LABELS, evaluation
 
 from glorext import models
 from glorext.hub.manifest import read_manifest
@@ -24,6 +22,9 @@ from glorext.runtime import (
     sha256_file,
     write_json,
 )
+
+from . import samples
+from .samples import ARGUMENTS, DETAILS, LABELS, evaluation
 
 
 def tree(folder):

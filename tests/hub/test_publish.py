@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 
 import pytest
-from samples import DETAILS
 
 from glorext import hub
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.runtime import PackageError, RegistryError, UsageError
+
+from .samples import DETAILS
 
 
 def test_publishing_again_changes_nothing_and_other_content_is_refused(package, registry, run, tmp_path):

@@ -6,8 +6,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from fault_server import FaultServer, cut, status
-from samples import DETAILS
 
 from glorext import hub
 from glorext.hub.listing import offers
@@ -16,6 +14,9 @@ from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.registry import open_registry
 from glorext.runtime import DownloadError, IntegrityError, NotFoundError, RegistryError, UsageError, cli, sha256_file
+
+from .fault_server import FaultServer, cut, status
+from .samples import DETAILS
 
 CKPT = "tiny-digits.ckpt"
 

@@ -7,8 +7,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from browser import CHROMIUM, Page
-from samples import DETAILS
 
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
@@ -16,6 +14,9 @@ from glorext.hub.publish import publish
 from glorext.hub.site import curve, mistakes, nice_ticks, write_site
 from glorext.models.metrics import read_epochs
 from glorext.runtime import PackageError, RegistryError, UsageError
+
+from .browser import CHROMIUM, Page
+from .samples import DETAILS
 
 in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 

@@ -1,14 +1,9 @@
 """Small networks of every family, and weights for them in which nothing is trivial."""
 
-import sys
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-# The tests are no package: their helper module is found by its folder.
-sys.path.insert(0, str(Path(__file__).parent))
 
 UNITS = ((), (), (1,), ())
 SMALL = {
@@ -27,10 +22,11 @@ def _pictures():
 
 @cache
 def _weights(name, stem_pool):
-    import numpy_networks
     from mindspore.nn.utils import no_init_parameters
 
     from glorext.models import create, spec
+
+    from . import numpy_networks
 
     with no_init_parameters():
         net = create(name, num_classes=5, **SMALL[name])

@@ -113,7 +113,8 @@ def test_names_of_the_other_layouts_are_those_of_their_authors(weights):
 
 def test_the_stem_pool_follows_the_layout(weights, small, pictures):
     import mindspore as ms
-    import numpy_networks
+
+    from . import numpy_networks
 
     for naming, pool in (("mindcv", "same"), ("torchvision", "torch"), ("split", "same")):
         grouped = weights(RESNEXT, pool)

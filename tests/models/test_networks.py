@@ -2,11 +2,12 @@
 
 import mindspore as ms
 import numpy as np
-import numpy_networks
 import pytest
 from mindspore import nn
 
 from glorext.models import create, spec
+
+from . import numpy_networks
 
 
 def logits_of(net, pictures):
