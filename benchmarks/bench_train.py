@@ -26,9 +26,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.rounds import ANSWER
+from train_rounds import ANSWER
 
-SIDES = Path(__file__).parent / "training"
+BENCHMARKS = Path(__file__).parent
 ARCHIVE = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10_subset.tar.xz"
 CAP = "ONEDNN_MAX_CPU_ISA"
 ALLOWED = 1e-3
@@ -102,11 +102,11 @@ def sides(table: Table, folder: Path, arguments) -> list[Side]:
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     common = [folder, table.network, table.per_round, cores]
     found = [
-        Side(f"MindSpore, jit {level}", [sys.executable, SIDES / "mindspore_side.py", *common, level], {})
+        Side(f"MindSpore, jit {level}", [sys.executable, BENCHMARKS / "train_mindspore.py", *common, level], {})
         for level in arguments.jit_levels
     ]
     if arguments.peer_python:
-        command = [arguments.peer_python, SIDES / "pytorch_side.py", *common]
+        command = [arguments.peer_python, BENCHMARKS / "train_pytorch.py", *common]
         found.append(Side("PyTorch", command, {}))
         if " avx512f" in Path("/proc/cpuinfo").read_text():
             found.append(Side("PyTorch, oneDNN at AVX2", command, {CAP: "AVX2"}))
@@ -124,7 +124,7 @@ def measure(table: Table, pictures: Path | None, arguments) -> bool:
         subprocess.run(
             [
                 sys.executable,
-                SIDES / "prepare.py",
+                BENCHMARKS / "train_prepare.py",
                 folder,
                 table.network,
                 str(table.per_round * arguments.rounds),

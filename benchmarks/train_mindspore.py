@@ -1,4 +1,4 @@
-"""glorext's side of the training benchmark: mindspore_side.py FOLDER NETWORK PER_ROUND CORES JIT_LEVEL."""
+"""glorext's side of the training benchmark: train_mindspore.py FOLDER NETWORK PER_ROUND CORES JIT_LEVEL."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from glorext.runtime import set_device  # noqa: E402
 
 set_device("CPU")
 import mindspore as ms  # noqa: E402
-from rounds import serve  # noqa: E402
+from train_rounds import serve  # noqa: E402
 
 from glorext.models import create  # noqa: E402
 from glorext.train.recipe import Recipe  # noqa: E402

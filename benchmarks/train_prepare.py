@@ -1,4 +1,4 @@
-"""Start weights and batches of the training benchmark: prepare.py FOLDER NETWORK STEPS BATCH SIZE [PICTURES]."""
+"""Start weights and batches of the training benchmark: train_prepare.py FOLDER NETWORK STEPS BATCH SIZE [PICTURES]."""
 
 import sys
 from pathlib import Path

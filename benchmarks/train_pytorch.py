@@ -1,12 +1,12 @@
-"""PyTorch's side of the training benchmark: pytorch_side.py FOLDER NETWORK PER_ROUND CORES (commas between)."""
+"""PyTorch's side of the training benchmark: train_pytorch.py FOLDER NETWORK PER_ROUND CORES (commas between)."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_networks import NETWORKS, load
-from rounds import serve
+from train_pytorch_networks import NETWORKS, load
+from train_rounds import serve
 
 folder, cores = Path(sys.argv[1]), [int(core) for core in sys.argv[4].split(",")]
 torch.set_num_threads(len(cores))
