@@ -67,9 +67,9 @@ def main(argv: list[str] | None = None) -> int:
         print(_usage())
         return 0 if argv else 2
     if argv[0] == "--version":
-        from . import version
+        from glorext import __version__
 
-        print(f"glorext {version()}")
+        print(f"glorext {__version__}")
         return 0
     if argv[0] not in COMMANDS:
         import difflib
