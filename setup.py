@@ -57,12 +57,16 @@ setup(
         # The handwritten digits that the demo trains on are shipped inside scikit-learn.
         "demo": ["scikit-learn>=1.4"],
         "onnx": ["onnxruntime>=1.17"],
+        # Checkpoints that PyTorch pickled, and the recipe's key `tensorboard`.
+        "torch": ["torch>=2"],
+        "tensorboard": ["tensorboard>=2.11"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",
             "aiohttp>=3.9",
             "onnx>=1.16",
             "onnxruntime>=1.17",
+            "packaging>=23",
             "scikit-learn>=1.4",
         ],
     },
