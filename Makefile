@@ -1,5 +1,6 @@
-# Two commands for a clean checkout: `make demo` runs the whole way on real pictures, `make test` runs the tests.
-# Both make .venv with pinned packages, install glorext into it and build the C++ programs; what is done is skipped.
+# Three commands for a clean checkout: `make demo` runs the whole way on real pictures, `make test` runs the tests,
+# `make check` reads the code as CI does (`make format` mends what can be mended by itself).
+# All make .venv with pinned packages, install glorext into it and, but for the checks, build the C++ programs; what is done is skipped.
 VENV := .venv
 PY := $(VENV)/bin/python
 CPP := $(shell find deploy/cpp deploy/runners -type f ! -name '*.pyc' 2>/dev/null)
@@ -8,8 +9,20 @@ SYSTEM_PACKAGES := g++ cmake make libjpeg-dev libpng-dev doctest-dev
 HEADERS := '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <png.h>\n\#include <doctest/doctest.h>\n'
 HAVE_SYSTEM = command -v cmake >/dev/null 2>&1 && command -v g++ >/dev/null 2>&1 && \
 	printf $(HEADERS) | g++ -x c++ -fsyntax-only - 2>/dev/null
+# Each version of it formats a little differently; 14 is Debian 12's.
+CLANG_FORMAT_14 = clang-format --version 2>/dev/null | grep -q 'version 14\.'
 
-.PHONY: demo test install native clean
+# Reads the files it is given as Python 3.10 does; the Python that runs it, where that is 3.10 itself, is the judge.
+define AS_OLDEST
+import ast, pathlib, sys
+for name in filter(None, sys.stdin.read().split("\0")):
+    if pathlib.Path(name).exists():
+        text = pathlib.Path(name).read_text(encoding="utf-8")
+        compile(ast.parse(text, name, feature_version=(3, 10)), name, "exec")
+endef
+export AS_OLDEST
+
+.PHONY: demo test check lint types syntax cpp-format format install native clean
 .DELETE_ON_ERROR:
 
 demo: native
@@ -17,6 +30,28 @@ demo: native
 
 test: native
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+check: lint types syntax cpp-format
+
+lint: install
+	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
+
+# By src's links and what pyproject.toml names: an installed copy of glorext is not looked at.
+types: install
+	@$(VENV)/bin/mypy --no-error-summary
+
+# Where a Python 3.10 is on the machine, or named (make syntax OLDEST=/path/to/python3.10), it compiles the files itself.
+OLDEST = $(firstword $(shell for p in python3.10 $(PY); do $$p -c '' 2>/dev/null && echo $$p; done))
+syntax: install
+	@git ls-files -z --cached --others --exclude-standard '*.py' | $(OLDEST) -c "$$AS_OLDEST"
+
+cpp-format:
+	@if $(CLANG_FORMAT_14); then clang-format --dry-run -Werror $(filter %.cc %.h,$(CPP)); \
+	else echo "glorext: no clang-format 14 on PATH: the format of the C++ files is not checked" >&2; fi
+
+format: install
+	@$(VENV)/bin/ruff check --quiet --fix-only . && $(VENV)/bin/ruff format --quiet .
+	@if $(CLANG_FORMAT_14); then clang-format -i $(filter %.cc %.h,$(CPP)); fi
 
 install: $(VENV)/.glorext
 native: $(VENV)/.native
