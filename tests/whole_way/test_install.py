@@ -1,69 +1,87 @@
 """What lands on a user's machine, and what `make` says when it cannot go on."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("runtime", "models", "train", "hub", "deploy")
+from .checkout import ROOMS, ROOT, copy_to, files
+
+# What a room has that is not for its users: readmes for those who read the tree.
+NOT_INSTALLED = {".md"}
+ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt", "licenses/LICENSE"}
+READMES = {"LICENSE", "README.md", "README_CN.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+TO_BUILD = {"setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "PKG-INFO"}
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what git tracks, or of the rooms where git is not there: builds must not leave traces in the tree."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "src", folder / "src", symlinks=True, ignore=shutil.ignore_patterns("*.egg-info"))
-    for name in (*ROOMS, "setup.py", "pyproject.toml", "README.md", "Makefile", "requirements.txt"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+    """A copy: builds must not leave traces in the tree."""
+    return copy_to(tmp_path_factory.mktemp("checkout"))
+
+
+def build_wheel(source, out):
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    subprocess.run([*words, str(out), str(source)], check=True, capture_output=True)
+    return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
 def wheel(checkout, tmp_path_factory):
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--wheel-dir",
-            str(out),
-            str(checkout),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return next(out.glob("*.whl"))
+    return build_wheel(checkout, tmp_path_factory.mktemp("wheel"))
 
 
-def test_nothing_but_glorext_and_the_single_module_is_installed(wheel):
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"glorext", "mindspore_hub.py"}
+@pytest.fixture(scope="module")
+def sdist(checkout, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sdist")
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True)
+    return next(out.glob("*.tar.gz"))
 
 
-def test_every_file_of_a_room_is_installed(wheel, checkout):
-    installed = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {
-        f"glorext/{path.relative_to(checkout)}"
-        for room in ROOMS
-        for path in (checkout / room).rglob("*")
-        if path.is_file() and "egg-info" not in str(path)
+@pytest.fixture(scope="module")
+def wanted():
+    """What a wheel and a source distribution have of the code, by its place in the wheel."""
+    rooms = {
+        f"glorext/{name}"
+        for name in files()
+        if name.split("/")[0] in ROOMS and os.path.splitext(name)[1] not in NOT_INSTALLED
     }
-    # The source tree's readmes are for readers of the tree.
-    wanted -= {name for name in wanted if name.endswith(".md")}
-    assert wanted - installed == set()
+    return rooms | {"glorext/__init__.py", "glorext/__main__.py", "glorext/py.typed", "mindspore_hub.py"}
+
+
+def test_the_wheel_has_the_rooms_the_single_module_and_nothing_else(wheel, wanted):
+    """Nothing generic lands in site-packages: no `models`, no `tests`, no folder `mindspore_hub`."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    about = {name for name in names if name.split("/")[0].endswith(".dist-info")}
+    assert names - about == wanted
+    assert {name.split("/", 1)[1] for name in about} == ABOUT
+
+
+def test_the_source_distribution_has_what_a_build_needs_as_plain_files(sdist, wanted):
+    with tarfile.open(sdist) as archive:
+        members = {member.name.split("/", 1)[-1]: member for member in archive if not member.isdir()}
+    assert all(member.isfile() for member in members.values()), "a link leads nowhere outside of the checkout"
+    code = {name for name in members if name.startswith("src/") and ".egg-info/" not in name}
+    assert code == {f"src/{name}" for name in wanted}
+    beside = {name for name in members if not name.startswith(("src/", "docs/"))}
+    assert beside == READMES | TO_BUILD
+    assert {name for name in members if name.startswith("docs/")} == {
+        name for name in files() if name.startswith("docs/")
+    }
+
+
+def test_a_wheel_built_from_the_source_distribution_is_the_same(sdist, wheel, tmp_path):
+    def contents(path):
+        with zipfile.ZipFile(path) as archive:
+            return {info.filename: info.CRC for info in archive.infolist()}
+
+    assert contents(build_wheel(sdist, tmp_path)) == contents(wheel)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +97,31 @@ def python(site, code):
         capture_output=True,
         text=True,
     )
+
+
+def test_the_installed_package_says_its_version_and_its_names(site):
+    done = python(site, "import runpy; sys.argv[1:] = ['--version']; runpy.run_module('glorext', run_name='__main__')")
+    assert (done.returncode, done.stdout) == (0, f"glorext {version()}\n"), done.stderr
+    done = python(site, "import glorext; print(glorext.__file__, glorext.__version__, *dir(glorext), *sys.modules)")
+    place, told, *words = done.stdout.split()
+    assert (place, told) == (str(site / "glorext" / "__init__.py"), version())
+    assert words[:8] == ["__version__", "create", "deploy", "hub", "load", "models", "runtime", "train"]
+    assert not {"mindspore", "numpy"} & set(words[8:])
+    done = python(site, "import glorext; print(glorext.models.__name__, glorext.create.__module__)")
+    assert done.stdout.split() == ["glorext.models", "glorext.models.specs"], done.stderr
+
+
+def version():
+    """As src/glorext/__init__.py, the one place, has it."""
+    return re.search(r'__version__ = "(.+)"', (ROOT / "src/glorext/__init__.py").read_text())[1]
+
+
+def test_the_version_stands_once(wheel, sdist):
+    assert f"-{version()}-" in wheel.name and sdist.name == f"glorext-{version()}.tar.gz"
+    again = re.compile(rf"version[\W_]{{1,6}}{re.escape(version())}\b")
+    code = [name for name in files() if name.endswith((".py", ".toml", ".cfg", ".in", "Makefile"))]
+    found = [name for name in code if again.search((ROOT / name).read_text(encoding="utf-8"))]
+    assert found == ["src/glorext/__init__.py"]
 
 
 def test_mindspore_hub_is_ours_when_alone(site):
