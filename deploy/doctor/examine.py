@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import platform
@@ -10,10 +11,13 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from glorext.deploy.doctor import ascend_host
 from glorext.deploy.doctor.ascend_host import AscendHost
 from glorext.deploy.runners.find_lite import locate
+from glorext.hub.official import NAME as HUB_MODULE
+from glorext.hub.official import OURS, official_client
 from glorext.runtime import GlorextError, cap_onednn, env
 from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.cli import parser
@@ -46,6 +50,21 @@ def _packages():
             yield Finding(name, "missing", f"{found}: MindSpore 2.10 fails with NumPy 2", 'pip install "numpy<2"')
         else:
             yield Finding(name, "ok", found)
+
+
+def _hub_module():
+    """Which module `import mindspore_hub` takes; it is not imported for that."""
+    official = official_client()
+    if official is not None:
+        found = f"the official client, {official.origin}; glorext's calls are those of glorext.hub"
+        return Finding(HUB_MODULE, "ok", found)
+    spec = find_spec(HUB_MODULE)
+    if spec is None or spec.origin is None:
+        return Finding(HUB_MODULE, "absent", "no such module; glorext.hub has the same calls", "pip install glorext")
+    ours = filecmp.cmp(spec.origin, OURS, shallow=False)
+    return Finding(
+        HUB_MODULE, "ok", f"{'glorext' if ours else 'neither glorext nor the official client'}, {spec.origin}"
+    )
 
 
 def _processor():
@@ -148,7 +167,7 @@ def examine(found: AscendHost) -> list[Finding]:
             f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         )
     ]
-    findings += [*_packages(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
+    findings += [*_packages(), _hub_module(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
     free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
     findings.append(
         Finding(

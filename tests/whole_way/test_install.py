@@ -1,5 +1,6 @@
 """What lands on a user's machine, and what `make` says when it cannot go on."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import tarfile
 import zipfile
 
 import pytest
+
+from glorext.hub.official import official_client
 
 from .checkout import ROOMS, ROOT, copy_to, files
 
@@ -124,17 +127,48 @@ def test_the_version_stands_once(wheel, sdist):
     assert found == ["src/glorext/__init__.py"]
 
 
+alone = pytest.mark.skipif(official_client() is not None, reason="the official client is installed here")
+
+
+@alone
 def test_mindspore_hub_is_ours_when_alone(site):
     done = python(site, "import mindspore_hub; print(mindspore_hub.__file__, callable(mindspore_hub.load))")
     assert done.stdout.split() == [str(site / "mindspore_hub.py"), "True"], done.stderr
 
 
-def test_an_installed_official_package_wins(site, tmp_path):
-    both = tmp_path / "site"
-    shutil.copytree(site, both)
-    (both / "mindspore_hub").mkdir()
-    (both / "mindspore_hub" / "__init__.py").write_text("official = True\n")
-    assert python(both, "import mindspore_hub; print(mindspore_hub.official)").stdout == "True\n"
+def doctor(site, paths):
+    """What `glorext doctor` says of `import mindspore_hub` where these folders come first on the path."""
+    code = f"sys.path[:0] = {paths!r}; sys.argv[1:] = ['doctor', '--json']"
+    done = python(site, f"{code}; import runpy; runpy.run_module('glorext', run_name='__main__')")
+    return next(row for row in json.loads(done.stdout)["findings"] if row["name"] == "mindspore_hub")
+
+
+@pytest.mark.parametrize("place", ["earlier", "beside", "later"])
+def test_an_installed_official_package_wins_and_the_doctor_says_so(site, tmp_path, place):
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    shutil.copy(site / "mindspore_hub.py", own)
+    folder = (own if place == "beside" else other) / "mindspore_hub"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("from .part import official\n")
+    (folder / "part.py").write_text("official = True\n")
+    paths = [str(path) for path in ((other, own) if place == "earlier" else (own, other))]
+    code = f"sys.path[:0] = {paths!r}; import mindspore_hub; print(mindspore_hub.__file__, mindspore_hub.official)"
+    done = python(site, code)
+    assert done.stdout.split() == [str(folder / "__init__.py"), "True"], done.stderr
+    row = doctor(site, paths)
+    assert row["state"] == "ok" and row["found"].startswith(f"the official client, {folder / '__init__.py'};")
+
+
+@alone
+def test_the_doctor_says_that_our_module_is_taken_or_another_that_is_no_package(site, tmp_path):
+    assert doctor(site, [])["found"] == f"glorext, {site / 'mindspore_hub.py'}"
+    # A working folder of that name is no package.
+    (tmp_path / "mindspore_hub").mkdir()
+    assert doctor(site, [str(tmp_path)])["found"] == f"glorext, {site / 'mindspore_hub.py'}"
+    (tmp_path / "mindspore_hub.py").write_text("load = None\n")
+    found = doctor(site, [str(tmp_path)])["found"]
+    assert found == f"neither glorext nor the official client, {tmp_path / 'mindspore_hub.py'}"
 
 
 def make(checkout, *words, **environment):
