@@ -1,7 +1,7 @@
 """The built-in registry: checkpoints that others published, with the digests and accuracies on their cards.
 
-`builtin_models/*.json` holds one file per checkpoint. They are single files behind URLs, not packages: there is no evidence of
-ours, and no label list.
+`builtin_models/*.json` holds one file per checkpoint. They are single files behind URLs, not packages: there is no
+evidence of ours, and no label list.
 """
 
 from __future__ import annotations

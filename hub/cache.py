@@ -17,9 +17,9 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from glorext.runtime import GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
+from glorext.runtime import DownloadError, GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
 
-from .download import Wanted, download
+from .download import Wanted, download, shown
 from .manifest import FileEntry
 
 logger = get_logger("hub")
@@ -97,17 +97,20 @@ class Cache:
     def checkpoint(self, url: str, wanted: Wanted) -> Path:
         """The single file at `url`, whose digest may be known only in part, under its own name."""
         title = url.rsplit("/", 1)[-1]
-        pattern = wanted.sha256 or f"{wanted.sha256_prefix}*"
+        known = wanted.sha256 or wanted.sha256_prefix
+        if known is None:
+            raise DownloadError(expected="a digest to know the file by", found="none", where=shown(url))
+        pattern = wanted.sha256 or f"{known}*"
         found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
         if found:
             return found
-        with self._lock(wanted.sha256 or wanted.sha256_prefix):
+        with self._lock(known):
             found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
             if found:
                 return found
             blob = self._named_by_digest(f"blobs/{pattern}")
             if blob is None:
-                part = self.root / "partial" / (wanted.sha256 or wanted.sha256_prefix)
+                part = self.root / "partial" / known
                 part.parent.mkdir(parents=True, exist_ok=True)
                 blob = self._keep(part, download(url, part, wanted, title))
             target = self.root / "checkpoints" / blob.name / title

@@ -132,10 +132,11 @@ def get_bytes(url: str, limit: int, etag: str | None = None, retries: int = RETR
     _refuse_offline(url)
     headers = {"If-None-Match": etag} if etag else {}
     with _session() as session:
-        for failures in range(retries + 1):
+        failures = 0
+        while True:
             try:
                 with _get(session, url, headers) as answer:
-                    if answer.status_code == 304:
+                    if answer.status_code == 304 and etag:
                         return None, etag
                     data = b""
                     for piece in _body(answer):
@@ -150,6 +151,7 @@ def get_bytes(url: str, limit: int, etag: str | None = None, retries: int = RETR
                 if failures == retries:
                     raise DownloadError(f"{fault}, {retries + 1} times", where=shown(url)) from fault
                 _pause(failures, fault.pause)
+                failures += 1
 
 
 def _name_odd_answer(start: bytes, url: str) -> None:
@@ -219,7 +221,7 @@ class _Part:
 
     def __init__(self, path: Path):
         self.folder, self.size, self.digest = path.parent, 0, hashlib.sha256()
-        self._file = open(path, "a+b", buffering=0)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
         self._file.seek(0)
         while piece := self._file.read(CHUNK):
             self._count(piece)

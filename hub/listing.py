@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 
 from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
@@ -97,7 +98,7 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
     name = official_uid(name)
     wanted, version = parse_name(name)
     is_uid = "/" in wanted
-    sources = (
+    sources: list[Callable[[], list[dict]]] = (
         [] if is_uid else [partial(_rows, opened, force_reload) for opened in map(open_registry, locations(registry))]
     )
     for rows in [*sources, *([_built_in] if is_uid or registry is None else [])]:

@@ -157,7 +157,7 @@ def _copy_artifacts(source: Path, target: Path) -> None:
     if not files:
         raise PackageError(expected="exported models", found="an empty folder", where=source)
     for path in files:
-        name = check_path(path.relative_to(source).as_posix(), source)
+        name = check_path(path.relative_to(source).as_posix(), str(source))
         if path.is_symlink():
             raise PackageError(expected="files", found="a symbolic link", where=path)
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +260,7 @@ def code_commit() -> str | None:
 def _entries(folder: Path) -> dict[str, FileEntry]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        check_path(path.relative_to(folder).as_posix(), folder): FileEntry(path.stat().st_size, sha256_file(path))
+        check_path(path.relative_to(folder).as_posix(), str(folder)): FileEntry(path.stat().st_size, sha256_file(path))
         for path in paths
     }
 

@@ -30,7 +30,7 @@ from glorext.runtime import (
 from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
-from .download import get_bytes, shown
+from .download import RETRIES, get_bytes, shown
 from .manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, VERSION, FileEntry, Manifest, parse_manifest, version_key
 
 logger = get_logger("hub")
@@ -179,13 +179,13 @@ class UrlRegistry:
         When the server cannot be reached, the cached index serves with a warning; offline it serves silently.
         """
         path = self.cache.root / "indexes" / f"{sha256_bytes(self.url.encode())}.json"
-        kept = self._kept(path)
+        kept = self._kept(path) or {}
         if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
             return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
         try:
             # with an index at hand nobody should wait long for a network that is not there
             data, etag = get_bytes(
-                self._address(INDEX), MAX_INDEX_BYTES, kept and kept["etag"], **({"retries": 1} if kept else {})
+                self._address(INDEX), MAX_INDEX_BYTES, kept.get("etag"), retries=1 if kept else RETRIES
             )
         except DownloadError as error:
             if not kept or refresh:

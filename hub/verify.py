@@ -63,9 +63,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     listed = {MANIFEST, *manifest.files}
     for parent, folders, files in os.walk(folder):
         for name in files + [entry for entry in folders if os.path.islink(os.path.join(parent, entry))]:
-            path = os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
-            if path not in listed:
-                raise PackageError(expected="only files that the manifest lists", found=path, where=folder)
+            file = os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
+            if file not in listed:
+                raise PackageError(expected="only files that the manifest lists", found=file, where=folder)
 
 
 def _check_checkpoint(path: Path, manifest: Manifest) -> None:

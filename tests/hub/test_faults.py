@@ -282,6 +282,12 @@ def test_an_unchanged_index_is_not_sent_again(server, url, monkeypatch, caplog):
     assert server.count("index.json") == 2 and server.sent["index.json"] == sent
 
 
+def test_a_server_that_calls_an_index_unchanged_which_nobody_has_is_named(server, url):
+    server.always["index.json"] = status(304)
+    with pytest.raises(DownloadError, match="the answer is empty in .*/index.json"):
+        resolve("tiny-digits")
+
+
 def test_a_cut_index_is_asked_for_again(server, url):
     server.faults["index.json"] = [cut(100), cut(50)]
     assert resolve("tiny-digits").version == "1.0.0"
