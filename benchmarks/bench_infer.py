@@ -36,7 +36,8 @@ def python_way(model: Path, pictures: list[Path], spec, threads: int, batch: int
     ]
 
     def share(number):
-        top5, mine = [], pictures[number::threads]
+        top5: list[np.ndarray] = []
+        mine = pictures[number::threads]
         for at in range(0, len(mine), batch):
             inputs = np.stack([preprocess(path, spec) for path in mine[at : at + batch]])
             (logits,) = sessions[number].run(["logits"], {"image": inputs})
@@ -73,7 +74,7 @@ def main() -> int:
     from glorext.runtime import set_device
 
     set_device("CPU")
-    threads, input_spec = os.cpu_count(), spec(options.network).input
+    threads, input_spec = os.cpu_count() or 1, spec(options.network).input
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for number in range(3):

@@ -41,7 +41,9 @@ def pillow_evaluation(pictures, spec):
 
     def run():
         for path in pictures.paths:
-            picture = Image.open(pictures.folder / path).convert("RGB").resize((spec.resize,) * 2, Image.BILINEAR)
+            picture = (
+                Image.open(pictures.folder / path).convert("RGB").resize((spec.resize,) * 2, Image.Resampling.BILINEAR)
+            )
             edge = (spec.resize - spec.size) // 2
             pixels = np.asarray(picture.crop((edge, edge, edge + spec.size, edge + spec.size)), np.float32)
             np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(2, 0, 1))
@@ -67,9 +69,9 @@ def pillow_training(pictures, spec):
             )
             w, h = min(width, int((area * ratio) ** 0.5)), min(height, int((area / ratio) ** 0.5))
             x, y = generator.integers(0, width - w + 1), generator.integers(0, height - h + 1)
-            picture = picture.resize((spec.size,) * 2, Image.BILINEAR, (x, y, x + w, y + h))
+            picture = picture.resize((spec.size,) * 2, Image.Resampling.BILINEAR, (x, y, x + w, y + h))
             if generator.random() < 0.5:
-                picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
+                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 picture = enhancer(picture).enhance(generator.uniform(0.6, 1.4))
             pixels = np.asarray(picture, np.float32)
@@ -125,7 +127,7 @@ def main() -> None:
         ("train, AutoAugment", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "autoaugment")),
     }
     runs |= torchvision_pipelines(pictures, spec)
-    found = {key: [] for key in runs}
+    found: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     for _ in range(arguments.rounds + 1):
         for key, run in runs.items():
             start = time.process_time()

@@ -89,7 +89,7 @@ def main() -> None:
         }
         if has_peer(options.peer_python):
             cases["torchvision, the same weights"] = (options.peer_python, PEER, "torchvision.safetensors")
-        rows = {title: [] for title in cases}
+        rows: dict[str, list[float]] = {title: [] for title in cases}
         for _ in range(options.rounds):
             for title, (python, script, file) in cases.items():
                 rows[title].append(float(run(python, script, folder / file).split()[-1]))

@@ -1,11 +1,11 @@
-"""Claim: at 224x224 no hop from MindSpore to MindSpore Lite moves a logit of order 1 by more than a thousandth, or an answer.
+"""Claim: at 224x224 no hop from MindSpore to MindSpore Lite changes an answer, or a logit of order 1 by over 0.001.
 
     python benchmarks/bench_parity.py [--networks resnext50,glore_res50] [--data FOLDER]
 
 Both networks get weights in which nothing is zero or one and logits of order 1; ONNX in onnxruntime (at most 1e-4 from
 MindSpore) and MindSpore Lite's .mindir and .ms by the C++ program (at most 1e-3) answer the same pictures. The C++
-program decodes and preprocesses them itself. Float16 weights round on purpose: their rows show what that costs, without a
-limit. Exit status 1 when a row misses its limit.
+program decodes and preprocesses them itself. Float16 weights round on purpose: their rows show what that costs, without
+a limit. Exit status 1 when a row misses its limit.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def in_batches(run, inputs):
 
 
 def make(name: str, folder: Path, sample: np.ndarray):
-    """A Source of the network `name` that tells pictures apart: norms of real statistics, logits centred, the largest 1."""
+    """A Source of the network `name` that tells pictures apart: norms of real statistics, centred logits up to 1."""
     import mindspore as ms
 
     from glorext.hub import open_model

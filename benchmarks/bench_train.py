@@ -73,14 +73,16 @@ class Side:
 
     def measure(self) -> None:
         """One round: append its [[loss, seconds], ...]."""
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = next((line for line in self.process.stdout if line.startswith(ANSWER)), None)
+        process = self.process
+        assert process and process.stdin and process.stdout, "start it first"
+        process.send_signal(signal.SIGCONT)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        answer = next((line for line in process.stdout if line.startswith(ANSWER)), None)
         if answer is None:
-            raise SystemExit(f"{self.name} ended with status {self.process.wait()} after {len(self.rounds)} rounds")
+            raise SystemExit(f"{self.name} ended with status {process.wait()} after {len(self.rounds)} rounds")
         self.rounds.append(json.loads(answer.removeprefix(ANSWER)))
-        self.process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
 
     def end(self) -> None:
         if self.process:

@@ -67,7 +67,7 @@ def main() -> None:
             environment = {"GLOREXT_CACHE": folder / "cache", "GLOREXT_REGISTRIES": url}
             timed(OURS, **environment)
         environment["GLOREXT_OFFLINE"] = 1
-        rows = {"mindspore_hub.load, hashed": [], "MindSpore alone, not hashed": []}
+        rows: dict[str, list[float]] = {"mindspore_hub.load, hashed": [], "MindSpore alone, not hashed": []}
         for _ in range(options.rounds):
             rows["mindspore_hub.load, hashed"].append(timed(OURS, **environment))
             rows["MindSpore alone, not hashed"].append(timed(PEER, folder / "package" / "bench.ckpt"))

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ start = np.load(folder / "start.npz")
 for parameter in net.get_parameters():
     parameter.set_data(ms.Tensor(start[parameter.name]))
 net.set_train(True)
-recipe = Recipe(label_smooth=False, momentum=0.9, weight_decay=1e-4, jit_level=sys.argv[5])
+level: Any = sys.argv[5]
+recipe = Recipe(label_smooth=False, momentum=0.9, weight_decay=1e-4, jit_level=level)
 train = TrainStep(net, net.trainable_params(), recipe, np.full(1000, 0.001, np.float32), classes)
 serve(folder, int(sys.argv[3]), cores, lambda x, y: (ms.Tensor(x), ms.Tensor(y)), lambda x, y: train(x, y)[0])

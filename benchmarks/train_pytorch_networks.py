@@ -158,4 +158,4 @@ class GloReResNet50(nn.Module):
         return self.end_point(x.mean((2, 3)))
 
 
-NETWORKS = {"resnext50": ResNeXt50, "glore_res50": GloReResNet50}
+NETWORKS: dict[str, type[nn.Module]] = {"resnext50": ResNeXt50, "glore_res50": GloReResNet50}

@@ -99,7 +99,7 @@ def test_two_names_for_one_file_are_refused(manifest, extra):
         parse_manifest(json_bytes(manifest))
 
 
-WRONG = {
+WRONG: dict[str, list] = {
     "schema": [None, 1, "glorext.package/9"],
     "name": ["", "..", "a/b", 5, None],
     "version": ["1", "1.0", 1.0, "01.0.0"],

@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,8 +67,8 @@ def test_version_is_told(capsys):
 
 
 def test_errors_become_one_line_and_a_status(capsys, monkeypatch):
-    module = type(sys)("broken")
-    module.main = lambda argv: (_ for _ in ()).throw(CheckpointError(expected="a", found="b", where="c"))
+    error = CheckpointError(expected="a", found="b", where="c")
+    module = SimpleNamespace(main=lambda argv: (_ for _ in ()).throw(error))
     monkeypatch.setitem(sys.modules, "broken", module)
     monkeypatch.setitem(COMMANDS, "broken", ("broken", ""))
     assert main(["broken"]) == 1
@@ -75,8 +76,7 @@ def test_errors_become_one_line_and_a_status(capsys, monkeypatch):
 
 
 def test_ctrl_c_gives_130(monkeypatch, capsys):
-    module = type(sys)("slow")
-    module.main = lambda argv: (_ for _ in ()).throw(KeyboardInterrupt)
+    module = SimpleNamespace(main=lambda argv: (_ for _ in ()).throw(KeyboardInterrupt))
     monkeypatch.setitem(sys.modules, "slow", module)
     monkeypatch.setitem(COMMANDS, "slow", ("slow", ""))
     assert main(["slow"]) == 130
