@@ -15,7 +15,10 @@ CLANG_FORMAT_14 = clang-format --version 2>/dev/null | grep -q 'version 14\.'
 # Reads the files it is given as Python 3.10 does; the Python that runs it, where that is 3.10 itself, is the judge.
 define AS_OLDEST
 import ast, pathlib, sys
-for name in filter(None, sys.stdin.read().split("\0")):
+names = sys.stdin.read().split("\0")[:-1]
+if not names:
+    sys.exit("glorext: git lists no Python files: run this in a git checkout")
+for name in names:
     if pathlib.Path(name).exists():
         text = pathlib.Path(name).read_text(encoding="utf-8")
         compile(ast.parse(text, name, feature_version=(3, 10)), name, "exec")

@@ -4,8 +4,8 @@
     net = glorext.load("resnext50")            # pretrained, by name
     net = glorext.models.create("resnext50", num_classes=10)
 
-The rooms, each standing on those before it: `runtime`, `models`, `hub`, `train`, `deploy`. Importing this imports none of
-them, and no MindSpore.
+The rooms, each standing on those before it: `runtime`, `models`, `hub`, `train`, `deploy`. Importing this imports none
+of them, and no MindSpore.
 """
 
 from __future__ import annotations

@@ -181,6 +181,21 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 
 
 @needs_make
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_syntax_newer_than_the_oldest_python_is_found(tmp_path):
+    # OLDEST is whatever runs this test: the syntax has to be refused by 3.11 and 3.12 as well.
+    words = ["--old-file=install", "syntax", f"OLDEST={sys.executable}"]
+    folder = copy_to(tmp_path)
+    done = make(folder, *words)
+    assert done.returncode and "git lists no Python files" in done.stderr
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    assert make(folder, *words).returncode == 0
+    (folder / "deploy" / "new.py").write_text("type Pair = tuple[int, int]\n")
+    done = make(folder, *words)
+    assert done.returncode and "SyntaxError" in done.stderr and "Pair" in done.stderr
+
+
+@needs_make
 def test_a_wrong_python_is_one_clear_line(checkout):
     done = make(checkout, "demo", "PYTHON=/nonexistent/python3")
     told = [line for line in done.stderr.splitlines() if line.startswith("glorext:")]
