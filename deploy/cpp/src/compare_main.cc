@@ -35,7 +35,8 @@ std::vector<float> read_logits(const std::string& path, std::vector<int64_t>& sh
   return values;
 }
 
-bool compare_row(int64_t row, const float* found, const float* expected, int64_t classes, double tolerance, double scale) {
+bool compare_row(int64_t row, const float* found, const float* expected, int64_t classes, double tolerance,
+                 double scale) {
   double worst = 0;
   for (int64_t k = 0; k < classes; ++k) {
     const double apart = std::fabs(static_cast<double>(found[k]) - expected[k]);
@@ -70,7 +71,7 @@ int run(int argc, char** argv) {
   int64_t failed = 0;
   for (int64_t row = 0; row < shape[0]; ++row)
     failed += !compare_row(row, &found[row * shape[1]], &expected[row * shape[1]], shape[1], tolerance,
-                          flags.has("probabilities") ? 0 : 1);
+                           flags.has("probabilities") ? 0 : 1);
   const auto rows = static_cast<long long>(shape[0]);
   std::printf("%lld of %lld inputs pass\n", rows - static_cast<long long>(failed), rows);
   return failed == 0 ? 0 : 1;

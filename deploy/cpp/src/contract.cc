@@ -50,8 +50,8 @@ void read_input(const Json& input, Contract& contract, const std::string& where)
   contract.uint8_input = dtype == "uint8";
   const std::string& values = input.at("values", where).string(where + ": values");
   if (values != "pixels" && (values != "normalized" || contract.uint8_input))
-    throw Failure(where + ": values: expected \"pixels\"" + (contract.uint8_input ? " of uint8" : " or \"normalized\"") +
-                  ", found \"" + values + "\"");
+    throw Failure(where + ": values: expected \"pixels\"" +
+                  (contract.uint8_input ? " of uint8" : " or \"normalized\"") + ", found \"" + values + "\"");
   contract.pixels = values == "pixels";
   const std::vector<int64_t> shape = read_shape(input, where);
   const int64_t side = contract.spec.size;

@@ -119,10 +119,10 @@ int report(const RunResult& result, const std::string& out, bool allow_broken) {
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(argc, argv,
-                    {"model", "images", "tensor", "out", "device", "device_id", "batch", "workers", "threads", "warmup",
-                     "precision"},
-                    {"inspect", "allow_broken", "help"});
+  const Flags flags(
+      argc, argv,
+      {"model", "images", "tensor", "out", "device", "device_id", "batch", "workers", "threads", "warmup", "precision"},
+      {"inspect", "allow_broken", "help"});
   if (flags.has("help")) {
     std::fputs(kHelp, stdout);
     return 0;
@@ -159,14 +159,21 @@ int run(int argc, char** argv) {
   for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
   const LiteModel& first = *models[0];
 
-  RunSettings settings{contract.file, contract.sha256, contract.weights_dtype, contract.model, contract.output_name,
-                       device.device, first.batch(), workers, device.threads, 0, {}};
+  RunSettings settings{contract.file,
+                       contract.sha256,
+                       contract.weights_dtype,
+                       contract.model,
+                       contract.output_name,
+                       device.device,
+                       first.batch(),
+                       workers,
+                       device.threads,
+                       0,
+                       {}};
   settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
   settings.versions = {{"mindspore_lite", runtime_version()}};
-  const Source source =
-      flags.has("tensor")
-          ? tensor_source(tensor, contract, first)
-          : picture_source(flags.required("images"), names, contract, first.layout());
+  const Source source = flags.has("tensor") ? tensor_source(tensor, contract, first)
+                                            : picture_source(flags.required("images"), names, contract, first.layout());
   const RunResult result = run_pipeline(names, source, models, core_count());
   write_results(out, settings, result);
   return report(result, out + "/results.json", flags.has("allow_broken"));

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include <jpeglib.h>
+// Its codes depend on what jpeglib.h says was built in.
 #include <jerror.h>
 
 #include "failure.h"

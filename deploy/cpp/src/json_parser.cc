@@ -148,7 +148,9 @@ class Parser {
     const char kind = peek();
     ++at_;
     switch (kind) {
-      case '"': case '\\': case '/': out += kind; return;
+      case '"':
+      case '\\':
+      case '/': out += kind; return;
       case 'b': out += '\b'; return;
       case 'f': out += '\f'; return;
       case 'n': out += '\n'; return;

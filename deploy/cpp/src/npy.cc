@@ -11,7 +11,7 @@
 namespace glorext {
 namespace {
 
-constexpr size_t kPrefix = 10;           // magic, version, header length
+constexpr size_t kPrefix = 10;  // magic, version, header length
 constexpr size_t kLimit = size_t{1} << 32;
 
 size_t item_size(const std::string& dtype, const std::string& where) {

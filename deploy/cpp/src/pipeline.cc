@@ -25,8 +25,8 @@ double ms_since(Clock::time_point begin) {
 
 class Pipeline {
  public:
-  Pipeline(const std::vector<std::string>& names, const Source& source,
-           std::vector<std::unique_ptr<LiteModel>>& models, int decoders)
+  Pipeline(const std::vector<std::string>& names, const Source& source, std::vector<std::unique_ptr<LiteModel>>& models,
+           int decoders)
       : names_(names),
         source_(source),
         models_(models),
@@ -44,8 +44,7 @@ class Pipeline {
     std::vector<std::thread> threads;
     decoding_ = decoders_;
     for (int i = 0; i < decoders_; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
-    for (auto& model : models_)
-      threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
+    for (auto& model : models_) threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
     for (std::thread& thread : threads) thread.join();
     if (broken_) std::rethrow_exception(broken_);
     progress_.finish();

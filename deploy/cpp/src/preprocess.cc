@@ -11,8 +11,8 @@ namespace {
 
 // The longer side when the shorter becomes `target`; MindSpore divides in single precision and cuts off.
 int long_side(int longer, int shorter, int target) {
-  return static_cast<int>(std::floor(static_cast<float>(longer) / static_cast<float>(shorter) *
-                                     static_cast<float>(target)));
+  return static_cast<int>(
+      std::floor(static_cast<float>(longer) / static_cast<float>(shorter) * static_cast<float>(target)));
 }
 
 template <class Value, class Convert>

@@ -32,9 +32,8 @@ std::vector<int64_t> top5(const float* logits, int64_t classes) {
   std::vector<int64_t> order(static_cast<size_t>(classes));
   std::iota(order.begin(), order.end(), int64_t{0});
   const auto count = std::min<int64_t>(5, classes);
-  std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](int64_t a, int64_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + count, order.end(),
+                    [&](int64_t a, int64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; });
   order.resize(static_cast<size_t>(count));
   return order;
 }
@@ -61,30 +60,29 @@ Json results_json(const RunSettings& settings, const RunResult& result) {
   for (const Failed& one : result.failed) failed.push_back(Json::Object{{"path", one.path}, {"error", one.error}});
   const auto count = static_cast<double>(result.scored.size());
   const auto mean = [&](double sum) { return count > 0 ? sum / count : 0.0; };
-  return Json::Object{
-      {"schema", "glorext.results/1"},
-      {"backend", "lite-cpp"},
-      {"model", settings.model},
-      {"artifact", Json::Object{{"file", settings.model_file},
-                                {"sha256", settings.model_sha256},
-                                {"output", settings.output},
-                                {"weights_dtype", settings.weights_dtype}}},
-      {"device", settings.device},
-      {"batch", settings.batch},
-      {"workers", settings.workers},
-      {"threads", settings.threads},
-      {"count", static_cast<int64_t>(result.scored.size())},
-      {"failed", failed},
-      {"logits", kLogitsFile},
-      {"pictures", pictures},
-      {"latency_ms", latency_json(settings, result)},
-      {"throughput", result.seconds > 0 ? count / result.seconds : 0.0},
-      {"seconds", result.seconds},
-      {"stages_ms", Json::Object{{"read", mean(result.stages.read)},
-                                 {"decode", mean(result.stages.decode)},
-                                 {"preprocess", mean(result.stages.preprocess)},
-                                 {"infer", mean(result.stages.infer)}}},
-      {"versions", settings.versions}};
+  return Json::Object{{"schema", "glorext.results/1"},
+                      {"backend", "lite-cpp"},
+                      {"model", settings.model},
+                      {"artifact", Json::Object{{"file", settings.model_file},
+                                                {"sha256", settings.model_sha256},
+                                                {"output", settings.output},
+                                                {"weights_dtype", settings.weights_dtype}}},
+                      {"device", settings.device},
+                      {"batch", settings.batch},
+                      {"workers", settings.workers},
+                      {"threads", settings.threads},
+                      {"count", static_cast<int64_t>(result.scored.size())},
+                      {"failed", failed},
+                      {"logits", kLogitsFile},
+                      {"pictures", pictures},
+                      {"latency_ms", latency_json(settings, result)},
+                      {"throughput", result.seconds > 0 ? count / result.seconds : 0.0},
+                      {"seconds", result.seconds},
+                      {"stages_ms", Json::Object{{"read", mean(result.stages.read)},
+                                                 {"decode", mean(result.stages.decode)},
+                                                 {"preprocess", mean(result.stages.preprocess)},
+                                                 {"infer", mean(result.stages.infer)}}},
+                      {"versions", settings.versions}};
 }
 
 void write_results(const std::string& out, const RunSettings& settings, const RunResult& result) {

@@ -30,7 +30,7 @@ struct RunSettings {
   std::string model_file;
   std::string model_sha256;
   std::string weights_dtype;
-  Json model;  // what the model is, from its contract
+  Json model;          // what the model is, from its contract
   std::string output;  // what the rows are: "logits" or "probabilities"
   std::string device;
   int64_t batch = 1;

@@ -15,11 +15,12 @@ const std::string kModel = "the bytes of a model";
 Json::Object good_contract() {
   const Json spec = parse_json(R"({"size": 32, "resize": 40, "resize_rule": "short_side", "crop": "center",
     "interpolation": "bilinear", "channel_order": "RGB", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4],
-    "layout": "NCHW"})", "spec");
+    "layout": "NCHW"})",
+                               "spec");
   const std::string labels = "cat\ndog\n";
-  const Json input =
-      parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW",
-                     "values": "normalized"})", "input");
+  const Json input = parse_json(R"({"name": "image", "dtype": "float32", "shape": [-1, 3, 32, 32], "layout": "NCHW",
+                     "values": "normalized"})",
+                                "input");
   const Json output = parse_json(R"({"name": "logits", "dtype": "float32", "shape": [-1, 2]})", "output");
   return {{"schema", "glorext.artifact/1"},
           {"file", "m.ms"},

@@ -28,9 +28,12 @@ TEST_CASE("values of every type are read") {
 }
 
 TEST_CASE("what is not JSON is refused with the byte") {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":1,}", "{'a':1}", "01", "1.", "+1", ".5", "1e", "nul", "truex",
-                           "\"abc", "\"\\x\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\x01\"", "\"\xFF\"", "\"\xC0\x80\"",
-                           "[1] 2", "NaN", "Infinity", "1e999", "\"\xED\xA0\x80\""}) {
+  for (const char* text : {"",         "{",        "[1,]",         "{\"a\":1,}",
+                           "{'a':1}",  "01",       "1.",           "+1",
+                           ".5",       "1e",       "nul",          "truex",
+                           "\"abc",    "\"\\x\"",  "\"\\u12g4\"",  "\"\\ud800\"",
+                           "\"\x01\"", "\"\xFF\"", "\"\xC0\x80\"", "[1] 2",
+                           "NaN",      "Infinity", "1e999",        "\"\xED\xA0\x80\""}) {
     CAPTURE(text);
     CHECK(mentions(error_in(text), "here: not valid JSON at byte"));
   }

@@ -42,9 +42,8 @@ TEST_CASE("halving takes the rounded mean of four") {
 }
 
 TEST_CASE("a window is the same part of the whole") {
-  for (const auto& [from_width, from_height, width, height] :
-       {std::array{50, 37, 80, 61}, std::array{80, 61, 40, 33}, std::array{64, 48, 32, 24},
-        std::array{3, 90, 20, 20}}) {
+  for (const auto& [from_width, from_height, width, height] : {std::array{50, 37, 80, 61}, std::array{80, 61, 40, 33},
+                                                               std::array{64, 48, 32, 24}, std::array{3, 90, 20, 20}}) {
     const Picture source = noise(from_width, from_height, 3);
     const Picture whole = resize(source, width, height, {0, 0, width, height});
     const Window window{5, 3, 11, 7};
