@@ -26,7 +26,7 @@ def read_metrics(path: Path, error: type[GlorextError] = DataError) -> list[dict
         fields = Fields.parse(line, f"{path}, line {number}", error=error)
         event: dict[str, Any] = {"event": fields.one_of("event", *NUMBERS), "epoch": fields.count("epoch", 1)}
         for key in NUMBERS[event["event"]]:
-            event[key] = fields.take(key, float, optional=True)
+            event[key] = fields.take(key, float, optional=True) if key in fields else None
         events.append(event | fields.rest())
     return events
 

@@ -39,18 +39,25 @@ def shown(value: object) -> str:
 class Fields:
     """Takes typed values out of a JSON object, each key once; `done` refuses what nobody took.
 
+    Whatever is taken can be held and written by every reader: whole numbers up to 2**53 - 1, finite numbers, text
+    without half of a surrogate pair. A key that may be null must be there all the same (`key in fields` asks first).
+
     Args:
         value: what was read.
-        where: path of the object, such as "manifest.json: files".
+        where: path of the object, such as "manifest.json" or "manifest.json: files".
         error: class of the error to raise.
         do: what the user can do about a bad field.
     """
 
-    def __init__(self, value: Any, where: str, error: type[GlorextError] = DataError, do: str | None = None):
+    def __init__(self, value: Any, where, error: type[GlorextError] = DataError, do: str | None = None):
         self.where, self.error, self.do = str(where), error, do
+        self._joint = ": "  # between `where` and a key
         if not isinstance(value, dict):
             raise self.wrong("an object", kind_of(value))
         self._left = dict(value)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
 
     @classmethod
     def parse(
@@ -79,38 +86,54 @@ class Fields:
 
     def wrong(self, expected: str, found: object, key: str | None = None) -> GlorextError:
         """The error to raise for the object, or for one of its keys."""
-        where = self.where if key is None else f"{self.where}{'.' if ': ' in self.where else ': '}{key}"
+        where = self.where if key is None else self._place(key)
         return self.error(expected=expected, found=found, where=where, do=self.do)
 
-    def take(self, key: str, kind: type, optional: bool = False) -> Any:
-        """The value of `key`, of the type `kind`; None where it is null or missing and `optional`."""
+    def _place(self, key: str) -> str:
+        # a stranger's key may hold anything
+        return f"{self.where}{self._joint}{key if key.isprintable() and len(key) <= 200 else shown(key)}"
+
+    def _pop(self, key: str) -> Any:
         if key not in self._left:
-            if optional:
-                return None
-            raise self.wrong(f"the key {key!r}", "none")
-        value = self._left.pop(key)
-        if value is None and optional:
-            return None
+            raise self.wrong(f"the key {shown(key)}", "none")
+        return self._left.pop(key)
+
+    def _typed(self, value: Any, kind: type, key: str) -> Any:
+        """The value, which must be of the type `kind`; what a list or an object holds is not looked at."""
         # bool is an int to Python; 1.0 is no picture count
         if type(value) is not kind and not (kind is float and type(value) is int):
-            raise self.wrong(NAMES.get(kind, kind.__name__), kind_of(value), key)
+            found = shown(value) if type(value) is float else kind_of(value)
+            raise self.wrong(NAMES.get(kind, kind.__name__), found, key)
         if type(value) is int and abs(value) > LARGEST:
             raise self.wrong(f"a number up to {LARGEST:,}", shown(value), key)
-        if kind is float:
-            if not math.isfinite(value):
-                raise self.wrong("a finite number", str(value), key)
-            return float(value)
-        if kind is str and any("\ud800" <= letter <= "\udfff" for letter in value):
+        if type(value) is float and not math.isfinite(value):
+            raise self.wrong("a finite number", str(value), key)
+        if type(value) is str and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise self.wrong("text", f"half of a surrogate pair in {shown(value)}", key)
+        return float(value) if kind is float else value
+
+    def _plain(self, value: Any, key: str) -> Any:
+        """The value, after everything in it was looked at."""
+        if isinstance(value, dict):
+            for name, item in value.items():
+                self._plain(item, f"{key}.{self._typed(name, str, key)}")
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                self._plain(item, f"{key}[{number}]")
+        else:
+            self._typed(value, type(value), key)
         return value
+
+    def take(self, key: str, kind: type, optional: bool = False) -> Any:
+        """The value of `key`, of the type `kind`; None where it is null and `optional`."""
+        value = self._pop(key)
+        return None if value is None and optional else self._plain(self._typed(value, kind, key), key)
 
     def file_name(self, key: str) -> str:
         """The path under `key`; bytes of it that are not UTF-8 stand as Python's surrogateescape has them."""
-        value = self._left.get(key)
-        if isinstance(value, str):
-            self._left[key] = re.sub("[\udc80-\udcff]", "?", value)
-        self.take(key, str)
-        return str(value)
+        value = self._pop(key)
+        self._typed(re.sub("[\udc80-\udcff]", "?", value) if isinstance(value, str) else value, str, key)
+        return value
 
     def count(self, key: str, least: int = 0, most: int = LARGEST, optional: bool = False) -> Any:
         """The whole number under `key`, from `least` to `most`."""
@@ -145,27 +168,32 @@ class Fields:
         return value
 
     def inner(self, key: str, optional: bool = False) -> Any:
-        """The object under `key` as Fields."""
-        value = self.take(key, dict, optional)
-        return None if value is None else self._inner(value, key)
+        """The object under `key` as Fields; None where it is null and `optional`."""
+        value = self._pop(key)
+        return None if value is None and optional else self._inner(self._typed(value, dict, key), key)
 
     def inners(self, key: str) -> list[Fields]:
         """The list of objects under `key`, each as Fields."""
-        return [self._inner(value, f"{key}[{number}]") for number, value in enumerate(self.take(key, list))]
+        values = self._typed(self._pop(key), list, key)
+        return [self._inner(value, f"{key}[{number}]") for number, value in enumerate(values)]
 
     def _inner(self, value: Any, key: str) -> Fields:
-        return Fields(value, str(self.wrong("", "", key).where), self.error, self.do)
+        inner = Fields(value, self._place(key), self.error, self.do)
+        inner._joint = "."
+        return inner
 
     def values(self, key: str, kind: type) -> tuple:
         """The list under `key`, every value of the type `kind`."""
-        values = self.take(key, list)
-        each = self._inner({str(number): value for number, value in enumerate(values)}, key)
-        return tuple(each.take(str(number), kind) for number in range(len(values)))
+        values = self._typed(self._pop(key), list, key)
+        return tuple(
+            self._plain(self._typed(value, kind, f"{key}[{number}]"), f"{key}[{number}]")
+            for number, value in enumerate(values)
+        )
 
     def strings(self, key: str) -> dict[str, str]:
         """The object under `key`, whose values are all strings, such as versions."""
         fields = self.inner(key)
-        return {name: fields.take(name, str) for name in list(fields._left)}
+        return {fields._typed(name, str, "a key"): fields.take(name, str) for name in list(fields._left)}
 
     def names(self, pattern: re.Pattern, what: str) -> list[str]:
         """The keys that nobody took yet, in the file's order; each must match `pattern` as a whole."""
@@ -176,8 +204,7 @@ class Fields:
 
     def rest(self) -> dict[str, Any]:
         """Everything that nobody took yet, as it was read; it counts as taken."""
-        left, self._left = self._left, {}
-        return left
+        return {key: self.take(key, type(self._left[key])) for key in list(self._left)}
 
     def done(self) -> None:
         """Refuse keys that nobody took."""

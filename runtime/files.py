@@ -14,6 +14,7 @@ from pathlib import Path
 from .errors import DataError, DiskFullError, UsageError
 
 CHUNK = 1 << 20
+LEVELS = 64  # of JSON; the reader in C++ has the same limit
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -111,8 +112,12 @@ def atomic_dir(final, replace: bool = False):
 
 
 def json_bytes(value) -> bytes:
-    """`value` as JSON, the same bytes for the same value: sorted keys, two spaces, UTF-8, one newline at the end."""
-    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """`value` as JSON, the same bytes for the same value: sorted keys, two spaces, UTF-8, one newline at the end.
+
+    A byte of a file name that is not UTF-8, which Python holds as half of a surrogate pair, is written as its escape.
+    """
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def write_json(path, value) -> None:
@@ -125,7 +130,7 @@ def _no_duplicates(pairs):
     found = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key!r} twice")
+            raise ValueError(f"the key {ascii(key)[:200]} twice")
         found[key] = value
     return found
 
@@ -134,18 +139,34 @@ def _no_constant(name):
     raise ValueError(f"the non-finite number {name}")
 
 
+def _require_shallow(value) -> None:
+    level = [value]
+    for _ in range(LEVELS + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"more than {LEVELS} levels")
+
+
 def parse_json(data: bytes, where):
     """JSON text to Python values; `where` names it in errors.
 
     Raises:
-        DataError: not JSON, a key twice in one object, a number that is not finite, nested too deeply.
+        DataError: not JSON, a key twice in one object, NaN or Infinity, values nested more than 64 deep.
     """
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        _require_shallow(value)
     except (ValueError, RecursionError) as error:
         raise DataError(
             expected="JSON", found=str(error), where=where, do="Write the file again with the command that made it."
         ) from error
+    return value
 
 
 def read_json(path):

@@ -9,12 +9,13 @@ from pathlib import Path
 from glorext.models import InputSpec
 from glorext.models.labels import labels_digest
 from glorext.models.trained import Identity
-from glorext.runtime import DataError, IntegrityError, sha256_file, write_json
-from glorext.runtime.fields import Fields
+from glorext.runtime import DataError, IntegrityError, json_bytes, sha256_file, write_json
+from glorext.runtime.fields import Fields, shown
 
 SCHEMA = "glorext.artifact/1"
 AGAIN = "Make the model again with `glorext export` or `glorext convert`."
-FILE = re.compile(r"[^/\\\x00]+")
+LARGEST_CONTRACT = 16 << 20
+FILE, FILE_WORDS = re.compile(r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+"), "the name of a file, without a folder"
 LARGEST_SIDE = 1 << 16
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")
 
@@ -104,9 +105,14 @@ def contract_path(model) -> Path:
 
 
 def write_artifact(path: Path, **values) -> Artifact:
-    """Write the contract of a finished model file beside it; the arguments are Artifact's other fields."""
+    """Write the contract of a finished model file beside it; the arguments are Artifact's other fields.
+
+    Raises:
+        DataError: no reader would take this contract; nothing was written.
+    """
     path = Path(path)
     artifact = Artifact(file=path.name, size=path.stat().st_size, sha256=sha256_file(path), **values)
+    parse_contract(json_bytes(artifact.to_dict()), contract_path(path))
     write_json(contract_path(path), artifact.to_dict())
     return artifact
 
@@ -151,42 +157,40 @@ def read_artifact(model) -> Artifact:
 
 
 def parse_contract(data: bytes, where) -> Artifact:
-    """The contract in the bytes of its file; the C++ program takes and refuses the same ones.
+    """The contract in the bytes of its file; deploy/cpp/src/contract.cc takes and refuses the same ones.
 
     Raises:
         DataError: not JSON, a missing, unknown or wrongly typed key, or values that contradict each other.
     """
+    if len(data) > LARGEST_CONTRACT:
+        raise DataError(expected=f"at most {LARGEST_CONTRACT:,} bytes", found=f"{len(data):,}", where=where, do=AGAIN)
     top = Fields.parse(data, where, SCHEMA, do=AGAIN)
-    source, deviation = top.inner("source", optional=True), top.inner("deviation", optional=True)
     artifact = Artifact(
-        file=top.matching("file", FILE, "the name of a file in the same folder"),
+        file=top.matching("file", FILE, FILE_WORDS),
         format=top.one_of("format", *FORMATS),
-        model=Identity.read(top.inner("model")),
         size=top.count("size", 1),
         sha256=top.digest("sha256"),
-        source=source
-        and {"file": source.matching("file", FILE, "the name of a file"), "sha256": source.digest("sha256")},
+        weights_dtype=top.one_of("weights_dtype", "float32", "float16"),
+        model=_model(top.inner("model")),
+        source=_source(top.inner("source", optional=True)),
         input=_input(top.inner("input")),
         output=_output(top.inner("output")),
         labels=top.values("labels", str),
         versions=top.strings("versions"),
-        weights_dtype=top.one_of("weights_dtype", "float32", "float16"),
-        deviation=deviation and {key: deviation.take(key, float) for key in ("max_difference", "cosine")},
+        deviation=_deviation(top.inner("deviation", optional=True)),
     )
-    for part in (source, deviation, top):
-        if part is not None:
-            part.done()
+    top.done()
     _check(artifact, top)
     return artifact
 
 
 def _check(artifact: Artifact, top: Fields) -> None:
     """Whether the parts of a contract fit together."""
-    side, classes = artifact.input_spec.size, artifact.output.shape[1]
+    side, classes, labels = artifact.input_spec.size, artifact.output.shape[1], artifact.labels
     picture = (3, side, side) if artifact.input.layout == "NCHW" else (side, side, 3)
     if artifact.input.shape[1:] != picture:
         raise top.wrong(
-            f"[batch, {', '.join(map(str, picture))}], as input_spec.size says",
+            f"[batch, {', '.join(map(str, picture))}], as model.input_spec and layout say",
             list(artifact.input.shape),
             "input.shape",
         )
@@ -195,10 +199,37 @@ def _check(artifact: Artifact, top: Fields) -> None:
     if artifact.model.num_classes != classes:
         raise top.wrong(f"{classes}, as output.shape says", artifact.model.num_classes, "model.num_classes")
     # A model without known class names is a model all the same.
-    if artifact.labels and len(artifact.labels) != classes:
-        raise top.wrong(f"{classes} labels, as output.shape says", len(artifact.labels), "labels")
-    if labels_digest(artifact.labels) != artifact.model.labels_sha256:
-        raise top.wrong("the labels whose digest is labels_sha256", "others", "labels")
+    if labels and len(labels) != classes:
+        raise top.wrong(f"{classes} labels, as output.shape says", len(labels), "labels")
+    if len(set(labels)) < len(labels) or not all(labels) or any(set(label) & set("\n\r") for label in labels):
+        raise top.wrong("different class names, each a line of text", "others", "labels")
+    if labels_digest(labels) != artifact.model.labels_sha256:
+        raise top.wrong("the labels whose digest is model.labels_sha256", "others", "labels")
+
+
+def _model(fields: Fields) -> Identity:
+    identity = Identity.read(fields)
+    if not FILE.fullmatch(identity.name) or len(identity.name) > 200:
+        raise fields.wrong("a name that can be a file's", shown(identity.name), "name")
+    if not all(map(str.isascii, identity.network_args)):
+        raise fields.wrong("names of constructor arguments in ASCII", "others", "network_args")
+    return identity
+
+
+def _source(fields: Fields | None) -> dict | None:
+    if fields is None:
+        return None
+    source = {"file": fields.matching("file", FILE, FILE_WORDS), "sha256": fields.digest("sha256")}
+    fields.done()
+    return source
+
+
+def _deviation(fields: Fields | None) -> dict | None:
+    if fields is None:
+        return None
+    deviation = {key: fields.take(key, float) for key in ("max_difference", "cosine")}
+    fields.done()
+    return deviation
 
 
 def _shape(fields: Fields, axes: int) -> tuple[int, ...]:

@@ -168,7 +168,8 @@ def read_parity(path: Path, source: TrainedModel) -> Parity:
         versions=top.strings("versions"),
     )
     for layers in ("onnx_layers", "float16_layers"):  # of --bisect; nothing here reads them
-        top.take(layers, dict, optional=True)
+        if layers in top:
+            top.take(layers, dict)
     top.done()
     if difference := source.difference(found.model):
         raise DataError(f"the hops of {difference}", where=path)

@@ -1,5 +1,10 @@
 """What the tests of deployment share: the built programs, and one tiny network with everything made from it."""
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +17,6 @@ SIZE = 32
 @pytest.fixture(scope="session")
 def native():
     """The C++ programs with .root, .infer and .convert; built in the real cache, since building takes a while."""
-    import shutil
     from types import SimpleNamespace
 
     from glorext.deploy.runners.programs import build
@@ -21,6 +25,28 @@ def native():
         pytest.skip(f"no {' and no '.join(missing)} on this machine")
     programs = build()
     return SimpleNamespace(root=programs.lite.root, infer=programs.infer, convert=programs.convert, programs=programs)
+
+
+@pytest.fixture(scope="session")
+def core(tmp_path_factory):
+    """The folder of a build of everything that needs no MindSpore Lite, with AddressSanitizer and UBSan."""
+    from glorext.deploy.runners.programs import INSTALL, sources
+
+    headers = ("/usr/include", "/usr/local/include", *os.environ.get("CPATH", "").split(":"))
+    if None in (shutil.which("cmake"), shutil.which("g++")) or not any(
+        (Path(folder) / "doctest" / "doctest.h").is_file() for folder in headers
+    ):
+        pytest.skip(f"no compiler or no doctest: {INSTALL} doctest-dev")
+    folder = tmp_path_factory.mktemp("core")
+    options = ["-DGLOREXT_TESTS=ON", "-DGLOREXT_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    for step in (
+        ["cmake", "-S", str(sources()), "-B", str(folder), *options],
+        ["cmake", "--build", str(folder), "--parallel", "2"],
+    ):
+        done = subprocess.run(step, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "warning:" not in done.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

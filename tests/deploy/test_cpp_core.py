@@ -2,57 +2,19 @@
 
 import io
 import json
-import os
 import random
-import shutil
 import struct
 import subprocess
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from glorext.deploy.runners.programs import INSTALL, sources
 from glorext.models import InputSpec
 from glorext.runtime import write_json
 
-DOCTEST = any(
-    (Path(folder) / "doctest" / "doctest.h").is_file()
-    for folder in ("/usr/include", "/usr/local/include", *os.environ.get("CPATH", "").split(":"))
-)
-pytestmark = [
-    pytest.mark.native,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which("cmake") is None or shutil.which("g++") is None or not DOCTEST,
-        reason=f"no compiler or no doctest: {INSTALL} doctest-dev",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    """The folder of a build of everything that needs no MindSpore Lite, with AddressSanitizer and UBSan."""
-    folder = tmp_path_factory.mktemp("core")
-    for step in (
-        [
-            "cmake",
-            "-S",
-            str(sources()),
-            "-B",
-            str(folder),
-            "-DGLOREXT_TESTS=ON",
-            "-DGLOREXT_SANITIZE=ON",
-            "-DCMAKE_BUILD_TYPE=Debug",
-        ],
-        ["cmake", "--build", str(folder), "--parallel", "2"],
-    ):
-        done = subprocess.run(step, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert "warning:" not in done.stderr
-    return folder
+pytestmark = [pytest.mark.native, pytest.mark.slow]
 
 
 def picture(width=80, height=60):

@@ -23,27 +23,28 @@ struct InputSpec {
 struct Contract {
   std::string model_path;
   std::string file;
-  std::string format;  // "ms" or "lite-mindir"
+  std::string format;  // "mindir", "onnx", "air", "ms" or "lite-mindir"
   uint64_t size = 0;
   std::string sha256;
   std::string weights_dtype;  // what kernels and matrices are stored in: "float32" or "float16"
   Json model;                 // what the model is; goes into the results as it stands
-  std::string name;
-  std::string input_name;
-  bool pixels = false;       // the model normalises by itself and takes the cropped picture, 0 to 255
-  bool uint8_input = false;  // ... as bytes instead of floats
-  int64_t batch = 1;         // -1: any
+  bool pixels = false;        // the model normalizes by itself and takes the cropped picture, 0 to 255
+  bool uint8_input = false;   // ... as bytes instead of floats
+  int64_t batch = 1;          // -1: any
   int64_t classes = 0;
   std::string output_name;  // "logits" or "probabilities"
   InputSpec spec;
   std::vector<std::string> labels;
 };
 
-// Throws Failure naming the key for an unknown rule or an impossible value.
-InputSpec parse_input_spec(const Json& json, const std::string& where);
 InputSpec read_input_spec(const std::string& path);
 
-// Reads `model_path`.json. Throws Failure naming the key that is missing or wrong.
+// The contract in a file, whatever it stands beside. Throws Failure naming the key that is missing, unknown, wrong, or
+// contradicts another. The reader in Python, deploy/contract/artifact.py, takes and refuses the same files.
+Contract read_contract_file(const std::string& path);
+
+// The contract beside a model, `model_path`.json, which must be of that file. Throws Usage for a format that this
+// program does not run.
 Contract read_contract(const std::string& model_path);
 
 // Throws Failure unless the bytes are the ones the contract was written for.

@@ -1,8 +1,10 @@
 // Access to JSON values and their writing; the reader is in json_parser.cc.
 #include "json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "failure.h"
 #include "utf8.h"
@@ -13,7 +15,7 @@ namespace {
 const char* name_of(Json::Type type) {
   switch (type) {
     case Json::Type::null: return "null";
-    case Json::Type::boolean: return "a boolean";
+    case Json::Type::boolean: return "true or false";
     case Json::Type::number: return "a number";
     case Json::Type::string: return "a string";
     case Json::Type::array: return "a list";
@@ -52,14 +54,6 @@ void write_string(std::string& out, const std::string& text) {
   out += '"';
 }
 
-void write_number(std::string& out, double number) {
-  if (!std::isfinite(number)) throw Failure("JSON has no number for infinity or NaN");
-  char text[40];
-  const bool whole = number == std::floor(number) && std::fabs(number) < 9007199254740992.0;
-  std::snprintf(text, sizeof text, whole ? "%.0f" : "%.9g", number);
-  out += text;
-}
-
 }  // namespace
 
 bool Json::boolean(const std::string& where) const {
@@ -67,20 +61,39 @@ bool Json::boolean(const std::string& where) const {
   return boolean_;
 }
 
+bool Json::is_whole() const {
+  return string_.empty() ? number_ == std::floor(number_) : string_.find_first_of(".eE") == std::string::npos;
+}
+
+std::string Json::number_text() const {
+  if (!string_.empty()) return string_;
+  char text[40];
+  const bool whole = is_whole() && std::fabs(number_) <= static_cast<double>(kLargestWhole);
+  std::snprintf(text, sizeof text, whole ? "%.0f" : "%.9g", number_);
+  return text;
+}
+
 double Json::number(const std::string& where) const {
   if (type_ != Type::number) wrong_type(where, Type::number, type_);
+  if (is_whole() && std::fabs(number_) > static_cast<double>(kLargestWhole))
+    throw Failure(where + ": expected a number up to " + std::to_string(kLargestWhole) +
+                  ", found a number of more than 15 digits");
+  if (!std::isfinite(number_)) throw Failure(where + ": expected a finite number, found " + printable(number_text()));
   return number_;
 }
 
 int64_t Json::integer(const std::string& where) const {
-  const double value = number(where);
-  if (value != std::floor(value) || std::fabs(value) > 9007199254740992.0)
-    throw Failure(where + ": expected a whole number, found " + std::to_string(value));
-  return static_cast<int64_t>(value);
+  const char* wanted = ": expected a whole number, found ";
+  if (type_ != Type::number) throw Failure(where + wanted + name_of(type_));
+  if (!is_whole()) throw Failure(where + wanted + printable(number_text()));
+  return static_cast<int64_t>(number(where));
 }
 
 const std::string& Json::string(const std::string& where) const {
   if (type_ != Type::string) wrong_type(where, Type::string, type_);
+  for (size_t at = 0; at < string_.size(); at += utf8_length(string_, at))
+    if (utf8_length(string_, at) == 0)
+      throw Failure(where + ": expected text, found half of a surrogate pair in " + in_quotes(string_));
   return string_;
 }
 
@@ -97,7 +110,7 @@ const Json::Object& Json::object(const std::string& where) const {
 const Json& Json::at(const std::string& key, const std::string& where) const {
   const Object& members = object(where);
   const auto found = members.find(key);
-  if (found == members.end()) throw Failure(where + ": the key \"" + key + "\" is missing");
+  if (found == members.end()) throw Failure(where + ": the key " + in_quotes(key) + " is missing");
   return found->second;
 }
 
@@ -107,7 +120,10 @@ void Json::write(std::string& out, int indent) const {
   switch (type_) {
     case Type::null: out += "null"; return;
     case Type::boolean: out += boolean_ ? "true" : "false"; return;
-    case Type::number: write_number(out, number_); return;
+    case Type::number:
+      if (string_.empty() && !std::isfinite(number_)) throw Failure("JSON has no number for infinity or NaN");
+      out += number_text();
+      return;
     case Type::string: write_string(out, string_); return;
     case Type::array: {
       const char* separator = "\n";
@@ -136,11 +152,30 @@ void Json::write(std::string& out, int indent) const {
   }
 }
 
+Json Json::spelled(std::string digits) {
+  Json value(std::strtod(digits.c_str(), nullptr));
+  value.string_ = std::move(digits);
+  return value;
+}
+
 std::string Json::dump() const {
   std::string out;
   write(out, 0);
   out += '\n';
   return out;
+}
+
+std::string in_quotes(const std::string& text) {
+  size_t end = 0;
+  for (int i = 0; i < 200 && end < text.size(); ++i) end += std::max(size_t{1}, utf8_length(text, end));
+  std::string out;
+  write_string(out, text.substr(0, end));
+  return out;
+}
+
+std::string printable(const std::string& text) {
+  const std::string out = in_quotes(text);
+  return out.size() == text.size() + 2 ? text : out;
 }
 
 }  // namespace glorext

@@ -1,7 +1,5 @@
 // The strict JSON reader (RFC 8259), by recursive descent with a limit on depth.
 #include <cctype>
-#include <cmath>
-#include <cstdlib>
 
 #include "failure.h"
 #include "json.h"
@@ -81,7 +79,7 @@ class Parser {
       Json value = element(depth + 1);
       if (!members.emplace(key, std::move(value)).second) {
         at_ = begin;
-        fail("the key \"" + key + "\" a second time");
+        fail("the key " + in_quotes(key) + " a second time");
       }
       skip_space();
     } while (take(','));
@@ -112,17 +110,15 @@ class Parser {
     return code;
   }
 
+  // Half of a surrogate pair stays what it is: the text is not UTF-8 then, and its reader names the key.
   uint32_t escaped_character() {
     const uint32_t high = hex4();
-    const bool is_high = high >= 0xD800 && high <= 0xDBFF;
-    if (is_high && text_.compare(at_, 2, "\\u") == 0) {
-      at_ += 2;
-      const uint32_t low = hex4();
-      if (low < 0xDC00 || low > 0xDFFF) fail("half of a surrogate pair");
-      return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-    }
-    const bool stands_for_byte = high >= 0xDC80 && high <= 0xDCFF;
-    if (high >= 0xD800 && high <= 0xDFFF && !stands_for_byte) fail("half of a surrogate pair");
+    if (high < 0xD800 || high > 0xDBFF || text_.compare(at_, 2, "\\u") != 0) return high;
+    const size_t second = at_;
+    at_ += 2;
+    const uint32_t low = hex4();
+    if (low >= 0xDC00 && low <= 0xDFFF) return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+    at_ = second;
     return high;
   }
 
@@ -178,9 +174,7 @@ class Parser {
       if (!take('+')) take('-');
       if (digits() == 0) fail("expected digits in the exponent");
     }
-    const double value = std::strtod(text_.substr(begin, at_ - begin).c_str(), nullptr);
-    if (!std::isfinite(value)) fail("a number out of range");
-    return value;
+    return Json::spelled(text_.substr(begin, at_ - begin));
   }
 
   const std::string& text_;

@@ -187,7 +187,7 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
     else if (pixels)
       preprocess.raw(crop, layout, floats);
     else
-      preprocess.normalised(crop, layout, floats);
+      preprocess.normalized(crop, layout, floats);
     sample.preprocess = ms_since(begin);
   };
 }

@@ -34,7 +34,7 @@ bool dump_stages(const Preprocess& preprocess, const std::string& file, const Re
     const Picture decoded = decode_picture(read_file(file, kLargestPictureFile));
     const Picture crop = preprocess.cropped(decoded);
     std::vector<float> tensor(preprocess.values());
-    preprocess.normalised(crop, Layout::nchw, tensor.data());
+    preprocess.normalized(crop, Layout::nchw, tensor.data());
     dump(folder + "/decode.npy", decoded);
     dump(folder + "/resize.npy", preprocess.resized(decoded));
     dump(folder + "/crop.npy", crop);

@@ -54,7 +54,7 @@ Picture Preprocess::cropped(const Picture& decoded) const {
   return resize(decoded, width, height, window);
 }
 
-void Preprocess::normalised(const Picture& crop, Layout layout, float* out) const {
+void Preprocess::normalized(const Picture& crop, Layout layout, float* out) const {
   arrange(crop, layout, out, [this](size_t c, uint8_t v) { return table_[c][v]; });
 }
 

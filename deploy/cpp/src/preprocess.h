@@ -26,9 +26,9 @@ class Preprocess {
   Picture cropped(const Picture& decoded) const;
 
   // (v / 255 - mean) / std for every sample of a cropped picture; `out` holds values() floats.
-  void normalised(const Picture& crop, Layout layout, float* out) const;
+  void normalized(const Picture& crop, Layout layout, float* out) const;
 
-  // The cropped picture as it is, for a model that normalises by itself; `out` holds values() bytes or floats.
+  // The cropped picture as it is, for a model that normalizes by itself; `out` holds values() bytes or floats.
   void raw(const Picture& crop, Layout layout, uint8_t* out) const;
   void raw(const Picture& crop, Layout layout, float* out) const;
 

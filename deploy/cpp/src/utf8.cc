@@ -26,7 +26,6 @@ size_t utf8_length(const std::string& text, size_t at) {
 
 void append_utf8(std::string& out, uint32_t code) {
   const auto add = [&](uint32_t byte) { out += static_cast<char>(byte); };
-  if (code >= 0xDC80 && code <= 0xDCFF) return add(code - 0xDC00);
   if (code < 0x80) return add(code);
   if (code < 0x800) {
     add(0xC0 | code >> 6);

@@ -1,4 +1,5 @@
-// Feeds every named file to every parser of untrusted bytes; prints one line each. Only a crash makes it fail.
+// Feeds every named file to every parser of untrusted bytes. Prints one line for each file: its path, then for picture,
+// JSON, input spec, .npy and contract the failure's message or "ok", with tabs between. Only a crash makes it fail.
 #include <cstdio>
 
 #include "contract.h"
@@ -40,7 +41,9 @@ int main(int argc, char** argv) {
     const std::string json = outcome([&] { parse_json(read_file(path, 1 << 26), "json").dump(); });
     const std::string spec = outcome([&] { read_input_spec(path); });
     const std::string npy = outcome([&] { read_npy(path); });
-    std::printf("%s\t%s\t%s\t%s\t%s\n", path.c_str(), picture.c_str(), json.c_str(), spec.c_str(), npy.c_str());
+    const std::string contract = outcome([&] { read_contract_file(path); });
+    std::printf("%s\t%s\t%s\t%s\t%s\t%s\n", path.c_str(), picture.c_str(), json.c_str(), spec.c_str(), npy.c_str(),
+                contract.c_str());
   }
   return 0;
 }

@@ -6,8 +6,10 @@
 #include "json.h"
 #include "support.h"
 
+using glorext::in_quotes;
 using glorext::Json;
 using glorext::parse_json;
+using glorext::printable;
 
 namespace {
 
@@ -28,12 +30,10 @@ TEST_CASE("values of every type are read") {
 }
 
 TEST_CASE("what is not JSON is refused with the byte") {
-  for (const char* text : {"",         "{",        "[1,]",         "{\"a\":1,}",
-                           "{'a':1}",  "01",       "1.",           "+1",
-                           ".5",       "1e",       "nul",          "truex",
-                           "\"abc",    "\"\\x\"",  "\"\\u12g4\"",  "\"\\ud800\"",
-                           "\"\x01\"", "\"\xFF\"", "\"\xC0\x80\"", "[1] 2",
-                           "NaN",      "Infinity", "1e999",        "\"\xED\xA0\x80\""}) {
+  for (const char* text :
+       {"",      "{",   "[1,]",     "{\"a\":1,}",      "{'a':1}", "01",          "1.",       "+1",       ".5",
+        "1e",    "nul", "truex",    "\"abc",           "\"\\x\"", "\"\\u12g4\"", "\"\x01\"", "\"\xFF\"", "\"\xC0\x80\"",
+        "[1] 2", "NaN", "Infinity", "\"\xED\xA0\x80\""}) {
     CAPTURE(text);
     CHECK(mentions(error_in(text), "here: not valid JSON at byte"));
   }
@@ -42,7 +42,8 @@ TEST_CASE("what is not JSON is refused with the byte") {
 TEST_CASE("a key twice is refused") { CHECK(mentions(error_in(R"({"a":1,"b":2,"a":3})"), "\"a\" a second time")); }
 
 TEST_CASE("deep nesting is refused before the stack is gone") {
-  CHECK(error_in(std::string(64, '[') + std::string(64, ']')) == "no failure");
+  CHECK(error_in(std::string(65, '[') + std::string(65, ']')) == "no failure");
+  CHECK(mentions(error_in(std::string(66, '[') + std::string(66, ']')), "more than 64 levels"));
   CHECK(mentions(error_in(std::string(1000000, '[')), "more than 64 levels"));
 }
 
@@ -62,11 +63,47 @@ TEST_CASE("what is written reads back, with sorted keys") {
   CHECK(text.back() == '\n');
 }
 
-TEST_CASE("a file name that is not UTF-8 survives writing and reading") {
-  const std::string name = "caf\xE9.jpg";
-  const std::string text = Json(name).dump();
-  CHECK(text == "\"caf\\udce9.jpg\"\n");
-  CHECK(parse_json(text, "here").string("name") == name);
+TEST_CASE("a number is whole by its spelling, and is written as it was read") {
+  const Json::Array list = parse_json("[7, -0, 7.0, 7e0, 9007199254740991]", "here").array("list");
+  CHECK(list[0].integer("n") == 7);
+  CHECK(list[1].integer("n") == 0);
+  for (const size_t i : {size_t{2}, size_t{3}}) {
+    CHECK(list[i].number("n") == 7);
+    CHECK(mentions(message_of([&] { list[i].integer("n"); }), "n: expected a whole number, found 7"));
+  }
+  CHECK(list[4].integer("n") == 9007199254740991);
+  const std::string spelling = "0.49139967861519607";
+  CHECK(parse_json(spelling, "here").dump() == spelling + "\n");
+}
+
+TEST_CASE("numbers that not every reader holds are refused by their key") {
+  for (const char* text : {"9007199254740992", "-9007199254740992",
+                           "1"
+                           "00000000000000000000000000000000000000"})
+    CHECK(mentions(message_of([&] { parse_json(text, "here").number("n"); }), "n: expected a number up to"));
+  const std::string huge = "1" + std::string(400, '0');
+  CHECK(mentions(message_of([&] { parse_json(huge, "here").integer("n"); }), "n: expected a number up to"));
+  CHECK(mentions(message_of([] { parse_json("1e400", "here").number("n"); }), "n: expected a finite number"));
+}
+
+TEST_CASE("half of a surrogate pair is no text") {
+  for (const char* text : {R"("\ud800")", R"("\udc80")", R"("\ud800\ud800")", R"("\ud800x")", R"("\udcc3\udca9")"}) {
+    CAPTURE(text);
+    CHECK(mentions(message_of([&] { parse_json(text, "here").string("t"); }), "t: expected text, found half of a"));
+  }
+}
+
+TEST_CASE("a file name that is not UTF-8 is written as Python's surrogateescape has it") {
+  CHECK(Json("caf\xE9.jpg").dump() == "\"caf\\udce9.jpg\"\n");
+}
+
+TEST_CASE("text is quoted for messages without control characters, and not at any length") {
+  CHECK(in_quotes("a\nb\x1B") == "\"a\\u000ab\\u001b\"");
+  CHECK(printable("a key") == "a key");
+  CHECK(printable("a\nkey") == "\"a\\u000akey\"");
+  std::string umlauts;
+  for (int i = 0; i < 300; ++i) umlauts += "\xC3\xA4";
+  CHECK(in_quotes(umlauts) == "\"" + umlauts.substr(0, 400) + "\"");
 }
 
 TEST_CASE("numbers that are not finite cannot be written") {

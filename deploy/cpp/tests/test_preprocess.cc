@@ -79,8 +79,8 @@ TEST_CASE("normalisation follows (v / 255 - mean) / std in both layouts") {
   const Picture crop{2, 2, {0, 1, 2, 51, 4, 5, 102, 7, 8, 255, 10, 11}};
   float nchw[12];
   float nhwc[12];
-  preprocess.normalised(crop, Layout::nchw, nchw);
-  preprocess.normalised(crop, Layout::nhwc, nhwc);
+  preprocess.normalized(crop, Layout::nchw, nchw);
+  preprocess.normalized(crop, Layout::nhwc, nhwc);
   CHECK(nchw[0] == -2.0F);
   CHECK(nchw[1] == doctest::Approx((0.2 - 0.5) / 0.25));
   CHECK(nchw[3] == 2.0F);
