@@ -1,4 +1,4 @@
-// glorext_compare: holds logits against the expected ones, row by row, without Python.
+// glorext_compare: compares logits with the expected ones, row by row, without Python.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,14 +14,15 @@ namespace {
 
 using namespace glorext;
 
-constexpr const char* kHelp = R"(glorext_compare: hold logits against the expected ones
+constexpr const char* kAbout = R"(glorext_compare: compare outputs with the expected ones
 
   glorext_compare --found logits.npy --expected golden_logits.npy [--tolerance T]
 
-Both are float32 [N, K]. A row passes when no logit is further from the expected one than T (default 1e-4) times the
-largest expected logit of the row (at least 1), and when the class with the largest logit is the same. With
---probabilities the rows are softmax's, and T counts against the largest of the row however small it is.
+Both are float32 [N, K]. A row passes when no value is further from the expected one than T times the largest expected
+value of the row (at least 1), and when the class with the largest value is the same.
 
+)";
+constexpr const char* kEnd = R"(
 Exit status: 0 all rows pass, 1 not, 2 usage.
 )";
 
@@ -54,24 +55,23 @@ bool compare_row(int64_t row, const float* found, const float* expected, int64_t
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(argc, argv, {"found", "expected", "tolerance"}, {"probabilities", "help"});
-  if (flags.has("help")) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
-  if (!flags.rest().empty()) throw Usage("unexpected argument \"" + flags.rest()[0] + "\"; see --help");
-  const std::string text = flags.text("tolerance", "1e-4");
-  char* end = nullptr;
-  const double tolerance = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(tolerance >= 0)) throw Usage("--tolerance: expected a number, found " + text);
+  std::string found_path, expected_path;
+  double tolerance = 1e-4;
+  bool probabilities = false;
+  Flags flags(kAbout, kEnd);
+  flags.text("found", "FILE", found_path, "the outputs to judge").required();
+  flags.text("expected", "FILE", expected_path, "what they should be").required();
+  flags.real("tolerance", "T", tolerance, "the largest relative difference");
+  flags.on("probabilities", probabilities, "the rows are softmax's: T counts against the largest, however small it is");
+  if (!flags.parse(argc, argv)) return 0;
   std::vector<int64_t> shape, wanted;
-  const std::vector<float> found = read_logits(flags.required("found"), shape);
-  const std::vector<float> expected = read_logits(flags.required("expected"), wanted);
+  const std::vector<float> found = read_logits(found_path, shape);
+  const std::vector<float> expected = read_logits(expected_path, wanted);
   if (shape != wanted) throw Failure("the two files hold logits of different shapes");
   int64_t failed = 0;
   for (int64_t row = 0; row < shape[0]; ++row)
     failed += !compare_row(row, &found[row * shape[1]], &expected[row * shape[1]], shape[1], tolerance,
-                           flags.has("probabilities") ? 0 : 1);
+                           probabilities ? 0 : 1);
   const auto rows = static_cast<long long>(shape[0]);
   std::printf("%lld of %lld inputs pass\n", rows - static_cast<long long>(failed), rows);
   return failed == 0 ? 0 : 1;

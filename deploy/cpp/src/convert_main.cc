@@ -17,20 +17,13 @@ namespace {
 
 using namespace glorext;
 
-constexpr const char* kHelp = R"(glorext_convert: convert a model with MindSpore Lite's converter library
+constexpr const char* kAbout = R"(glorext_convert: convert a model with MindSpore Lite's converter library
 
-  glorext_convert --fmk onnx|mindir --model IN --out PREFIX --save ms|mindir
+  glorext_convert --fmk onnx --model IN --out PREFIX --save ms
 
-The result is PREFIX.ms or PREFIX.mindir. The converter's own verdict is only a first filter: run the result on known
-inputs before you use it.
-
-  --config FILE         the converter's configuration file
-  --input_shape SHAPE   "name:-1,3,224,224", several separated by ";"
-  --input_format F      NCHW or NHWC (default: the converter's, which is NHWC for .ms)
-  --optimize O          none, general (default) or ascend_oriented
-  --device Ascend       convert for Ascend; needs CANN
-  --fp16                store the weights in half precision
-
+)";
+constexpr const char* kEnd = R"(
+That the converter reports success is only a first filter: run the result on known inputs before you use it.
 Exit status: 0 done, 1 failed, 2 usage.
 )";
 
@@ -84,27 +77,24 @@ void require_new(const std::string& path) {
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(argc, argv,
-                    {"fmk", "model", "out", "save", "config", "input_shape", "input_format", "optimize", "device"},
-                    {"fp16", "help"});
-  if (flags.has("help")) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
-  if (!flags.rest().empty()) throw Usage("unexpected argument \"" + flags.rest()[0] + "\"; see --help");
-  flags.required("fmk");
-  flags.required("save");
   ConverterOptions options;
-  options.onnx = flags.choice("fmk", {"onnx", "mindir"}, "") == "onnx";
-  options.save_ms = flags.choice("save", {"ms", "mindir"}, "") == "ms";
-  options.model = flags.required("model");
-  options.out = flags.required("out");
-  options.config = flags.text("config", "");
-  options.input_shapes = parse_shapes(flags.text("input_shape", ""));
-  if (flags.has("input_format")) options.input_format = flags.choice("input_format", {"NCHW", "NHWC"}, "");
-  options.optimize = flags.choice("optimize", {"none", "general", "ascend_oriented"}, "general");
-  if (flags.has("device")) options.device = flags.choice("device", {"Ascend"}, "");
-  options.fp16_weights = flags.has("fp16");
+  std::string fmk, save, shapes;
+  Flags flags(kAbout, kEnd);
+  flags.choice("fmk", "F", fmk, {"onnx", "mindir"}, "what IN is").required();
+  flags.text("model", "IN", options.model, "the model to convert").required();
+  flags.text("out", "PREFIX", options.out, "the result is PREFIX.ms or PREFIX.mindir").required();
+  flags.choice("save", "S", save, {"ms", "mindir"}, "what to write").required();
+  flags.text("config", "FILE", options.config, "the converter's configuration file");
+  flags.text("input_shape", "SHAPE", shapes, "name:-1,3,224,224, several separated by \";\"");
+  flags.choice("input_format", "F", options.input_format, {"NCHW", "NHWC"},
+               "left out, the converter's own, which is NHWC for .ms");
+  flags.choice("optimize", "O", options.optimize, {"none", "general", "ascend_oriented"});
+  flags.choice("device", "D", options.device, {"Ascend"}, "convert for this device; needs CANN");
+  flags.on("fp16", options.fp16_weights, "store the weights in half precision");
+  if (!flags.parse(argc, argv)) return 0;
+  options.onnx = fmk == "onnx";
+  options.save_ms = save == "ms";
+  options.input_shapes = parse_shapes(shapes);
   require_readable(options.model);
   if (!options.config.empty()) require_readable(options.config);
   require_new(result_path(options));

@@ -15,26 +15,30 @@ namespace {
 
 using namespace glorext;
 
-constexpr const char* kHelp = R"(glorext_infer: classify pictures with a MindSpore Lite model, without Python
+constexpr const char* kAbout = R"(glorext_infer: classify pictures with a MindSpore Lite model, without Python
 
-  glorext_infer --model M --images DIR --out OUT     all JPEG and PNG files below DIR
-  glorext_infer --model M --tensor FILE.npy --out OUT   inputs [N, 3, H, W] as the contract wants them
-  glorext_infer --model M --inspect                  inputs and outputs of the built model as JSON
+  glorext_infer --model M --images DIR --out OUT
+  glorext_infer --model M --tensor FILE.npy --out OUT
+  glorext_infer --model M --inspect
 
-M is a .ms or .mindir file of MindSpore Lite with its contract M.json beside it.
+)";
+constexpr const char* kEnd = R"(
 OUT gets results.json and logits.npy (float32, one row per picture, sorted by path).
-
-  --device D      cpu (default), ascend310, ascend310p, ascend310b, ascend910; never another one instead
-  --device_id N   which card (default 0)
-  --batch N       for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own
-  --workers N     models that run at once (default: cpu the cores divided by --threads, Ascend 1)
-  --threads N     threads of each model (default 1)
-  --warmup N      pictures left out of the latencies (default: one batch per worker; at most half)
-  --precision P   Ascend: enforce_fp32, preferred_fp32, enforce_fp16, enforce_origin or preferred_optimal
-  --allow_broken  pictures that cannot be read are listed, but do not fail the run
-
 Exit status: 0 done, 1 failed or pictures broken, 2 usage.
 )";
+
+struct Options {
+  std::string model;
+  std::string images;
+  std::string tensor;
+  std::string out;
+  bool inspect = false;
+  bool allow_broken = false;
+  DeviceOptions device;
+  int batch = 0;    // 0: the model's own
+  int workers = 0;  // 0: as many as there is room for
+  int warmup = -1;  // -1: one batch per worker
+};
 
 int core_count() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
@@ -45,17 +49,37 @@ std::string format_by_suffix(const std::string& path) {
   throw Usage("--model " + path + ": expected a .ms or .mindir file");
 }
 
-DeviceOptions device_options(const Flags& flags) {
-  DeviceOptions options;
-  options.device = flags.choice("device", {"cpu", "ascend310", "ascend310p", "ascend310b", "ascend910"}, "cpu");
-  options.device_id = flags.number("device_id", 0, 1023, 0);
-  options.threads = flags.number("threads", 1, 1024, 1);
-  if (flags.has("precision")) {
-    if (options.device == "cpu") throw Usage("--precision is for Ascend; on the cpu a model runs as it was converted");
-    options.precision = flags.choice(
-        "precision", {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"}, "");
-  }
-  return options;
+// False: only the help was asked for.
+bool parse(int argc, char** argv, Options& options) {
+  Flags flags(kAbout, kEnd);
+  DeviceOptions& device = options.device;
+  flags.text("model", "M", options.model, "a .ms or .mindir file of MindSpore Lite, its contract M.json beside it")
+      .required();
+  flags.text("images", "DIR", options.images, "all JPEG and PNG files below DIR");
+  flags.text("tensor", "FILE", options.tensor, "inputs [N, 3, H, W] in a .npy file, as the contract wants them");
+  flags.text("out", "OUT", options.out, "new folder for the results, or one of earlier results, which is replaced");
+  flags.on("inspect", options.inspect, "print inputs and outputs of the built model as JSON");
+  flags.choice("device", "D", device.device, {"cpu", "ascend310", "ascend310p", "ascend310b", "ascend910"},
+               "never another one instead");
+  flags.number("device_id", "N", device.device_id, 0, 1023, "which card");
+  flags.number("batch", "N", options.batch, 1, 4096,
+               "for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own");
+  flags.number("workers", "N", options.workers, 1, 1024,
+               "models that run at once (default: cpu the cores divided by --threads, Ascend 1)");
+  flags.number("threads", "N", device.threads, 1, 1024, "threads of each model");
+  flags.number("warmup", "N", options.warmup, 0, 1 << 20,
+               "pictures left out of the latencies (default: one batch per worker; at most half)");
+  flags.choice("precision", "P", device.precision,
+               {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"}, "for Ascend");
+  flags.on("allow_broken", options.allow_broken, "pictures that cannot be read are listed, but do not fail the run");
+  if (!flags.parse(argc, argv)) return false;
+  if (device.device == "cpu" && !device.precision.empty())
+    throw Usage("--precision is for Ascend; on the cpu a model runs as it was converted");
+  if (options.inspect) return true;
+  if (options.out.empty()) throw Usage("--out is required; see --help");
+  require_results_target(options.out);
+  if (options.images.empty() == options.tensor.empty()) throw Usage("give either --images or --tensor; see --help");
+  return true;
 }
 
 // The rows of a tensor file, in the layout the model wants.
@@ -119,64 +143,47 @@ int report(const RunResult& result, const std::string& out, bool allow_broken) {
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(
-      argc, argv,
-      {"model", "images", "tensor", "out", "device", "device_id", "batch", "workers", "threads", "warmup", "precision"},
-      {"inspect", "allow_broken", "help"});
-  if (flags.has("help")) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
-  if (!flags.rest().empty()) throw Usage("unexpected argument \"" + flags.rest()[0] + "\"; see --help");
-  const std::string model_path = flags.required("model");
-  const DeviceOptions device = device_options(flags);
-  if (flags.has("inspect")) {
+  Options options;
+  if (!parse(argc, argv, options)) return 0;
+  const DeviceOptions& device = options.device;
+  if (options.inspect) {
     require_device(device);
-    return inspect(model_path, device);
+    return inspect(options.model, device);
   }
-  const std::string out = flags.required("out");
-  require_results_target(out);
-  if (flags.has("images") == flags.has("tensor")) throw Usage("give either --images or --tensor; see --help");
-  const int default_workers = device.device == "cpu" ? std::max(1, core_count() / device.threads) : 1;
-  int workers = flags.number("workers", 1, 1024, default_workers);
-  const int batch = flags.number("batch", 1, 4096, 0);
-
-  const Contract contract = read_contract(model_path);
-  const MappedFile file(model_path);
+  const Contract contract = read_contract(options.model);
+  const MappedFile file(options.model);
   check_model_bytes(contract, file.data(), file.size());
-  NpyArray tensor;
-  std::vector<std::string> names;
-  if (flags.has("tensor")) {
-    tensor = read_tensor(flags.required("tensor"), contract);
-    names = row_names(tensor.rows());
-  } else {
-    names = list_pictures(flags.required("images"));
-  }
+  const bool stored = !options.tensor.empty();
+  const NpyArray tensor = stored ? read_tensor(options.tensor, contract) : NpyArray{};
+  const std::vector<std::string> names = stored ? row_names(tensor.rows()) : list_pictures(options.images);
   require_device(device);
 
-  workers = std::min<int>(workers, static_cast<int>(std::min<size_t>(names.size(), 1024)));
+  const int wanted = options.workers > 0      ? options.workers
+                     : device.device == "cpu" ? std::max(1, core_count() / device.threads)
+                                              : 1;
+  const int workers = std::min(wanted, static_cast<int>(std::min<size_t>(names.size(), 1024)));
   std::vector<std::unique_ptr<LiteModel>> models;
-  for (int i = 0; i < workers; ++i) models.push_back(std::make_unique<LiteModel>(contract, file, device, batch));
+  for (int i = 0; i < workers; ++i)
+    models.push_back(std::make_unique<LiteModel>(contract, file, device, options.batch));
   const LiteModel& first = *models[0];
 
-  RunSettings settings{contract.file,
-                       contract.sha256,
-                       contract.weights_dtype,
-                       contract.model,
-                       contract.output_name,
-                       device.device,
-                       first.batch(),
-                       workers,
-                       device.threads,
-                       0,
-                       {}};
-  settings.warmup = flags.number("warmup", 0, 1 << 20, workers * static_cast<int>(first.batch()));
-  settings.versions = {{"mindspore_lite", runtime_version()}};
-  const Source source = flags.has("tensor") ? tensor_source(tensor, contract, first)
-                                            : picture_source(flags.required("images"), names, contract, first.layout());
+  const int warmup = options.warmup >= 0 ? options.warmup : workers * static_cast<int>(first.batch());
+  const RunSettings settings{contract.file,
+                             contract.sha256,
+                             contract.weights_dtype,
+                             contract.model,
+                             contract.output_name,
+                             device.device,
+                             first.batch(),
+                             workers,
+                             device.threads,
+                             warmup,
+                             {{"mindspore_lite", runtime_version()}}};
+  const Source source =
+      stored ? tensor_source(tensor, contract, first) : picture_source(options.images, names, contract, first.layout());
   const RunResult result = run_pipeline(names, source, models, core_count());
-  write_results(out, settings, result);
-  return report(result, out + "/results.json", flags.has("allow_broken"));
+  write_results(options.out, settings, result);
+  return report(result, options.out + "/results.json", options.allow_broken);
 }
 
 }  // namespace

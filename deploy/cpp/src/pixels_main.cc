@@ -12,14 +12,15 @@ namespace {
 
 using namespace glorext;
 
-constexpr const char* kHelp = R"(glorext_pixels: dump a picture after each stage of preprocessing
+constexpr const char* kAbout = R"(glorext_pixels: show a picture after each stage of preprocessing
 
   glorext_pixels --input_spec SPEC.json --out DIR PICTURE...
 
-SPEC.json is an InputSpec (the "input_spec" of a contract). DIR gets, for the n-th picture from 0 on, n/decode.npy,
-n/resize.npy and n/crop.npy (uint8, height x width x RGB) and n/normalize.npy (float32, 3 x size x size).
-A picture that cannot be used gets n/error.txt instead and makes the exit status 1.
-
+)";
+constexpr const char* kEnd = R"(
+DIR gets, for the n-th picture from 0 on, n/decode.npy, n/resize.npy and n/crop.npy (uint8, height x width x RGB) and
+n/normalize.npy (float32, 3 x size x size). A picture that cannot be used gets n/error.txt instead and makes the exit
+status 1.
 Exit status: 0 done, 1 failed or pictures broken, 2 usage.
 )";
 
@@ -48,18 +49,18 @@ bool dump_stages(const Preprocess& preprocess, const std::string& file, const Re
 }
 
 int run(int argc, char** argv) {
-  const Flags flags(argc, argv, {"input_spec", "out"}, {"help"});
-  if (flags.has("help")) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
-  if (flags.rest().empty()) throw Usage("name at least one picture; see --help");
-  const std::string out = flags.required("out");
-  const Preprocess preprocess(read_input_spec(flags.required("input_spec")));
+  std::string spec, out;
+  std::vector<std::string> pictures;
+  Flags flags(kAbout, kEnd);
+  flags.text("input_spec", "FILE", spec, "an InputSpec, the \"model.input_spec\" of a contract").required();
+  flags.text("out", "DIR", out, "new folder, or an earlier one of this program").required();
+  flags.words(pictures);
+  if (!flags.parse(argc, argv)) return 0;
+  if (pictures.empty()) throw Usage("name at least one picture; see --help");
+  const Preprocess preprocess(read_input_spec(spec));
   ResultFolder folder(out, "0");
   bool all_read = true;
-  for (size_t i = 0; i < flags.rest().size(); ++i)
-    all_read = dump_stages(preprocess, flags.rest()[i], folder, i) && all_read;
+  for (size_t i = 0; i < pictures.size(); ++i) all_read = dump_stages(preprocess, pictures[i], folder, i) && all_read;
   folder.commit();
   return all_read ? 0 : 1;
 }
