@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
+from glorext.models.answers import read_results
 from glorext.models.preprocess import preprocess
 
 pytestmark = pytest.mark.native
@@ -220,12 +221,13 @@ def test_a_model_that_normalizes_by_itself_takes_the_pixels(
         capture_output=True,
     )
     origin = read_artifact(exported / "tiny.onnx")
+    shape = origin.input.shape if layout == "NCHW" else (-1, 32, 32, 3)
     write_artifact(
         tmp_path / "pixels.ms",
         format="ms",
         model=dataclasses.replace(origin.model, input_spec=spec),
         source=None,
-        input=Port("image", "uint8", origin.input.shape, layout),
+        input=Port("image", "uint8", shape, layout),
         output=origin.output,
         labels=origin.labels,
     )
@@ -279,6 +281,28 @@ def test_broken_pictures_are_listed_and_fail_the_run(run, converted, mixed):
     assert np.load(out / "logits.npy").shape == (2, 10)
 
 
+def test_what_the_program_writes_is_read_names_that_are_not_utf8_too(run, converted, mixed, tmp_path):
+    (mixed / "z.jpg").rename(mixed / "caf\udce9.jpg")
+    (mixed / "b.txt").rename(mixed / "\udcff.txt")
+    # A mean with all its digits: with fewer, the results would be those of another model.
+    contract = json.loads((converted / "tiny.ms.json").read_text())
+    spec = contract["model"]["input_spec"] | {"mean": [0.49139967861519607, 0.5, 1e-7]}
+    model = copy_model(converted, tmp_path, model=contract["model"] | {"input_spec": spec})
+    status, errors, out = run("--model", model, "--images", mixed, "--allow_broken")
+    assert status == 0 and r'broken: "\udcff.txt": neither JPEG nor PNG' in errors
+    found = read_results(out)
+    assert found.paths == ["a/good.png", "caf\udce9.jpg"]
+    assert [one["path"] for one in found.failed] == ["a/cut.png", "c.jpg", "\udcff.txt"]
+    assert found.model == read_artifact(model).model and found.model.input_spec.mean[0] == 0.49139967861519607
+    assert found.artifact == {
+        "file": "tiny.ms",
+        "sha256": read_artifact(model).sha256,
+        "output": "logits",
+        "weights_dtype": "float32",
+    }
+    assert found.backend == "lite-cpp" and set(found.stages_ms) == {"read", "decode", "preprocess", "infer"}
+
+
 def test_broken_pictures_may_be_allowed(run, converted, mixed):
     status, _, out = run("--model", converted / "tiny.ms", "--images", mixed, "--allow_broken")
     assert status == 0 and len(results(out)["failed"]) == 3
@@ -315,6 +339,11 @@ def test_a_changed_model_is_not_run(run, converted, pictures, tmp_path):
     model.write_bytes(data[:1000])
     status, errors, _ = run("--model", model, "--images", pictures)
     assert status == 1 and "bytes, found 1000" in errors
+
+
+def test_a_format_for_another_program_is_a_matter_of_usage(run, converted, pictures, tmp_path):
+    status, errors, out = run("--model", copy_model(converted, tmp_path, format="onnx"), "--images", pictures)
+    assert status == 2 and "runs the formats ms and lite-mindir, not onnx" in errors and not out.exists()
 
 
 def test_a_model_that_the_runtime_refuses_is_named(run, converted, pictures, tmp_path):

@@ -103,12 +103,23 @@ def test_json_bytes_do_not_depend_on_the_order_of_keys():
         (b"{", "Expecting"),
         (b"\xff\xfe", "utf-8"),
         (b"[" * 100_000, "recursion"),
+        (b"[" * 66 + b"]" * 66, "64 levels"),
     ],
 )
 def test_bad_json_is_named_with_its_place(text, told):
     with pytest.raises(DataError, match="in x.json") as caught:
         parse_json(text, "x.json")
     assert told in str(caught.value)
+
+
+def test_json_may_be_64_levels_deep():
+    assert parse_json(b"[" * 65 + b"]" * 65, "x.json")
+    assert parse_json(b'{"a":' * 64 + b"1" + b"}" * 64, "x.json")
+
+
+def test_a_byte_of_a_name_that_is_not_utf8_survives_the_way():
+    assert json_bytes("caf\udce9") == b'"caf\\udce9"\n'
+    assert parse_json(json_bytes("caf\udce9 \u00e9"), "here") == "caf\udce9 \u00e9"
 
 
 def test_read_json_of_a_missing_file(tmp_path):

@@ -131,7 +131,9 @@ int inspect(const std::string& model_path, const DeviceOptions& options) {
 }
 
 int report(const RunResult& result, const std::string& out, bool allow_broken) {
-  for (const Failed& one : result.failed) std::fprintf(stderr, "broken: %s: %s\n", one.path.c_str(), one.error.c_str());
+  // A picture's name may hold anything, a terminal's control sequences too.
+  for (const Failed& one : result.failed)
+    std::fprintf(stderr, "broken: %s: %s\n", printable(one.path).c_str(), printable(one.error).c_str());
   std::fprintf(stderr, "%zu scored, %zu broken, %.1f s, %.1f per second\n", result.scored.size(), result.failed.size(),
                result.seconds, result.seconds > 0 ? static_cast<double>(result.scored.size()) / result.seconds : 0.0);
   const std::string all = std::to_string(result.scored.size() + result.failed.size());
