@@ -97,7 +97,7 @@ def run(out: Path) -> dict[str, float]:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RECORD, {"state": "running"})
-    environment = {**os.environ, "GLOREXT_REGISTRIES": str(out / "registry"), "GLOG_v": os.environ.get("GLOG_v", "3")}
+    environment = {**os.environ, "GLOREXT_REGISTRIES": str(out / "registry"), "GLOG_v": os.environ.get("GLOG_v", "3")}  # noqa: SIM112
     times = {}
     todo = steps(out)
     for number, step in enumerate(todo, 1):

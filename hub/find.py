@@ -12,6 +12,7 @@ from glorext.models.labels import labels_digest
 from glorext.models.trained import TrainedModel
 from glorext.runtime import (
     DownloadError,
+    GlorextError,
     IntegrityError,
     NotFoundError,
     PackageError,
@@ -28,6 +29,7 @@ from .manifest import (
     MANIFEST,
     NAME,
     VERSION,
+    FileEntry,
     Manifest,
     read_evidence,
     read_labels,
@@ -62,13 +64,16 @@ IDENTITY, FOR_LOADING, WITHOUT_ARTIFACTS = _identity, _for_loading, _without_art
 
 
 def is_path(name) -> bool:
-    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", a card, or a package folder that exists."""
+    """Whether `name` is meant as a path: a Path, "./x", "/x", "~/x", a card, or "x/y" that is a package's folder.
+
+    A folder in the current directory never stands in for a bare name.
+    """
     text = os.fspath(name)
     return (
         isinstance(name, os.PathLike)
         or text.startswith(("/", "./", "../", "~"))
         or text.endswith(".md")
-        or os.path.isfile(os.path.join(text, MANIFEST))
+        or ("/" in text and os.path.isfile(os.path.join(text, MANIFEST)))
     )
 
 
@@ -95,20 +100,41 @@ def find_model(
     wanted_name, version = parse_name(name)
     # a UID names a card of the official hub: no registry can have it
     is_uid = "/" in wanted_name
-    failures, lacking, promised = [], [], None
-    for opened in map(open_registry, [] if is_uid else locations(registry)):
+    searched = [] if is_uid else locations(registry)
+    model, lacking = _search(searched, wanted_name, version, force_reload, wanted)
+    if model:
+        return model
+    built_in = registry is None or is_uid
+    published = _published(name, wanted_name, version) if built_in else None
+    if published:
+        return _from_published(published, wanted is not IDENTITY)
+    raise NotFoundError(
+        expected=f"a registry that has {str(name)!r}",
+        found="; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else [])),
+        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search.",
+    )
+
+
+def _search(
+    searched: list, name: str, version: str | None, force_reload: bool, wanted: Wanted | None
+) -> tuple[TrainedModel | None, list[str]]:
+    """The first model called `name` in the registries `searched`, or None with a line for each that lacks it."""
+    failures: list[GlorextError] = []
+    lacking: list[str] = []
+    promised: FileEntry | None = None
+    for opened in map(open_registry, searched):
         try:
-            version, release = find_release(opened, wanted_name, version, force_reload)
+            version, release = find_release(opened, name, version, force_reload)
             if promised not in (None, release.manifest):
                 raise RegistryError(
-                    expected=f"the {wanted_name}@{version} that the registry before it lists, manifest "
-                    f"sha256 {promised.sha256}",
+                    expected=f"the {name}@{version} that the registry before it lists, manifest sha256 "
+                    f"{promised.sha256}",
                     found=release.manifest.sha256,
                     where=opened.location,
                 )
             promised = release.manifest
-            folder, manifest = opened.fetch(wanted_name, version, release, wanted)
-            return _package(folder, manifest, opened.location, wanted)
+            folder, manifest = opened.fetch(name, version, release, wanted)
+            return _package(folder, manifest, opened.location, wanted), lacking
         except NotFoundError as error:
             lacking.append(f"{opened.location}: {error.found}")
         except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
@@ -123,16 +149,7 @@ def find_model(
         raise failures[0]
     if failures:
         raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
-    built_in = registry is None or is_uid
-    published = _published(name, wanted_name, version) if built_in else None
-    if published:
-        return _from_published(published, wanted is not IDENTITY)
-    looked = "; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else []))
-    raise NotFoundError(
-        expected=f"a registry that has {str(name)!r}",
-        found=looked,
-        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search.",
-    )
+    return None, lacking
 
 
 def official_uid(name):

@@ -118,7 +118,7 @@ def _read_safetensors(path) -> dict[str, np.ndarray]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: _widened(file.get_tensor(name)) for name in file.keys()}
+            return {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, TypeError, ValueError) as error:
         raise _damaged(path, f"bytes that are not safetensors ({error})") from error
 

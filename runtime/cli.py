@@ -21,7 +21,7 @@ COMMANDS = {
     "site": ("glorext.hub.site", "write a registry's catalogue as static web pages"),
     "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
     "convert": ("glorext.deploy.convert.command", "convert an exported model with MindSpore Lite"),
-    "infer": ("glorext.deploy.infer", "offline inference over pictures with the C++ program"),
+    "infer": ("glorext.deploy.validate.infer", "offline inference over pictures with the C++ program"),
     "validate": ("glorext.deploy.validate.command", "check the accuracy of offline inference against MindSpore"),
     "parity": ("glorext.deploy.parity.measure", "follow a model from its checkpoint to the card, hop by hop"),
     "preprocess-check": (

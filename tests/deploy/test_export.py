@@ -121,7 +121,7 @@ def test_the_open_batch_of_an_onnx_file_is_open_at_both_ends(exported):
 
 @pytest.fixture(scope="module")
 def published(source, tmp_path_factory):
-    """A checkpoint as it was published, nothing beside it that says which network it is, exported with published flags."""
+    """A checkpoint as it was published, nothing beside it that names its network, exported with published flags."""
     import os
 
     from glorext.models import create, save_checkpoint

@@ -181,7 +181,7 @@ def with_another_mean(convert):
         artifacts = convert(*arguments)
         path = arguments[1] / f"{artifacts[0].file}.json"
         values = json.loads(path.read_text())
-        values["input_spec"]["mean"][0] += 0.2
+        values["model"]["input_spec"]["mean"][0] += 0.2
         path.write_text(json.dumps(values))
         return artifacts
 
@@ -189,9 +189,9 @@ def with_another_mean(convert):
 
 
 def test_without_pictures_the_cpp_hop_is_not_measured(source, tmp_path):
-    run = dict((name, run) for name, _, run in hops_module.all_hops(source, tmp_path, load_inputs(source, None)))
+    runs = {name: run for name, _, run in hops_module.all_hops(source, tmp_path, load_inputs(source, None))}
     with pytest.raises(SetupError, match="--data"):
-        run["C++ from the picture files"]()
+        runs["C++ from the picture files"]()
 
 
 def damaged(exported, folder, name):

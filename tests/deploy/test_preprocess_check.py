@@ -1,4 +1,4 @@
-"""MindSpore, NumPy, C++ and AIPP's arithmetic make the same tensor of a picture, or the first stage that differs is named."""
+"""MindSpore, NumPy, C++ and AIPP's arithmetic make the same tensor of a picture, or the first stage apart is named."""
 
 import json
 

@@ -249,7 +249,8 @@ def shown_in(page, tmp_path, width):
         pytest.skip("Chromium is not installed")
     probe = tmp_path / "probe.html"
     # The page inside a frame of the wanted width reports its own scroll width through the title of the outer page.
-    probe.write_text(f"""<iframe id=f src="{page.as_uri()}" style="width:{width}px;height:900px;border:0"></iframe><script>
+    probe.write_text(f"""<iframe id=f src="{page.as_uri()}" style="width:{width}px;height:900px;border:0"></iframe>
+        <script>
         f.onload = () => {{ const d = f.contentDocument; document.title = d ? d.documentElement.scrollWidth + ' ' +
         d.querySelectorAll('svg').length + ' ' + d.querySelectorAll('img').length : 'no access' }}</script>""")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""One way to say which model is meant: a run, a checkpoint, a package or a name, with the same answer for the same model."""
+"""One way to say which model is meant: a run, a checkpoint, a package or a name; the same answer for the same model."""
 
 import shutil
 from dataclasses import replace

@@ -232,7 +232,7 @@ def test_the_digest_sees_every_bit_and_no_packaging(weights, tmp_path):
     save_checkpoint(stored | {"moments.a": np.ones(3), "global_step": np.array([1])}, tmp_path / "x.ckpt")
     assert weights_digest(tmp_path / "x.ckpt") == digest
     assert weights_digest(dict(reversed(stored.items()))) == digest
-    for name in (list(stored)[0], list(stored)[-1]):
+    for name in (next(iter(stored)), list(stored)[-1]):
         flipped = stored[name].copy()
         flipped.view(np.uint8).reshape(-1)[0] ^= 1
         assert weights_digest(stored | {name: flipped}) != digest
@@ -312,7 +312,7 @@ def python(hash_seed, *arguments):
 
 def test_a_new_classifier_is_the_same_in_every_process(tmp_path):
     """Python orders a set of strings by a seed of the process: two ranks trained two classifiers."""
-    create_small = dict(num_classes=5, layers=(1, 1, 1, 1), groups=2, width_per_group=4, stem_width=8)
+    create_small = {"num_classes": 5, "layers": (1, 1, 1, 1), "groups": 2, "width_per_group": 4, "stem_width": 8}
     save_checkpoint(create(RESNEXT, **create_small), tmp_path / "net.ckpt")
     order = "print(list({'head.fc.weight', 'head.fc.bias'}))"
     other = next(seed for seed in range(1, 100) if python(seed, order) != python(0, order))
