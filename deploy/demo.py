@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from glorext.runtime import GlorextError, UsageError, version, write_json
 from glorext.runtime.cli import parser
+from glorext.runtime.fields import Fields
 
 NAME, VERSION = "resnext50-digits", "1.0.0"
 MIN_TOP1 = 0.97
@@ -129,20 +129,18 @@ def main(argv: list[str]) -> int:
     arguments.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for all files (default demo_out)")
     out = arguments.parse_args(argv).out.absolute()
     times = run(out)
-    validation = json.loads((out / "validation.json").read_text())
+    validation = Fields.read(out / "validation.json", "glorext.validation/1")
     width = max(map(len, times))
     print(f"\n{'step':<{width}}  seconds")
     for title, seconds in times.items():
         print(f"{title:<{width}}  {seconds:7.1f}")
     print(f"{'all':<{width}}  {sum(times.values()):7.1f}\n")
-    measured, mindspore = validation["measured"], validation["mindspore"]
+    measured, mindspore = validation.inner("measured"), validation.inner("mindspore")
+    reference, count = mindspore.inner("reference").fraction("top1"), measured.count("count")
     print(
-        f"top-1: MindSpore {mindspore['reference']['top1']:.2%}, MindSpore Lite {measured['top1']:.2%} "
-        f"on {measured['count']} pictures"
-    )
-    print(
-        f"same answer: {mindspore['same']} of {measured['count']}; "
-        f"logits at most {mindspore['max_difference']:.1e} apart"
+        f"top-1: MindSpore {reference:.2%}, MindSpore Lite {measured.fraction('top1'):.2%} on {count} pictures\n"
+        f"same answer: {mindspore.count('same')} of {count}; "
+        f"logits at most {mindspore.take('max_difference', float):.1e} apart"
     )
     print(f"report: {out / 'report.html'}")
     return 0

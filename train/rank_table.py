@@ -10,9 +10,11 @@ from pathlib import Path
 
 from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.errors import DataError, SetupError, UsageError
-from glorext.runtime.files import read_json, write_json
+from glorext.runtime.fields import Fields
+from glorext.runtime.files import write_json
 
 HCCN = Path("/etc/hccn.conf")
+NUMBER = re.compile("[0-9]{1,6}")
 ADDRESS = re.compile(r"^\s*address_(\d+)\s*=\s*(\S+)\s*$", re.M)
 
 
@@ -32,20 +34,13 @@ def read_rank_table(path) -> list[Card]:
     Raises:
         DataError: not a rank table of version 1.0, or ranks that are not 0, 1, 2, ...
     """
-    table = read_json(path)
-    try:
-        cards = [
-            Card(server["server_id"], int(device["device_id"]), device.get("device_ip", ""), int(device["rank_id"]))
-            for server in table["server_list"]
-            for device in server["device"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            expected="a rank table: server_list, and device_id and rank_id of each device",
-            found=f"{type(error).__name__} {error}",
-            where=path,
-            do="Make one with `glorext rank-table`.",
-        ) from error
+    top = Fields.read(path, do="Make one with `glorext rank-table`.")
+    cards = []
+    for server in top.inners("server_list"):
+        host = server.take("server_id", str)
+        for device in server.inners("device"):
+            card, rank = (int(device.matching(key, NUMBER, "a number as text")) for key in ("device_id", "rank_id"))
+            cards.append(Card(host, card, device.take("device_ip", str) if "device_ip" in device else "", rank))
     cards.sort(key=lambda card: card.rank)
     if not cards or [card.rank for card in cards] != list(range(len(cards))):
         raise DataError(expected="the ranks 0, 1, 2, ...", found=[card.rank for card in cards], where=path)

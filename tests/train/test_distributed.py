@@ -303,7 +303,11 @@ def test_wrong_rank_tables_are_refused(argv, status, tmp_path, monkeypatch):
     [
         {},
         {"server_list": []},
+        {"server_list": {"server_id": "a"}},
         {"server_list": [{"server_id": "a", "device": [{"device_id": "0"}]}]},
+        {"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "-1"}]}]},
+        {"server_list": [{"server_id": "a", "device": [{"device_id": "zero", "rank_id": "0"}]}]},
+        {"server_list": [{"server_id": 1, "device": [{"device_id": "0", "rank_id": "0"}]}]},
         make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1")
         | {"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "3"}]}]},
     ],
