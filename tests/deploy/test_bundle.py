@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import Port
+from glorext.deploy.contract.closeness import CARD as CARD_TOLERANCE
+from glorext.deploy.contract.closeness import CONVERTED
 from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.export.formats import Variant
 from glorext.deploy.ship.bundle import bundle
 from glorext.runtime import UsageError
+from glorext.runtime.chips import FAMILIES
 
 pytestmark = pytest.mark.native
 
@@ -87,8 +90,15 @@ def test_it_passes_here_without_python(unpacked, path_without_python, native):
     assert done.returncode == 1 and "libascendcl" in done.stderr, "never the CPU in a card's place"
 
 
+def test_the_limits_are_those_of_deployment_for_every_device(unpacked):
+    on_card = "".join(f"{family} {CARD_TOLERANCE}\n" for family in FAMILIES)
+    assert (unpacked / "LIMITS").read_text() == f"cpu {CONVERTED}\n{on_card}"
+    assert f"{CONVERTED} on the CPU, {CARD_TOLERANCE} on a card" in (unpacked / "README.txt").read_text()
+
+
 def test_wrong_calls_are_told(unpacked, path_without_python, native):
-    assert selftest(unpacked, path_without_python, native, "tpu").returncode == 2
+    for device in ("tpu", ".*", "ascend"):
+        assert selftest(unpacked, path_without_python, native, device).returncode == 2
     done = selftest(unpacked, path_without_python, native, MINDSPORE_LITE_HOME="")
     assert done.returncode == 2 and "MINDSPORE_LITE_HOME" in done.stderr
 
@@ -148,6 +158,7 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
 ):
     done = selftest(for_card, path_without_python, native)
     assert done.returncode == 0 and "4 of 4 inputs pass" in done.stdout, done.stderr
+    assert f"cpu {10 * CONVERTED}\n" in (for_card / "LIMITS").read_text()
     assert float(re.search(r"limit (\S+)\)", done.stdout)[1]) < 1e-3, (
         "probabilities are held against the largest of them"
     )
