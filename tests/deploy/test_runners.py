@@ -19,7 +19,7 @@ def check(results, by_mindspore, backend):
     assert paths == sorted(paths, key=os.fsencode) == [picture["path"] for picture in by_mindspore.pictures]
     assert np.abs(results.logits - by_mindspore.logits).max() < 1e-4 and np.ptp(results.logits, axis=0).min() > 0
     assert [picture["top5"][0] for picture in results.pictures] == results.logits.argmax(1).tolist()
-    assert results.backend == backend and results.model["weights_dtype"] == "float32"
+    assert results.backend == backend and results.artifact["weights_dtype"] == "float32"
     assert results.seconds > 0 and results.throughput == pytest.approx(len(paths) / results.seconds)
     assert sum(results.stages_ms.values()) == pytest.approx(results.latency_ms["mean"], rel=0.5)
 
