@@ -13,7 +13,7 @@ from glorext.deploy.export.exporter import export, run_exported
 from glorext.deploy.export.formats import Variant
 from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.models.preprocess import normalize, preprocess
-from glorext.runtime import ExportError, IntegrityError
+from glorext.runtime import DataError, ExportError, IntegrityError
 
 BYTES = Variant(pixels="uint8", softmax=True)
 LAST = Variant(pixels="uint8", layout="NHWC")
@@ -94,7 +94,7 @@ def test_probabilities_are_validated_against_probabilities(folder, source, nativ
     from glorext.deploy.validate.verdict import validate
 
     results = infer(folder / "tiny_uint8_softmax.ms", pictures, tmp_path / "results", programs=native.programs)
-    assert results.model["output"] == "probabilities"
+    assert results.artifact["output"] == "probabilities"
     validation = validate(source, results, by_mindspore)
     assert validation.verdict == "pass" and validation.mindspore.max_difference < 1e-5, validation.checks
 
@@ -158,7 +158,12 @@ def test_variants_do_not_overwrite_each_others_golden_files(folder):
 
 
 def test_a_contract_that_was_exchanged_is_found(folder, tmp_path):
-    (tmp_path / "tiny_float32_fp16.onnx").write_bytes((folder / "tiny_float32_fp16.onnx").read_bytes())
-    (tmp_path / "tiny_float32_fp16.onnx.json").write_bytes((folder / "tiny_uint8_nhwc.onnx.json").read_bytes())
+    model, contract = tmp_path / "tiny_float32_fp16.onnx", tmp_path / "tiny_float32_fp16.onnx.json"
+    model.write_bytes((folder / model.name).read_bytes())
+    other = (folder / "tiny_uint8_nhwc.onnx.json").read_text()
+    contract.write_text(other)
+    with pytest.raises(DataError, match="found that of tiny_uint8_nhwc.onnx"):
+        read_artifact(model)
+    contract.write_text(other.replace("tiny_uint8_nhwc.onnx", model.name))
     with pytest.raises(IntegrityError):
-        read_artifact(tmp_path / "tiny_float32_fp16.onnx")
+        read_artifact(model)
