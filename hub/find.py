@@ -219,7 +219,7 @@ def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> TrainedMo
         num_classes=1000,
         input_spec=spec(entry.network).input,
         labels_sha256=labels_digest(()),
-        weights_sha256=None,
+        weights_sha256="",
         license=entry.license,
         checkpoint=Cache().checkpoint(entry.url, entry.wanted) if with_weights else Path(os.devnull),
         source=LOCATION,

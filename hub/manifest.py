@@ -79,6 +79,9 @@ class Manifest(Identity):
     `files` holds every file of the package but the manifest itself.
     """
 
+    version: str
+    num_classes: int
+    license: str
     summary: str
     checkpoint: str
     card: str

@@ -62,7 +62,7 @@ def open_model(
             do="Check the path.",
         )
     model = _agreeing(find_model(what, registry, wanted=wanted), network, labels)
-    if model.weights_sha256 is None and model.checkpoint.is_file():
+    if not model.weights_sha256 and model.checkpoint.is_file():
         model = replace(model, weights_sha256=weights_digest(model.checkpoint))
     return model
 

@@ -77,8 +77,8 @@ def pack(what, out, details: Details, evidence=None, artifacts=None) -> Manifest
         write_labels(folder / LABELS, model.labels)
         if measured:
             (folder / EVAL).write_bytes(measured[1])
-        for name in (METRICS, RECIPE) if model.folder else ():
-            if (model.folder / name).is_file():
+        for name in (METRICS, RECIPE):
+            if model.folder and (model.folder / name).is_file():
                 shutil.copyfile(model.folder / name, folder / name)
         if artifacts:
             _copy_artifacts(Path(artifacts), folder / ARTIFACTS)

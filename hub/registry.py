@@ -204,13 +204,10 @@ class UrlRegistry:
     def _kept(path: Path) -> dict | None:
         try:
             fields = Fields.read(path)
-            kept = {
-                "time": fields.take("time", float),
-                "etag": fields.take("etag", str, optional=True),
-                "index": fields.take("index", str),
-            }
+            index = fields.take("index", str)
+            kept = {"time": fields.take("time", float), "etag": fields.take("etag", str, optional=True), "index": index}
             # a damaged index would mislead until it is too old
-            return kept if fields.take("sha256", str) == sha256_bytes(kept["index"].encode()) else None
+            return kept if fields.take("sha256", str) == sha256_bytes(index.encode()) else None
         except (DataError, UnicodeEncodeError, OSError):
             return None
 

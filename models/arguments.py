@@ -16,7 +16,7 @@ DEFAULTS = {"num_classes": 1000, "in_channels": 3, "include_top": True}
 
 def is_count(value, most: float = float("inf")) -> bool:
     """Whether it is a whole number from 1 to `most`."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= most
+    return not isinstance(value, bool) and isinstance(value, Integral) and 1 <= int(value) <= most
 
 
 def count(value, arguments) -> str | None:

@@ -104,7 +104,7 @@ def _ckpt_tensor(value, path) -> np.ndarray:
     shape = () if list(tensor.dims) == [0] and len(tensor.content) == kind.itemsize else tuple(tensor.dims)
     try:
         # NumPy refuses more than 32 axes, negative lengths and another number of bytes without multiplying for long.
-        array = np.ndarray(shape, kind, tensor.content) if min(shape, default=0) >= 0 else None
+        array: np.ndarray | None = np.ndarray(shape, kind, tensor.content) if min(shape, default=0) >= 0 else None
     except (TypeError, ValueError):
         array = None
     if array is None or array.nbytes != len(tensor.content):

@@ -19,7 +19,7 @@ def norm(channels, gamma_init="ones"):
     return nn.BatchNorm2d(channels, eps=1e-4, momentum=0.92, gamma_init=gamma_init)
 
 
-class InFloat32:
+class InFloat32(nn.Cell):
     """Mixin: a cell that computes in float32 under every precision mode of its network.
 
     Casting inside `construct` is not enough: a cell set to float16 rounds its inputs on the way in, and the level
@@ -45,7 +45,7 @@ class SequenceInFloat32(InFloat32, nn.SequentialCell):
     """A sequence that takes its input as float32; its members follow the network."""
 
 
-class GraphConvolution(InFloat32, nn.Cell):
+class GraphConvolution(InFloat32):
     """From coordinates to nodes, one graph convolution, and back (sections 3.2 to 3.4 of the paper, L = HW).
 
     The state S (N, s, L) and the projection P (N, n, L) give

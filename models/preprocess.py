@@ -109,7 +109,7 @@ def crop(picture, spec: InputSpec) -> np.ndarray:
     """
     if isinstance(picture, (str, Path)):
         picture = read_picture(picture)
-    height, width = resized_shape(*picture.shape[:2], spec)
+    height, width = resized_shape(picture.shape[0], picture.shape[1], spec)
     return resize(picture, height, width, ((height - spec.size) // 2, (width - spec.size) // 2, spec.size, spec.size))
 
 

@@ -29,7 +29,8 @@ class Identity:
         num_classes: number of logits; None for a network without a classifier.
         input_spec: how a picture becomes the input.
         labels_sha256: digest of the label list (`labels.labels_digest`), that of no labels where they are unknown.
-        weights_sha256: digest of the tensors (`weights_digest`), whatever file and naming they stand in.
+        weights_sha256: digest of the tensors (`weights_digest`), whatever file and naming they are in. Empty
+            until it is computed: of a published checkpoint not read yet, of a run's changing weights; never in a file.
         license: of the weights, as an SPDX name; None where nobody has said.
     """
 
@@ -129,7 +130,8 @@ def _json(value) -> str:
 
 def _apart(mine: dict, theirs: dict) -> tuple[str, str]:
     keys = [key for key in mine if mine[key] != theirs[key]]
-    return tuple(", ".join(f"{key} {values[key]}" for key in keys) for values in (mine, theirs))
+    ours, others = (", ".join(f"{key} {values[key]}" for key in keys) for values in (mine, theirs))
+    return ours, others
 
 
 def _plain_arguments(found: Fields) -> dict:
@@ -227,4 +229,4 @@ def read_run(folder) -> tuple[Identity, Identity | None]:
     top.done()
     identity = Identity.read(model)
     check_network(identity, model)
-    return identity, source and Identity.read(source)
+    return identity, Identity.read(source) if source else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from .errors import DataError, GlorextError
 from .files import parse_json
 
+T = TypeVar("T")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # Every reader, in Python and in C++, holds whole numbers up to here exactly.
 LARGEST = (1 << 53) - 1
@@ -98,7 +99,7 @@ class Fields:
             raise self.wrong(f"the key {shown(key)}", "none")
         return self._left.pop(key)
 
-    def _typed(self, value: Any, kind: type, key: str) -> Any:
+    def _typed(self, value: Any, kind: type[Any], key: str) -> Any:
         """The value, which must be of the type `kind`; what a list or an object holds is not looked at."""
         # bool is an int to Python; 1.0 is no picture count
         if type(value) is not kind and not (kind is float and type(value) is int):
@@ -124,7 +125,11 @@ class Fields:
             self._typed(value, type(value), key)
         return value
 
-    def take(self, key: str, kind: type, optional: bool = False) -> Any:
+    @overload
+    def take(self, key: str, kind: type[T], optional: Literal[False] = False) -> T: ...
+    @overload
+    def take(self, key: str, kind: type[T], optional: bool) -> T | None: ...
+    def take(self, key, kind, optional=False):
         """The value of `key`, of the type `kind`; None where it is null and `optional`."""
         value = self._pop(key)
         return None if value is None and optional else self._plain(self._typed(value, kind, key), key)
@@ -135,28 +140,44 @@ class Fields:
         self._typed(re.sub("[\udc80-\udcff]", "?", value) if isinstance(value, str) else value, str, key)
         return value
 
-    def count(self, key: str, least: int = 0, most: int = LARGEST, optional: bool = False) -> Any:
+    @overload
+    def count(self, key: str, least: int = 0, most: int = LARGEST, optional: Literal[False] = False) -> int: ...
+    @overload
+    def count(self, key: str, least: int = 0, most: int = LARGEST, *, optional: bool) -> int | None: ...
+    def count(self, key, least=0, most=LARGEST, optional=False):
         """The whole number under `key`, from `least` to `most`."""
         value = self.take(key, int, optional)
         if value is not None and not least <= value <= most:
             raise self.wrong(f"a whole number from {least:,} to {most:,}", f"{value:,}", key)
         return value
 
-    def fraction(self, key: str, optional: bool = False) -> float | None:
+    @overload
+    def fraction(self, key: str, optional: Literal[False] = False) -> float: ...
+    @overload
+    def fraction(self, key: str, optional: bool) -> float | None: ...
+    def fraction(self, key, optional=False):
         """The number from 0 to 1 under `key`."""
         value = self.take(key, float, optional)
         if value is not None and not 0 <= value <= 1:
             raise self.wrong("a number from 0 to 1", value, key)
         return value
 
-    def matching(self, key: str, pattern: re.Pattern, what: str, optional: bool = False) -> Any:
+    @overload
+    def matching(self, key: str, pattern: re.Pattern, what: str, optional: Literal[False] = False) -> str: ...
+    @overload
+    def matching(self, key: str, pattern: re.Pattern, what: str, optional: bool) -> str | None: ...
+    def matching(self, key, pattern, what, optional=False):
         """The string under `key`, which must match `pattern` as a whole."""
         value = self.take(key, str, optional)
         if value is not None and (len(value) > 200 or not pattern.fullmatch(value)):
             raise self.wrong(what, shown(value), key)
         return value
 
-    def digest(self, key: str, optional: bool = False) -> Any:
+    @overload
+    def digest(self, key: str, optional: Literal[False] = False) -> str: ...
+    @overload
+    def digest(self, key: str, optional: bool) -> str | None: ...
+    def digest(self, key, optional=False):
         """The SHA-256 under `key`, 64 hex digits."""
         return self.matching(key, SHA256, "64 hex digits", optional)
 
@@ -167,7 +188,11 @@ class Fields:
             raise self.wrong(" or ".join(map(repr, allowed)), shown(value), key)
         return value
 
-    def inner(self, key: str, optional: bool = False) -> Any:
+    @overload
+    def inner(self, key: str, optional: Literal[False] = False) -> Fields: ...
+    @overload
+    def inner(self, key: str, optional: bool) -> Fields | None: ...
+    def inner(self, key, optional=False):
         """The object under `key` as Fields; None where it is null and `optional`."""
         value = self._pop(key)
         return None if value is None and optional else self._inner(self._typed(value, dict, key), key)
@@ -182,7 +207,7 @@ class Fields:
         inner._joint = "."
         return inner
 
-    def values(self, key: str, kind: type) -> tuple:
+    def values(self, key: str, kind: type[T]) -> tuple[T, ...]:
         """The list under `key`, every value of the type `kind`."""
         values = self._typed(self._pop(key), list, key)
         return tuple(

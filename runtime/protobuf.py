@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -9,7 +11,7 @@ SCALARS = {"string": FIELD.TYPE_STRING, "bytes": FIELD.TYPE_BYTES, "int64": FIEL
 LABELS = {"optional": FIELD.LABEL_OPTIONAL, "required": FIELD.LABEL_REQUIRED, "repeated": FIELD.LABEL_REPEATED}
 
 
-def message_class(name: str, messages: dict[str, tuple[str, ...]]) -> type:
+def message_class(name: str, messages: dict[str, tuple[str, ...]]) -> type[Any]:
     """The class of the message `name`.
 
     Args:

@@ -60,9 +60,9 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         return pictures
     share = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), share, chunksize=64)
+        checks = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), share, chunksize=64)
         found = list(
-            tqdm(found, total=len(share), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
+            tqdm(checks, total=len(share), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
         )
     reasons = {i: reason for i, reason in zip(share, found) if reason}
     damaged = np.zeros(len(pictures), np.int64)

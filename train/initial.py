@@ -30,11 +30,9 @@ def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
             where="key group_size",
             do="Start the run with msrun, see the scripts.",
         )
-    workers = recipe.workers or default_workers(group.size)
-    if workers > os.cpu_count():
-        raise RecipeError(
-            expected=f"at most {os.cpu_count()}, the cores of this machine", found=workers, where="key workers"
-        )
+    workers, cores = recipe.workers or default_workers(group.size), os.cpu_count() or 1
+    if workers > cores:
+        raise RecipeError(expected=f"at most {cores}, the cores of this machine", found=workers, where="key workers")
     return dataclasses.replace(recipe, num_classes=labels, rank=group.rank, group_size=group.size, workers=workers)
 
 

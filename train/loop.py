@@ -86,8 +86,9 @@ def train(
     recipe.input_spec()  # an impossible one is an error before a device is taken
     device, group = join_group(device, device_id)
     quiet = quiet or not group.is_writer
-    pictures = without_damage(pictures, recipe.skip_corrupt, group, quiet)
-    held_out = held_out and without_damage(held_out, recipe.skip_corrupt, group, quiet)
+    pictures = without_damage(pictures, bool(recipe.skip_corrupt), group, quiet)
+    if held_out:
+        held_out = without_damage(held_out, bool(recipe.skip_corrupt), group, quiet)
     recipe = complete_recipe(recipe, len(pictures.labels), group)
     run = _Run(recipe, pictures, held_out, folder, device, group, quiet)
     run.prepare(resume)
@@ -163,10 +164,12 @@ class _Run:
                 where=pictures.folder,
                 do="Choose a smaller batch_size.",
             )
-        self.sink = device != "CPU" if recipe.data_sink is None else recipe.data_sink
+        self.sink = device != "CPU" if recipe.data_sink is None else bool(recipe.data_sink)
         if self.sink and device == "CPU":
             raise RecipeError(expected="false: only GPU and Ascend have a queue", found=True, where="key data_sink")
         self.rates = learning_rates(recipe, self.steps)
+        assert recipe.workers  # `complete_recipe` filled it in
+        self.workers = recipe.workers
 
     def prepare(self, resume: str | None) -> None:
         """Make the network and bring it to where the run starts or goes on."""
@@ -206,7 +209,7 @@ class _Run:
             head = spec(self.recipe.network).family.classifier
             parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]
         self.step = TrainStep(
-            self.model, parameters, self.recipe, self.rates, self.recipe.num_classes, self.level, self.group.size
+            self.model, parameters, self.recipe, self.rates, len(self.pictures.labels), self.level, self.group.size
         )
         self.step.start_at(self.position.epoch * self.steps)
 
@@ -219,14 +222,14 @@ class _Run:
         recipe = self.recipe
         seed = int(np.random.default_rng([recipe.seed, epoch, self.group.rank]).integers(2**31))
         operations = training_steps(self.spec, recipe.augmentation)
-        pipeline = batches(self.pictures.source(order), operations, recipe.batch_size, recipe.workers, seed)
+        pipeline = batches(self.pictures.source(order), operations, recipe.batch_size, self.workers, seed)
         return fed(pipeline.skip(first) if first else pipeline, self.sink)
 
     def evaluate(self) -> EvalResult:
         """Top-1 and top-5 on the validation pictures."""
         pictures, recipe = self.held_out, self.recipe
         self.model.set_train(False)
-        answers = predictions(self.forward, pictures, self.spec, recipe.batch_size, recipe.workers, self.group)
+        answers = predictions(self.forward, pictures, self.spec, recipe.batch_size, self.workers, self.group)
         scores = score(with_bar(answers, len(self.group.share(len(pictures))), self.quiet), pictures, self.group)
         measured = evaluation(scores, pictures, self.identity(), self.device, self.level)
         self.progress.evaluated(measured)
@@ -243,7 +246,7 @@ class _Run:
             input_spec=self.spec,
             labels_sha256=labels_digest(self.pictures.labels),
             weights_sha256=weights_sha256,
-            license=self.source and self.source.license,
+            license=self.source.license if self.source else None,
         )
 
     def keep_best(self, measured: EvalResult | None) -> None:

@@ -25,7 +25,7 @@ class NonFiniteError(GlorextError):
 
 def first_nonfinite_layer(net, images) -> str | None:
     """Name of the first layer without sub-layers whose output for `images` holds inf or nan; None if all are finite."""
-    found = []
+    found: list[str] = []
 
     def watch(name):
         def hook(cell, inputs, output):

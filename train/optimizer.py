@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mindspore import nn
 
 NO_DECAY = ("bias", "gamma", "beta")
@@ -21,7 +23,7 @@ def make_optimizer(parameters, rates, momentum: float, weight_decay: float):
         rates: float32 array, one learning rate per step of the run.
     """
     with_decay, without_decay = decayed(parameters)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": with_decay, "weight_decay": weight_decay},
         {"params": without_decay, "weight_decay": 0.0},
         {"order_params": list(parameters)},

@@ -92,7 +92,8 @@ def list_tree(folder, labels=None, num_classes: int | None = None) -> Pictures:
     if len(labels) < 2:
         raise DataError(expected="at least two classes", found=f"only {labels[0]!r}", where=folder)
     index = {label: i for i, label in enumerate(labels)}
-    paths, targets, places, seen, extensions = [], [], [], 0, set()
+    paths: list[str] = []
+    targets, places, seen, extensions = [], [], 0, set()
     for name in classes:
         if name not in index:
             raise DataError(

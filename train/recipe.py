@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 import yaml
 
@@ -94,7 +94,7 @@ class Recipe:
         for item in dataclasses.fields(self):
             if isinstance(getattr(self, item.name), int) and item.type in ("Flag", "Flag | None"):
                 setattr(self, item.name, bool(getattr(self, item.name)))
-        self.lr_scheduler = self.lr_scheduler.lower()  # published as "Linear"
+        self.lr_scheduler = cast(Schedule, self.lr_scheduler.lower())  # published as "Linear"
         if self.pretrained is False:
             self.pretrained = None
         self._check()
@@ -148,7 +148,8 @@ class Recipe:
         """The mixed precision level on `device`: "O0", "O2", "O3" or "auto"."""
         if isinstance(self.amp_level, str):
             return self.amp_level
-        return self.amp_level.get(device, "O0" if device == "CPU" else "O2")
+        levels: dict[str, str] = dict(self.amp_level.items())
+        return levels.get(device, "O0" if device == "CPU" else "O2")
 
     def save(self, path) -> None:
         """Write the recipe as YAML, atomically."""
@@ -190,8 +191,8 @@ def add_recipe_flags(parser) -> None:
     """Give a jsonargparse parser one typed flag per key of Recipe, with the published spellings beside it."""
     hints = get_type_hints(Recipe)
     for item in dataclasses.fields(Recipe):
-        factory = item.default_factory is not dataclasses.MISSING
-        default = item.default_factory() if factory else item.default
+        factory = item.default_factory
+        default = item.default if factory is dataclasses.MISSING else factory()
         parser.add_argument(
             f"--{item.name}",
             *(f"--{alias}" for alias in item.metadata["aliases"]),
@@ -307,7 +308,7 @@ def _mapping(text: str, path) -> dict:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(expected="YAML", found=" ".join(str(error).split()), where=path) from error
-    if not isinstance(values, dict):
+    if node is None or not isinstance(values, dict):
         raise RecipeError(expected="keys and values", found=type(values).__name__, where=path)
     keys = [key.value for key, _ in node.value]
     if len(keys) != len(set(keys)):

@@ -116,5 +116,7 @@ class RunFolder:
 
 def _steps_named(checkpoint: Path) -> tuple[int, int]:
     """Epoch and step in the name of a checkpoint."""
-    _, epoch, step = CHECKPOINT.fullmatch(checkpoint.name).groups()
+    match = CHECKPOINT.fullmatch(checkpoint.name)
+    assert match, checkpoint  # `checkpoints` lists only such names
+    _, epoch, step = match.groups()
     return int(epoch), int(step)

@@ -98,8 +98,8 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
             found=f"{pictures.paths[wrong]} {seen[wrong]} times",
             where=pictures.folder,
         )
-    confusion = sums[2 + len(pictures) :].reshape(confusion.shape) if confusion.size else None
-    return Scores(int(sums[0]), int(sums[1]), len(pictures), confusion)
+    total = sums[2 + len(pictures) :].reshape(confusion.shape) if confusion.size else None
+    return Scores(int(sums[0]), int(sums[1]), len(pictures), total)
 
 
 def with_bar(answers, total: int, quiet: bool = False):

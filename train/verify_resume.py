@@ -18,7 +18,7 @@ from .run_folder import RunFolder
 
 TIMED = ("images_per_second", "seconds")
 # Flags that the check gives itself.
-OWN = ("--verify_resume", "--out", "--ckpt_path", "--save_checkpoint_path", "--resume", "--stop_after")
+OWN: tuple[str, ...] = ("--verify_resume", "--out", "--ckpt_path", "--save_checkpoint_path", "--resume", "--stop_after")
 OWN += ("--ckpt_interval", "--keep_checkpoint_max")
 
 

@@ -33,7 +33,7 @@ def golden_pixels(size: int) -> np.ndarray:
 
 def golden_paths(folder: Path, stem: str) -> tuple[Path, Path]:
     """Where golden inputs and outputs stand of the models that are called `stem`, in whatever format."""
-    return tuple(Path(folder) / f"{stem}_golden_{what}.npy" for what in ("input", "output"))
+    return Path(folder) / f"{stem}_golden_input.npy", Path(folder) / f"{stem}_golden_output.npy"
 
 
 def write_golden(folder: Path, stem: str, golden: Golden) -> None:

@@ -78,9 +78,9 @@ def _convert_one(
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
         readable = _readable(model, Path(scratch), source, programs.lite.version, card)
         planned = plan(source, card, final.stem) if card else None
-        config = write_files(planned, Path(scratch)) if card else None
+        config = write_files(planned, Path(scratch)) if planned else None
         written = _run_converter(readable, Path(scratch) / model.stem, save, source, programs, config)
-        port = planned.input if card else _built_input(written, source.input, programs)
+        port = planned.input if planned else _built_input(written, source.input, programs)
         values = {
             "format": kind,
             "model": source.model,

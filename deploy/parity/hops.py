@@ -13,12 +13,12 @@ from glorext.deploy.contract.artifact import read_artifact
 from glorext.deploy.contract.closeness import EXPORTED, ON_PICTURES
 from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.convert.converter import convert, convert_for_card
-from glorext.deploy.export.exporter import export, network, run_exported
+from glorext.deploy.export.exporter import export, network
 from glorext.deploy.export.formats import Variant
 from glorext.deploy.runners.common import in_batches
 from glorext.deploy.runners.lite import infer, run_tensor
-from glorext.deploy.runners.mindspore import run_network
-from glorext.deploy.runners.onnxruntime import require_onnxruntime
+from glorext.deploy.runners.mindspore import run_mindir, run_network
+from glorext.deploy.runners.onnxruntime import require_onnxruntime, run_onnx
 from glorext.models.preprocess import preprocess
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
@@ -59,7 +59,7 @@ def load_inputs(source: TrainedModel, data: Path | None, count: int = COUNT) -> 
 
 def _mindir(folder: Path, source: TrainedModel, inputs: np.ndarray) -> np.ndarray:
     (artifact,) = export(source, folder, ["mindir"])
-    return in_batches(lambda batch: run_exported("mindir", folder / artifact.file, batch), inputs)
+    return in_batches(lambda batch: run_mindir(folder / artifact.file, batch), inputs)
 
 
 def onnx_file(source: TrainedModel, folder: Path, given: Path | None) -> Path:
@@ -135,7 +135,7 @@ def all_hops(
 
     def in_onnxruntime():
         path = onnx_file(source, folder / "onnx", onnx)
-        return in_batches(lambda batch: run_exported("onnx", path, batch), images)
+        return in_batches(lambda batch: run_onnx(path, batch), images)
 
     return [
         ("float16 weights", None, lambda: run_network(network(source, Variant("fp16")), images)),

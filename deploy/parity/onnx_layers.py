@@ -121,7 +121,7 @@ def describe(found: OnnxLayers) -> str:
     """What was found, in a sentence."""
     count = len(found.layers)
     if found.first is None:
-        worst = max(found.layers, key=lambda layer: layer.output)
+        worst = max(found.layers, key=lambda layer: layer.output or 0.0)  # None departs
         return (
             f"ONNX: none of {count} layers departs from MindSpore by more than {found.tolerance:.1%}; the furthest, "
             f"{worst.cell}, by {worst.output:.1e} of its largest value"

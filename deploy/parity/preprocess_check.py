@@ -54,7 +54,7 @@ def by_numpy(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     cropped = crop(decoded, spec)
     return {
         "decode": decoded,
-        "resize": resize(decoded, *resized_shape(*decoded.shape[:2], spec)),
+        "resize": resize(decoded, *resized_shape(decoded.shape[0], decoded.shape[1], spec)),
         "crop": cropped,
         "normalize": normalize(cropped, spec),
     }

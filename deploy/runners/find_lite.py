@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, overload
 
 from glorext.runtime import IntegrityError, SetupError, atomic_dir, env, get_logger, require_space, sha256_file
 
@@ -78,7 +79,11 @@ def _wheel_folder() -> Path:
     return env.cache_dir() / "mindspore_lite" / f"{WHEEL_VERSION}-{platform.machine()}"
 
 
-def locate(fetch: bool = True) -> Lite | None:
+@overload
+def locate(fetch: Literal[True] = True) -> Lite: ...
+@overload
+def locate(fetch: bool) -> Lite | None: ...
+def locate(fetch=True):
     """The MindSpore Lite to use: MINDSPORE_LITE_HOME, else an importable mindspore_lite, else the PyPI wheel.
 
     Args:

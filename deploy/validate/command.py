@@ -200,9 +200,9 @@ def main(argv: list[str]) -> int:
     source = chosen_model(options)
     if not source.labels:
         truths([], source.labels)
-    pictures = list_pictures(options.data, source.labels) if options.data else None
     if options.shard:
-        return _shard(options, source, pictures)
+        return _shard(options, source, list_pictures(options.data, source.labels))
+    pictures = list_pictures(options.data, source.labels) if options.data else None
     results, reference, early_stop = _measured(options, source, pictures)
     validation = validate(source, results, reference, options.min_top1, options.max_drop, early_stop)
     if options.out:

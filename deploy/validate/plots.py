@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
+from glorext.deploy.validate.accuracy import Accuracy, Claim
 from glorext.deploy.validate.verdict import Validation
 from glorext.models.answers import Results
 from glorext.runtime.charts import BLUE, GRAY, INK, ORANGE, new_chart, style, svg_text
@@ -21,14 +22,16 @@ HISTOGRAM_BINS = 40
 @style()
 def accuracy_plot(validation: Validation) -> str:
     """Top-1 with its 95 % interval, MindSpore's, and what the package's evidence claims, on one line each."""
-    rows = [(f"{validation.backend}, {validation.device}", validation.measured, "o", BLUE)]
+    rows: list[tuple[str, Accuracy | Claim, str, str]] = [
+        (f"{validation.backend}, {validation.device}", validation.measured, "o", BLUE)
+    ]
     if validation.mindspore:
         rows.append(("MindSpore", validation.mindspore.reference, "o", GRAY))
     if validation.claim:
         rows.append(("evidence", validation.claim, "D", ORANGE))
     figure, axes = new_chart("Top-1", "", "", (5.2, 0.9 + 0.42 * len(rows)))
     for place, (_, found, marker, color) in enumerate(rows):
-        if getattr(found, "low", None) is not None:
+        if isinstance(found, Accuracy) and found.low is not None:
             band = {"linewidth": 7, "alpha": 0.35, "solid_capstyle": "butt"}
             axes.plot([found.low, found.high], [-place, -place], color=color, **band)
         axes.plot(found.top1, -place, marker, color=color)

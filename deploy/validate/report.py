@@ -86,10 +86,10 @@ def picture(path: Path) -> str:
     kind = "png" if data[:4] == b"\x89PNG" else "jpeg"
     if len(data) > SMALL_FILE:
         with Image.open(io.BytesIO(data)) as image:
-            image = image.convert("RGB")
-            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
             buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=82)
+            small.save(buffer, "JPEG", quality=82)
         kind, data = "jpeg", buffer.getvalue()
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -114,10 +114,10 @@ def contents(
     matrix = confusion(results, source.labels)
     counts, edges = plots.latency_counts(results)
     values = validation.to_dict()
-    if values["mindspore"]:
-        values["mindspore"]["flips_listed"] = min(FLIPS_LISTED, len(validation.mindspore.flips))
-        values["mindspore"]["flips"] = list(validation.mindspore.flips[:FLIPS_LISTED])
-        values["mindspore"]["flip_count"] = len(validation.mindspore.flips)
+    if validation.mindspore:
+        flips = validation.mindspore.flips
+        listed = list(flips[:FLIPS_LISTED])
+        values["mindspore"] |= {"flips_listed": len(listed), "flips": listed, "flip_count": len(flips)}
     return {
         "schema": SCHEMA,
         "validation": values,

@@ -42,7 +42,8 @@ class SequentialTest:
     def __init__(self, limit: float, total: int, low: float, high: float, bets, error: float = ERROR):
         self.limit, self.total, self.low, self.high = limit, total, low, high
         self.bets, self.needed = np.asarray(bets, float), math.log(1 / error)
-        self.seen, self.verdict, self._sum = 0, None, 0.0
+        self.verdict: str | None = None
+        self.seen, self._sum = 0, 0.0
         self._above, self._below = np.zeros(len(self.bets)), np.zeros(len(self.bets))
 
     def add(self, values) -> str | None:

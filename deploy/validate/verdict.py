@@ -142,7 +142,8 @@ def validate(
     if reference is not None and results.artifact["output"] == "probabilities":
         reference = replace(reference, logits=softmax(reference.logits))
     paths = paths_of(results)
-    classes, early = truths(paths, source.labels), early_stop is not None and len(paths) < early_stop.total
+    stopped = early_stop if early_stop and len(paths) < early_stop.total else None
+    classes, early = truths(paths, source.labels), stopped is not None
     measured = accuracy(results.logits, classes, early)
     claim = None if early else claim_for(source.evidence, paths, classes, len(source.labels))
     agreement, checks = None, []
@@ -152,8 +153,8 @@ def validate(
         checks += _against_mindspore(comparison, agreement, measured, results, max_drop)
     if claim is not None:
         checks.append(judge(claim, right_ones(results, classes), classes, len(source.labels), max_drop))
-    if early:
-        checks.append(_stopped(early_stop, max_drop))
+    if stopped:
+        checks.append(_stopped(stopped, max_drop))
     if min_top1 is not None:
         state = PASS if measured.top1 >= min_top1 else FAIL
         checks.append(
@@ -245,12 +246,12 @@ def _against_mindspore(
         f"{comparison.max_difference:.2e}",
         PASS if comparison.within(limit) else FAIL,
     )
-    least = agreement.reference.top1 - max_drop
+    lowest = agreement.reference.top1 - max_drop
     yield Check(
         "top-1 against MindSpore on the same pictures",
-        f"at least {least:.2%}",
+        f"at least {lowest:.2%}",
         f"{measured.top1:.2%}",
-        PASS if measured.top1 >= least - ROUNDING else FAIL,
+        PASS if measured.top1 >= lowest - ROUNDING else FAIL,
     )
 
 

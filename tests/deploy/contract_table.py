@@ -3,13 +3,14 @@
 import copy
 import json
 from functools import reduce
+from typing import Any
 
 from glorext.deploy.contract.artifact import LARGEST_CONTRACT
 from glorext.models import InputSpec
 from glorext.models.labels import labels_digest
 
 LABELS = ["cat", "dog", "émeu"]
-GOOD = {
+GOOD: dict[str, Any] = {
     "schema": "glorext.artifact/1",
     "file": "m.ms",
     "format": "ms",

@@ -40,7 +40,7 @@ def evidence(confusion=None, top1=0.8, count=1000, paths=()):
     )
 
 
-def answers(right, count, classes=10):
+def answers(right, count, classes=10) -> tuple[np.ndarray, np.ndarray]:
     """The first `right` of `count` pictures, going through the classes in turn, are right."""
     return np.arange(count) < right, np.arange(count) % classes
 

@@ -116,7 +116,7 @@ def test_the_servable_calls_mindspore_serving_as_its_interface_wants(tmp_path, m
         add_stage=lambda stage, *arguments, outputs_count: stage(*arguments),
     )
     server = types.ModuleType("mindspore_serving.server")
-    server.register = register
+    vars(server).update(register=register)
     monkeypatch.setitem(sys.modules, "mindspore_serving", types.ModuleType("mindspore_serving"))
     monkeypatch.setitem(sys.modules, "mindspore_serving.server", server)
     exec(compile((folder / "servable_config.py").read_text(), "servable_config.py", "exec"), {"__name__": "servable"})

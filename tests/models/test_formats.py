@@ -178,6 +178,8 @@ def test_a_missing_or_empty_file_is_named(tmp_path, content, text):
 
 
 class Bomb:
+    target = ""
+
     def __reduce__(self):
         return (open, (Bomb.target, "w"))
 

@@ -35,7 +35,7 @@ def test_resizing_is_mindspores(source, target):
     top, left = target[0] // 3, target[1] // 4
     window = (top, left, target[0] - top, (target[1] - left + 1) // 2)
     part = expected[top:, left : left + window[3]]
-    assert np.array_equal(resize(picture, *target, window), part)
+    assert np.array_equal(resize(picture, target[0], target[1], window), part)
 
 
 @pytest.mark.parametrize("rule", RULES)

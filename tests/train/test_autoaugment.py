@@ -42,7 +42,7 @@ def test_plain_operations():
 
 def shear(slope):
     middle = PIXELS.shape[0] / 2
-    return PICTURE.transform(PICTURE.size, Image.AFFINE, (1, slope, -slope * middle, 0, 1, 0))
+    return PICTURE.transform(PICTURE.size, Image.Transform.AFFINE, (1, slope, -slope * middle, 0, 1, 0))
 
 
 def through_pipeline(step, count):

@@ -68,7 +68,9 @@ def test_evaluation_pixels_are_those_of_pillow(tmp_path, rule):
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / label / "1.png")
     spec = InputSpec(size=32, resize=40, resize_rule=rule)
     image = images_of(list_pictures(tmp_path), evaluation_steps(spec))[0][0]
-    picture = Image.open(tmp_path / "a" / "1.png").resize((40, 40) if rule == "squash" else (48, 40), Image.BILINEAR)
+    picture = Image.open(tmp_path / "a" / "1.png").resize(
+        (40, 40) if rule == "squash" else (48, 40), Image.Resampling.BILINEAR
+    )
     left = (picture.width - 32) // 2
     expected = (np.asarray(picture.crop((left, 4, left + 32, 36))) / 255 - spec.mean) / spec.std
     np.testing.assert_allclose(image.transpose(1, 2, 0), expected, atol=3 / 255 / min(spec.std))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -196,7 +197,7 @@ def test_a_killed_worker_ends_the_whole_job_with_a_message(draw, tmp_path, monke
         "--save_checkpoint",
         "0",
     ]
-    killed = []
+    killed: list[Any] = []  # when, and the processes
 
     def kill_one():
         while not (tmp_path / "run" / "metrics.jsonl").exists():

@@ -80,7 +80,11 @@ def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
     "value, finite", [(1e9, True), (-1e-45, True), (np.inf, False), (-np.inf, False), (np.nan, False)]
 )
 def test_one_element_decides_whether_gradients_are_finite(value, finite):
-    gradients = [np.full((300, 400), 3e5, np.float32), np.zeros((2, 3), np.float32), np.ones(5, np.float16)]
+    gradients: list[np.ndarray] = [
+        np.full((300, 400), 3e5, np.float32),
+        np.zeros((2, 3), np.float32),
+        np.ones(5, np.float16),
+    ]
     gradients[1][1, 2] = value
     norm, found = ms.jit(norm_and_check())(tuple(map(ms.Tensor, gradients)))
     assert bool(found.asnumpy()) == finite

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from glorext.models import create, save_checkpoint
-from glorext.runtime.errors import RecipeError, UsageError
+from glorext.runtime.errors import GlorextError, RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
 from glorext.train.recipe import Recipe, make_recipe
@@ -260,6 +260,6 @@ def test_flags_that_cannot_be_are_refused_before_anything_starts(argv, named):
     ],
 )
 def test_wrong_flags_are_usage_errors(argv, named):
-    with pytest.raises(RecipeError if "nope" in argv[1:] or "--lr" in argv else Exception, match=named) as failure:
+    with pytest.raises(RecipeError if "nope" in argv[1:] or "--lr" in argv else GlorextError, match=named) as failure:
         parse(argv + (["--data_dir", "D"] if argv else []))
     assert failure.value.exit_status == 2
