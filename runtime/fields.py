@@ -111,7 +111,7 @@ class Fields:
             raise self.wrong("a finite number", str(value), key)
         if type(value) is str and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise self.wrong("text", f"half of a surrogate pair in {shown(value)}", key)
-        return float(value) if kind is float else value
+        return kind(value) if kind is float else value
 
     def _plain(self, value: Any, key: str) -> Any:
         """The value, after everything in it was looked at."""

@@ -17,7 +17,7 @@ from glorext.deploy.contract.golden import Golden, read_golden, write_golden
 from glorext.deploy.convert import cpu_graph
 from glorext.deploy.convert.ascend import AscendOptions, plan, write_files
 from glorext.deploy.export import mindir
-from glorext.deploy.runners.lite import inspect, run_tensor
+from glorext.deploy.runners.lite import input_shape, run_tensor
 from glorext.deploy.runners.programs import Programs, build
 from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_path, get_logger, version
 
@@ -111,7 +111,7 @@ def _convert_one(
 def _built_input(written: Path, port: Port, programs: Programs) -> Port:
     """`port` in the layout that the built model has: the converter drops or adds a transposition at its input."""
     try:
-        shape = inspect(written, programs)["inputs"][0]["shape"]
+        shape = input_shape(written, programs)
     except InferenceError as error:
         raise ConversionError(
             f"the converted {written.name} cannot be built: {error}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from glorext.deploy.runners.common import Request, Run, join, preprocessed
 from glorext.deploy.runners.programs import Programs, build
 from glorext.models.answers import Results, read_results
 from glorext.runtime import DataError, InferenceError, UsageError
+from glorext.runtime.fields import Fields
 from glorext.train.pictures import Pictures
 
 # Pictures a call: as tensors of 224 x 224 they are 154 MB.
@@ -29,7 +29,14 @@ def run_program(command: list[str], show: bool = False) -> str:
     Args:
         show: let its progress through, which it draws on stderr.
     """
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE)
+    done = subprocess.run(
+        command,
+        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # the names of files may be of other bytes
+        stdout=subprocess.PIPE,
+        stderr=None if show else subprocess.PIPE,
+    )
     if done.returncode == 0:
         return done.stdout
     name = Path(command[0]).name
@@ -43,13 +50,18 @@ def run_program(command: list[str], show: bool = False) -> str:
     raise error(lines[-1] if lines else f"{name} failed with status {done.returncode}; its message is above")
 
 
-def inspect(model: Path, programs: Programs) -> dict:
-    """Inputs and outputs of a converted model as it is built on the CPU: {"inputs": [{name, dtype, shape}], "outputs"}.
+def input_shape(model: Path, programs: Programs) -> tuple[int, ...]:
+    """The four sizes of the input of a converted model as it is built on the CPU, -1 where the batch may vary.
 
     Raises:
-        InferenceError: the model cannot be built.
+        InferenceError: the model cannot be built, or has other inputs.
     """
-    return json.loads(run_program([str(programs.infer), "--model", str(model), "--inspect"]))
+    described = run_program([str(programs.infer), "--model", str(model), "--inspect"])
+    fields = Fields.parse(described.encode(), f"{model}, as glorext_infer --inspect describes it", error=InferenceError)
+    shapes = [port.values("shape", int) for port in fields.inners("inputs")]
+    if [len(shape) for shape in shapes] != [4]:
+        raise fields.wrong("one input with four axes", list(map(list, shapes)), "inputs")
+    return shapes[0]
 
 
 def infer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from glorext.deploy.validate.accuracy import Accuracy, Claim
 from glorext.deploy.validate.verdict import Validation
 from glorext.models.answers import Results
+from glorext.models.metrics import read_metrics
 from glorext.runtime.charts import BLUE, GRAY, INK, ORANGE, new_chart, style, svg_text
 
 # Beyond this many classes numbers in the cells are too small to read, and beyond that so are the classes' names.
@@ -81,9 +81,9 @@ def training_plots(metrics: Path) -> list[str]:
     """Loss and learning rate by step, accuracy by epoch, from a run's metrics.jsonl; empty when there is none."""
     if not metrics.is_file():
         return []
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = read_metrics(metrics)
     steps, losses, rates = step_series(lines)
-    epochs = [line for line in lines if line["event"] == "epoch" and line.get("top1") is not None]
+    epochs = [line for line in lines if line["event"] == "epoch" and line["top1"] is not None]
     plots = []
     if steps:
         figure, axes = new_chart("Training loss and learning rate", "step", "loss")

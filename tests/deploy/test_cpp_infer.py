@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from glorext.deploy.contract.artifact import Port, read_artifact, write_artifact
+from glorext.deploy.runners.lite import run_tensor
 from glorext.models.answers import read_results
 from glorext.models.preprocess import preprocess
+from glorext.runtime import InferenceError
 
 pytestmark = pytest.mark.native
 MODELS = ("tiny.ms", "tiny_lite.mindir")
@@ -339,6 +341,15 @@ def test_a_changed_model_is_not_run(run, converted, pictures, tmp_path):
     model.write_bytes(data[:1000])
     status, errors, _ = run("--model", model, "--images", pictures)
     assert status == 1 and "bytes, found 1000" in errors
+
+
+def test_a_failure_in_a_folder_whose_name_is_not_utf8_is_named(native, converted, tmp_path):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    model = copy_model(converted, folder)
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(InferenceError, match=r"caf\\xe9/tiny.ms: expected .* bytes, found 1000"):
+        run_tensor(model, np.zeros((1, 3, 32, 32), np.float32), native.programs)
 
 
 def test_a_format_for_another_program_is_a_matter_of_usage(run, converted, pictures, tmp_path):
