@@ -34,8 +34,8 @@ def by_program(core, tmp_path_factory):
     program = [str(core / "tests" / "glorext_core_fuzz"), *(file.name for file in files.values())]
     done = subprocess.run(program, capture_output=True, cwd=folder, timeout=300)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
-    lines = done.stdout.decode().splitlines()
-    return {title: line.split("\t")[5] for title, line in zip(files, lines, strict=True)}
+    lines = done.stdout.splitlines()
+    return {title: line.decode().split("\t")[5] for title, line in zip(files, lines, strict=True)}
 
 
 def by_python(data: bytes) -> str:

@@ -1,4 +1,4 @@
-// The contract beside a model file (M.json): what the model is, what it wants and what it gives.
+// The contract beside a model file (M.json): what the model is, its input, output and labels.
 #pragma once
 
 #include <cstdint>

@@ -22,7 +22,7 @@ namespace {
   throw Failure(what + " " + path + ": " + std::strerror(errno));
 }
 
-// Closes on every way out.
+// A file descriptor that its scope closes, whichever way it is left.
 class Descriptor {
  public:
   Descriptor(const std::string& path, int flags, const char* what)

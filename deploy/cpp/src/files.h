@@ -1,4 +1,4 @@
-// Files: read whole, map read-only, list a folder of pictures, write a folder that is whole or not there.
+// Files: read whole, map read-only, list a folder of pictures, write a folder atomically.
 #pragma once
 
 #include <cstddef>

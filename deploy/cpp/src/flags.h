@@ -29,7 +29,7 @@ class Flags {
   Flags& words(std::vector<std::string>& target);
 
   // Sets the targets. False: --help was asked for and printed. Throws Usage: a flag that is unknown, repeated, missing,
-  // without a value or with an impossible one; then nothing is promised of the targets.
+  // without a value or with an impossible one; then some targets may be set.
   bool parse(int argc, char** argv);
 
   std::string help() const;

@@ -60,7 +60,7 @@ bool parse(int argc, char** argv, Options& options) {
   flags.text("out", "OUT", options.out, "new folder for the results, or one of earlier results, which is replaced");
   flags.on("inspect", options.inspect, "print inputs and outputs of the built model as JSON");
   flags.choice("device", "D", device.device, {"cpu", "ascend310", "ascend310p", "ascend310b", "ascend910"},
-               "never another one instead");
+               "no other device is ever used instead");
   flags.number("device_id", "N", device.device_id, 0, 1023, "which card");
   flags.number("batch", "N", options.batch, 1, 4096,
                "for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own");

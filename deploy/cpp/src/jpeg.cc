@@ -42,7 +42,7 @@ void on_progress(j_common_ptr info) {
   std::longjmp(errors->escape, 1);
 }
 
-// libjpeg reports errors by longjmp; nothing with a destructor may stand in the frames it leaves.
+// libjpeg reports errors by longjmp; no object with a destructor may live in the stack frames that it skips.
 // So each call into it is one `step`, a lambda that holds references only.
 class Decoder {
  public:

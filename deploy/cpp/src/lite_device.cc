@@ -1,4 +1,4 @@
-// Devices: what must be there before the runtime is asked, and the context each one needs.
+// Devices: whether the runtime of each is installed, and the context that it needs.
 #include <dlfcn.h>
 
 #include "include/api/context.h"

@@ -9,7 +9,8 @@
 namespace glorext {
 namespace {
 
-// The last stage's weights come from memory for each call: two pictures share them. More leave the caches elsewhere.
+// Each call reads the last stage's weights from memory, which two pictures share; the activations of more pictures no
+// longer fit into the caches.
 constexpr int64_t kCpuBatch = 2;
 
 std::string spelled(const std::vector<int64_t>& shape) {

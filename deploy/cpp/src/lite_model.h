@@ -1,4 +1,4 @@
-// One model built by the MindSpore Lite runtime, guarded against what the runtime accepts in silence.
+// One model built by the MindSpore Lite runtime, with the checks that the runtime itself does not make.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ Json describe_model(mindspore::Model& model);
 class LiteModel {
  public:
   // `batch` 0: the model's own batch; for a dynamic one 2 on the CPU, else 1. Throws Usage when a fixed batch is asked
-  // to be another, Failure when the built model does not keep the contract.
+  // to be another, Failure when the built model contradicts the contract.
   LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch);
 
   Layout layout() const { return layout_; }

@@ -35,7 +35,7 @@ class Pipeline {
         logits_(names.size() * classes_),
         ms_(names.size()),
         errors_(names.size()),
-        // Two batches per worker: one in work is followed by one that is ready.
+        // Two batches per worker: the next one is ready when the current one is done.
         queue_(2 * models.size() * static_cast<size_t>(models[0]->batch())),
         progress_(names.size()) {}
 

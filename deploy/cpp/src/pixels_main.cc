@@ -1,4 +1,5 @@
-// glorext_pixels: what preprocessing makes of pictures, stage by stage, as .npy files to compare with other ways.
+// glorext_pixels: what preprocessing makes of pictures, stage by stage, as .npy files to compare with other
+// implementations.
 #include <cstdio>
 #include <cstring>
 

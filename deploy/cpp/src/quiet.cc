@@ -11,7 +11,7 @@ void quiet_runtime(char** argv) {
   if (std::getenv("GLOG_v") != nullptr) return;
   ::setenv("GLOG_v", "3", 1);
   ::execv("/proc/self/exe", argv);
-  // Only the amount of log is at stake: where there is no /proc the program goes on, louder.
+  // Without /proc the program just goes on, with more lines of log.
 }
 
 }  // namespace glorext

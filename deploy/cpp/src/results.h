@@ -56,7 +56,7 @@ std::vector<int64_t> top5(const float* logits, int64_t classes);
 // The value below which `fraction` of the sorted values lie, interpolated linearly; 0 for no values.
 double percentile(const std::vector<double>& sorted, double fraction);
 
-// Throws Usage when write_results would not be allowed to write there: asked before the work, not after it.
+// Throws Usage when write_results would not be allowed to write there; to be called before the work begins.
 void require_results_target(const std::string& out);
 
 Json results_json(const RunSettings& settings, const RunResult& result);

@@ -1,4 +1,4 @@
-// SHA-256 after FIPS 180-4; kept here so that a card needs no crypto library.
+// SHA-256 after FIPS 180-4; kept here so that the machine with the card needs no crypto library.
 #include "sha256.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-// Which files are taken for pictures; decoded values are compared with MindSpore's in Python.
+// Which files are accepted as pictures; decoded values are compared with MindSpore's in Python.
 #include <doctest/doctest.h>
 
 #include "picture.h"

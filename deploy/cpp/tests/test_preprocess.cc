@@ -1,4 +1,4 @@
-// Resizing, cropping and normalising: properties that hold for every size. Equality with MindSpore is tested in Python.
+// Resizing, cropping and normalizing: properties that hold for every size. Equality with MindSpore is tested in Python.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -74,7 +74,7 @@ TEST_CASE("a thin picture may not grow without limit") {
   CHECK(mentions(message_of([&] { preprocess.cropped(noise(100000, 1, 6)); }), "too large"));
 }
 
-TEST_CASE("normalisation follows (v / 255 - mean) / std in both layouts") {
+TEST_CASE("normalization follows (v / 255 - mean) / std in both layouts") {
   const Preprocess preprocess(spec_of(2, 2, ResizeRule::squash));
   const Picture crop{2, 2, {0, 1, 2, 51, 4, 5, 102, 7, 8, 255, 10, 11}};
   float nchw[12];

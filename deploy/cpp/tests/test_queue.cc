@@ -37,7 +37,7 @@ TEST_CASE("every item arrives once and memory stays bounded") {
   queue.close();
   for (auto& thread : consumers) thread.join();
   CHECK(sum == 2L * 500500);
-  // Three in the queue, and one in the hands of each consumer that did not count it yet.
+  // Three in the queue, and one held by each consumer that has not counted it yet.
   CHECK(most <= 6);
 }
 

@@ -1,4 +1,4 @@
-// SHA-256 against the examples of FIPS 180-4 and around the block border.
+// SHA-256 against the examples of FIPS 180-4 and around the block boundary.
 #include <doctest/doctest.h>
 
 #include <string>
