@@ -111,7 +111,8 @@ class Fields:
             raise self.wrong("a finite number", str(value), key)
         if type(value) is str and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise self.wrong("text", f"half of a surrogate pair in {shown(value)}", key)
-        return kind(value) if kind is float else value
+        taken: Any = value
+        return float(taken) if kind is float else taken
 
     def _plain(self, value: Any, key: str) -> Any:
         """The value, after everything in it was looked at."""
