@@ -1,6 +1,7 @@
 """The readmes and docs/*.md are true: their commands parse and run, their Python runs, what they name exists."""
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -277,6 +278,10 @@ def test_a_model_is_published_and_loaded_by_the_commands_of_its_page(way, tmp_pa
     shutil.copytree(way.run, tmp_path / "outputs" / "digits")
     ran = run_page(ROOT / "docs" / "publishing.md", tmp_path, way, monkeypatch)
     assert any("mindspore_hub.load" in text for text in ran)
+    (block,) = (block for block in blocks(ROOT / "docs" / "publishing.md") if block.language == "python")
+    names = {"mindspore_hub": importlib.import_module("mindspore_hub")}
+    exec(compile(block.text, block.page, "exec"), names)
+    assert names["net"].training is False
 
 
 @pytest.mark.slow
