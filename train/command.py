@@ -13,14 +13,20 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from glorext.hub.find import IDENTITY
 from glorext.hub.open_model import MODEL, open_model
 from glorext.models import spec
+from glorext.models.labels import LABELS
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
+from glorext.runtime.log import get_logger
 
 from .distributed import launched
 from .recipe import Flag, Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
+from .resume import fitted
+from .run_paths import read_paths, resolved
 from .verify_resume import verify_resume
 
+logger = get_logger("train")
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
+FOLDER = ("--out", "--ckpt_path", "--save_checkpoint_path")
 EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
 
 
@@ -41,7 +47,7 @@ def make_parser():
     parser.add_argument(
         "--recipe", type=str, default="resnext50_imagenet", help=f"YAML file, or one of {', '.join(recipe_names())}"
     )
-    parser.add_argument("--data_dir", type=str, required=True, help="training pictures, FOLDER/<class>/<file>")
+    parser.add_argument("--data_dir", "--data_path", type=str | None, help="training pictures, FOLDER/<class>/<file>")
     parser.add_argument("--val_dir", type=str | None, help="validation pictures, evaluated after every epoch")
     parser.add_argument("--labels", type=str | None, help="file with one class name per line, in index order")
     parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
@@ -49,7 +55,11 @@ def make_parser():
     parser.add_argument(
         "--is_distributed", type=Literal[0, 1, None], help="1: msrun must have started this process; 0: it must not"
     )
-    parser.add_argument("--resume", type=str | None, help="auto: go on from the newest whole checkpoint; or a path")
+    parser.add_argument(
+        "--resume",
+        type=str | None,
+        help="a run's folder, which is enough to go on; one of its checkpoints; auto: --out, if it holds a run",
+    )
     parser.add_argument("--stop_after", type=PositiveInt | None, help="save the state and stop at that step")
     parser.add_argument(
         "--verify_resume",
@@ -79,16 +89,23 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     """
     parser = make_parser()
     try:
-        chosen = _flag(argv, "--recipe")
         if _flag(argv, "--from") and _flag(argv, "--pretrained"):
             raise UsageError(expected="--from or --pretrained", found="both")
-        source, like = _source(_flag(argv, "--from"))
-        base = load_recipe(*([chosen] if chosen else []), **like)
+        resumed = _resumed(argv)
+        base, source = _base(argv, resumed)
         keys = {item.name for item in dataclasses.fields(Recipe)}
         parser.set_defaults(**dataclasses.asdict(base))
+        if resumed and (paths := read_paths(resumed)):
+            parser.set_defaults(data_dir=paths.data_dir, val_dir=paths.val_dir, device_target=paths.device)
+        if resumed:
+            parser.set_defaults(labels=str(resumed / LABELS))
         given = parser.parse_args(argv).as_dict()
     except ArgumentError as error:
         raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
+    if given["data_dir"] is None:
+        raise UsageError(expected="--data_dir FOLDER, the training pictures", found="none")
+    if resumed:
+        given["resume"] = given["resume"] if Path(given["resume"]).is_file() else "auto"
     values = {key: given.pop(key) for key in keys}
     if given["from"]:
         values |= {"pretrained": source, "new_head": True}
@@ -100,6 +117,57 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
     return given, recipe
 
 
+def _resumed(argv: list[str]) -> Path | None:
+    """The folder of the run that --resume goes on with; None for a new run.
+
+    Raises:
+        UsageError: the folder that --resume names holds no run.
+    """
+    what = _flag(argv, "--resume")
+    if what is None:
+        return None
+    named, chosen = _flag(argv, *FOLDER), _flag(argv, "--recipe")
+    usual = load_recipe(*([chosen] if chosen else [])).ckpt_path
+    folder = Path(named or usual) if what == "auto" else Path(what)
+    folder = folder.parent if folder.is_file() else folder
+    if named and Path(named).resolve() != folder.resolve():
+        raise UsageError(
+            expected=f"{folder}, the folder of the run",
+            found=named,
+            where="--out",
+            do="Leave --out away, or copy the run.",
+        )
+    if (folder / "recipe.yaml").is_file():
+        return folder
+    if what == "auto":
+        return None
+    raise UsageError(
+        expected="the folder of a run, or one of its checkpoints",
+        found="no recipe.yaml" if folder.is_dir() else "no such folder",
+        where=f"--resume {what}",
+        do="Check the path; --resume auto starts a new run where there is none.",
+    )
+
+
+def _base(argv: list[str], resumed: Path | None) -> tuple[Recipe, str | None]:
+    """The recipe that flags change, and what its weights come from: the run's own, or the chosen one with --from."""
+    chosen, start = _flag(argv, "--recipe"), _flag(argv, "--from")
+    if resumed is None:
+        source, like = _source(start)
+        return load_recipe(*([chosen] if chosen else []), **like), source
+    before, paths = load_recipe(resumed / "recipe.yaml"), read_paths(resumed)
+    source = paths.pretrained if paths else before.pretrained
+    before = dataclasses.replace(before, rank=0, group_size=1, pretrained=source, ckpt_path=str(resumed))
+    if start and source not in (start, resolved(start)) and not str(source).startswith(f"{start}@"):
+        source = start  # which the run refuses
+    if chosen and _flag(argv, "--resume") == "auto":
+        like = {"network": before.network, "network_args": before.network_args, "input": before.input}
+        return load_recipe(chosen, ckpt_path=str(resumed), **(like if start else {})), source
+    if chosen:
+        logger.warning("--recipe %s is not read: the run in %s has its own", chosen, resumed)
+    return before, source
+
+
 def _source(what: str | None) -> tuple[str | None, dict]:
     """What one starts from, a published name with its version, and the network and input that come with it."""
     if what is None:
@@ -108,18 +176,18 @@ def _source(what: str | None) -> tuple[str | None, dict]:
     usual = spec(model.network).input.to_dict()
     differing = {key: value for key, value in model.input_spec.to_dict().items() if value != usual[key]}
     like = {"network": model.network, "network_args": model.network_args, "input": differing}
-    # All processes of a run, and a resumed one, start from the same version.
+    # All processes of a run start from the same version.
     return (f"{what}@{model.version}" if what == model.name and not Path(what).exists() else what), like
 
 
-def _flag(argv, name):
-    """The last value of a flag, as the scripts' own flags come before the user's."""
+def _flag(argv, *names):
+    """The last value of a flag under any of its names, as the scripts' own flags come before the user's."""
     value = None
     for word, following in zip(argv, [*argv[1:], None]):
-        if word == name:
+        if word in names:
             value = following
-        elif word.startswith(f"{name}="):
-            value = word[len(name) + 1 :]
+        elif word.partition("=")[0] in names:
+            value = word.partition("=")[2]
     return value
 
 
@@ -161,6 +229,14 @@ def main(argv: list[str]) -> int:
     else:
         print(f"not evaluated; the last weights: {outcome.folder / 'best.ckpt'}")
     return 0
+
+
+def require_devices(parsed: tuple[dict, Recipe], devices: int) -> None:
+    """Raise RecipeError unless so many devices can go on with the run that `parse` was told to resume."""
+    run, recipe = parsed
+    path = Path(recipe.ckpt_path) / "recipe.yaml"
+    if run["resume"] and path.is_file():
+        fitted(recipe, load_recipe(path), devices, path)
 
 
 def _print_json(**values) -> None:

@@ -60,7 +60,9 @@ def fresh_network(recipe: Recipe, source: TrainedModel | None = None):
     """
     arguments = {**recipe.network_args, "num_classes": recipe.num_classes}
     checkpoint = source and source.checkpoint
-    net = create(recipe.network, checkpoint=checkpoint, head="new" if recipe.new_head else "strict", **arguments)
+    net = create(
+        recipe.network, checkpoint=checkpoint, head="new" if source and recipe.new_head else "strict", **arguments
+    )
     if recipe.weight_init and source is None:
         refill(net, recipe.weight_init)
     return net

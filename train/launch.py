@@ -239,7 +239,9 @@ def main(argv: list[str]) -> int:
     if arguments.devices < 1 or not 0 <= arguments.host < hosts:
         raise UsageError(expected="at least one device and host, and --host below --hosts", found=" ".join(argv))
     module, parse = COMMANDS[arguments.command]
-    parse(arguments.flags)  # wrong flags are reported here, not in eight logs
+    parsed = parse(arguments.flags)  # wrong flags are reported here, not in eight logs
+    if arguments.command == "train":
+        command.require_devices(parsed, hosts * (devices if isinstance(devices, int) else len(devices)))
     return launch(
         ["-m", module, *arguments.flags],
         devices,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 
+from glorext.hub.open_model import BEST as BEST_WEIGHTS
 from glorext.models import save_checkpoint, weights_digest
 from glorext.models.evaluation import EvalResult
 from glorext.models.labels import labels_digest, read_labels
 from glorext.models.specs import spec
-from glorext.models.trained import Identity, write_run
+from glorext.models.trained import Identity, TrainedModel, write_run
 from glorext.runtime.errors import DataError, RecipeError
+from glorext.runtime.log import get_logger
 
 from .damage import without_damage
 from .data import batches, culprit_named, fed, list_pictures, training_steps
@@ -25,21 +27,34 @@ from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
 from .pictures import Pictures, epoch_order, shard
 from .progress import Progress
 from .recipe import Recipe
-from .resume import cut, find_state, require_one_state, require_same_run, restore
+from .resume import (
+    RULES,
+    State,
+    continued,
+    cut,
+    find_state,
+    require_one_state,
+    require_same_pictures,
+    restore,
+    whole_epochs,
+)
 from .run_folder import PICTURES_DIGEST, Position, RunFolder, fingerprint
+from .run_paths import RunPaths, read_paths, resolved
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
 from .signals import StopSignals
 from .step import TrainStep
 
+logger = get_logger("train")
+
 
 class Interrupted(KeyboardInterrupt):
     """A run was stopped before its end, with its state saved: by SIGTERM, by Ctrl-C or by `stop_after`."""
 
-    def __init__(self, checkpoint: Path | None):
+    def __init__(self, folder: Path, checkpoint: Path | None):
         self.checkpoint = checkpoint
         place = checkpoint or "the checkpoint of rank 0"
-        super().__init__(f"stopped; the state is in {place}; go on with --resume auto")
+        super().__init__(f"stopped; the state is in {place}; go on with --resume {folder}")
 
 
 @dataclass
@@ -90,10 +105,32 @@ def train(
     if held_out:
         held_out = without_damage(held_out, bool(recipe.skip_corrupt), group, quiet)
     recipe = complete_recipe(recipe, len(pictures.labels), group)
-    run = _Run(recipe, pictures, held_out, folder, device, group, quiet)
-    run.prepare(resume)
+    state = find_state(folder, resume) if resume else None
+    require_one_state(state, group, folder)
+    if state:
+        require_same_pictures(state, pictures)
+    recipe, source, paths = _origin(recipe, folder, state, RunPaths.of(data_dir, val_dir, device), group)
+    run = _Run(recipe, pictures, held_out, folder, device, group, quiet, paths)
+    run.prepare(state, source)
     _train(run, stop_after)
     return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer)
+
+
+def _origin(recipe: Recipe, folder: RunFolder, state: State | None, paths: RunPaths, group: Group):
+    """What a run comes from: its recipe, the model whose weights it starts with, and `paths` with what they name.
+
+    A resumed run has its weights; what it once started from is not opened again.
+    """
+    if state is None:
+        recipe, source = with_source(recipe)
+        started_from = source and source.identity()
+        return recipe, source, replace(paths, pretrained=resolved(recipe.pretrained), started_from=started_from)
+    recipe = continued(recipe, folder, state.position, group.size)
+    before = read_paths(folder.folder) or replace(paths, pretrained=recipe.pretrained)
+    if before.device != paths.device:
+        logger.warning("device %s instead of %s: %s", paths.device, before.device, RULES["device"].meaning)
+    changed = {"data_dir": paths.data_dir, "val_dir": paths.val_dir or before.val_dir, "device": paths.device}
+    return recipe, None, replace(before, **changed)
 
 
 def _train(run: _Run, stop_after: int | None) -> None:
@@ -124,7 +161,7 @@ def _train(run: _Run, stop_after: int | None) -> None:
                     progress.step(position, result, rate, run.scale)
                     if position.step < steps:  # at the end of an epoch both come after the evaluation
                         if result.stops or (stop.requested and group.size == 1):
-                            raise Interrupted(run.save_for_all())
+                            raise Interrupted(run.folder.folder, run.save_for_all())
                         if recipe.ckpt_interval and done % recipe.ckpt_interval == 0:
                             run.save()
 
@@ -133,28 +170,24 @@ def _train(run: _Run, stop_after: int | None) -> None:
             if position.epoch == recipe.freeze_epochs < recipe.epochs:
                 run.make_step()  # from here on all parameters learn
             progress.trained(position, result.loss)
-            measured = run.evaluate() if run.held_out else None
-            # Without validation pictures the last weights count as the best, unless others were measured before.
-            better = measured.top1 > position.best if measured else position.best < 0
-            if better:
-                position.best, position.best_epoch = measured.top1 if measured else -1.0, position.epoch
-                if group.is_writer:
-                    run.keep_best(measured)
+            measured = run.measure(position.epoch)
             progress.epoch_done(position, result.loss, rate, run.scale, measured)
             last = position.epoch == recipe.epochs
             if recipe.save_checkpoint and (last or position.epoch % recipe.save_checkpoint_epochs == 0):
                 run.save()
             # Signals reach the processes at different moments, but all must stop at the same one.
             if not last and group.any(stop.requested):
-                raise Interrupted(run.save_for_all())
+                raise Interrupted(run.folder.folder, run.save_for_all())
 
 
 class _Run:
     """What the loops work with: pictures, network, compiled step, folder, and where the run stands."""
 
-    def __init__(self, recipe: Recipe, pictures: Pictures, held_out, folder: RunFolder, device, group: Group, quiet):
+    def __init__(
+        self, recipe: Recipe, pictures: Pictures, held_out, folder: RunFolder, device, group: Group, quiet, paths
+    ):
         self.recipe, self.pictures, self.held_out, self.folder = recipe, pictures, held_out, folder
-        self.device, self.group, self.quiet = device, group, quiet
+        self.paths, self.device, self.group, self.quiet = paths, device, group, quiet
         self.level, self.spec = recipe.amp_for(device), recipe.input_spec()
         self.steps = len(pictures) // (recipe.batch_size * group.size)  # of an epoch
         if not self.steps:
@@ -171,15 +204,10 @@ class _Run:
         assert recipe.workers  # `complete_recipe` filled it in
         self.workers = recipe.workers
 
-    def prepare(self, resume: str | None) -> None:
-        """Make the network and bring it to where the run starts or goes on."""
-        self.recipe, self.source = with_source(self.recipe)
-        state = find_state(self.folder, resume) if resume else None
-        require_one_state(state, self.group, self.folder)
-        if state:
-            require_same_run(state, self.recipe, self.pictures, self.folder)
+    def prepare(self, state: State | None, source: TrainedModel | None) -> None:
+        """Make the network and bring it to where the run goes on, or starts: with the weights of `source`, if any."""
         ms.set_seed(self.recipe.seed)
-        self.net = fresh_network(self.recipe, self.source)
+        self.net = fresh_network(self.recipe, source)
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = ms.amp.auto_mixed_precision(self.net, self.level)
         self.forward = forward_of(self.model, self.recipe.jit_level)
@@ -187,10 +215,31 @@ class _Run:
         self.make_step()
         if state:
             restore(state, self.weights | self.step.parameters())
+            logger.info("resumed from %s", state.path)
         self.progress = Progress(self.folder, self.recipe, self.steps, self.group, self.quiet)
         if self.group.is_writer:
-            self.folder.start(self.recipe, self.pictures.labels)
+            self.folder.start(self.recipe, self.pictures.labels, self.paths)
             cut(self.folder, self.position, self.steps)
+        if state:
+            self.check_best(state)
+
+    def check_best(self, state: State) -> None:
+        """Begin a new best for other validation pictures, and find it again where best.ckpt is lost."""
+        position = self.position
+        if self.held_out and position.best >= 0 and position.measured_on != tuple(fingerprint(self.held_out).tolist()):
+            logger.warning("other validation pictures: the best top-1 so far, %.2f %%, ends", 100 * position.best)
+            position.best, position.best_epoch = -1.0, 0
+        lost = position.best_epoch > 0 and not (self.folder.folder / BEST_WEIGHTS).is_file()
+        if not self.group.any(lost):
+            return
+        position.best, position.best_epoch = -1.0, 0
+        for kept in whole_epochs(self.folder, position, self.steps):
+            restore(kept, self.weights)
+            self.measure(kept.position.epoch)
+        restore(state, self.weights)
+        logger.warning(
+            "best.ckpt was gone: found again among the checkpoints left, after epoch %d", position.best_epoch
+        )
 
     @property
     def frozen(self) -> bool:
@@ -235,8 +284,20 @@ class _Run:
         self.progress.evaluated(measured)
         return measured
 
+    def measure(self, epoch: int) -> EvalResult | None:
+        """Evaluate the present weights, those after `epoch`, where there are validation pictures; keep the best."""
+        position, measured = self.position, self.evaluate() if self.held_out else None
+        # Without validation pictures the last weights count as the best, unless others were measured before.
+        if measured.top1 > position.best if measured else position.best < 0:
+            position.best, position.best_epoch = measured.top1 if measured else -1.0, epoch
+            position.measured_on = tuple(fingerprint(self.held_out).tolist()) if self.held_out else (0, 0, 0, 0)
+            if self.group.is_writer:
+                self.keep_best(measured)
+        return measured
+
     def identity(self, weights_sha256: str = "") -> Identity:
         """What the run trains, with the digest of some of its weights."""
+        started = self.paths.started_from
         return Identity(
             name=self.folder.folder.resolve().name,
             version=None,
@@ -246,15 +307,15 @@ class _Run:
             input_spec=self.spec,
             labels_sha256=labels_digest(self.pictures.labels),
             weights_sha256=weights_sha256,
-            license=self.source.license if self.source else None,
+            license=started.license if started else None,
         )
 
     def keep_best(self, measured: EvalResult | None) -> None:
         """Write the present weights as best.ckpt, what they are as model.json, and what was measured with them, if
         anything, as eval.json."""
         identity = self.identity(weights_digest(self.weights))
-        save_checkpoint(self.weights, self.folder.folder / "best.ckpt")
-        write_run(self.folder.folder, identity, self.source and self.source.identity())
+        save_checkpoint(self.weights, self.folder.folder / BEST_WEIGHTS)
+        write_run(self.folder.folder, identity, self.paths.started_from)
         if measured:
             measured.weights_sha256 = identity.weights_sha256
             measured.write(self.folder.folder / "eval.json")

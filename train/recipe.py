@@ -17,6 +17,7 @@ from glorext.runtime.errors import RecipeError, UsageError
 from glorext.runtime.files import atomic_path
 
 RECIPES = Path(__file__).parent / "recipes"
+OUTPUTS = "outputs"  # where a run goes that names no folder
 Flag = bool | Literal[0, 1]  # the published configurations write 0 and 1
 Level = Literal["O0", "O2", "O3", "auto"]
 Device = Literal["CPU", "GPU", "Ascend"]
@@ -75,7 +76,7 @@ class Recipe:
     save_checkpoint_epochs: int = _key(1, "epochs between two checkpoints")
     ckpt_interval: int = _key(0, "steps between two checkpoints; 0: at epoch ends only")
     keep_checkpoint_max: int = _key(5, "how many of the newest checkpoints stay", "ckpt_save_max")
-    ckpt_path: str = _key("outputs", "folder of the run", "save_checkpoint_path", "out")
+    ckpt_path: str = _key(OUTPUTS, "folder of the run", "save_checkpoint_path", "out")
     is_save_on_master: Flag = _key(True, "must be true: only rank 0 writes")
     rank: int = _key(0, "of this process; set by the launcher")
     group_size: int = _key(1, "number of devices; set by the launcher")

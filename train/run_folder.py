@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +13,42 @@ from glorext.models.labels import LABELS, labels_digest, write_labels
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import sha256_bytes
 
+from .recipe import OUTPUTS
+from .run_paths import RunPaths
+
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
 POSITION, BEST, PICTURES_DIGEST = "optimizer.position", "optimizer.best", "optimizer.pictures"
+MEASURED_ON = "optimizer.measured_on"
 
 
 @dataclass
 class Position:
     """Where a run stands: `step` steps of `epoch` (both from 0) are done, `overflows` steps were skipped so far, and
-    the best top-1 (-1: none yet) was measured after `best_epoch` epochs."""
+    the best top-1 (-1: none yet) was measured after `best_epoch` epochs, on the pictures with the fingerprint
+    `measured_on`."""
 
     epoch: int = 0
     step: int = 0
     overflows: int = 0
     best: float = -1.0
     best_epoch: int = 0
+    measured_on: tuple[int, ...] = (0, 0, 0, 0)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As entries of a checkpoint."""
         return {
             POSITION: np.array([self.epoch, self.step, self.overflows, self.best_epoch], np.int64),
             BEST: np.array([self.best], np.float64),
+            MEASURED_ON: np.array(self.measured_on, np.int64),
         }
 
     @classmethod
     def of(cls, tensors: dict) -> Position:
         """From the entries of a checkpoint."""
         epoch, step, overflows, best_epoch = (int(value) for value in tensors[POSITION])
-        return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch)
+        measured_on = tuple(tensors[MEASURED_ON].tolist())
+        return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch, measured_on)
 
     def steps_done(self, steps_per_epoch: int) -> tuple[int, int]:
         """Number of the last epoch that has begun (from 1) and how many of its steps are done."""
@@ -48,7 +56,7 @@ class Position:
 
 
 def fingerprint(pictures) -> np.ndarray:
-    """Names and labels of the training pictures as 32 bytes of a checkpoint: int64 (4,)."""
+    """Names and labels of pictures as 32 bytes of a checkpoint: int64 (4,)."""
     digest = sha256_bytes(f"{pictures.digest()} {labels_digest(pictures.labels)}".encode())
     return np.frombuffer(bytes.fromhex(digest), np.int64)
 
@@ -70,7 +78,7 @@ class RunFolder:
                 expected="a folder without a run",
                 found="the run of an earlier command",
                 where=self.folder,
-                do="Choose another --out, or go on with --resume auto.",
+                do=f"Choose another --out, or go on with --resume {self.folder}.",
             )
         if not resume and self.checkpoints():  # they would be counted among those of which the newest stay
             raise UsageError(
@@ -81,12 +89,16 @@ class RunFolder:
             )
         self.metrics = self.folder / "metrics.jsonl"
 
-    def start(self, recipe, labels) -> None:
-        """Write the effective recipe and the label list."""
+    def start(self, recipe, labels, paths: RunPaths) -> None:
+        """Write the effective recipe, which names no place on this machine, the label list and the paths."""
+        source = recipe.pretrained
+        if paths.pretrained and Path(paths.pretrained).is_absolute():
+            source = Path(paths.pretrained).name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_labels(self.folder / LABELS, labels)
-            recipe.save(self.folder / "recipe.yaml")
+            replace(recipe, ckpt_path=OUTPUTS, pretrained=source).save(self.folder / "recipe.yaml")
+            paths.write(self.folder)
         except OSError as error:
             raise UsageError(
                 expected="a folder that can be written",
