@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Literal
@@ -12,14 +13,22 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from glorext.hub.find import IDENTITY
 from glorext.hub.open_model import MODEL, open_model
-from glorext.models import spec
 from glorext.models.labels import LABELS
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
 from glorext.runtime.log import get_logger
 
 from .distributed import launched
-from .recipe import Flag, Recipe, add_recipe_flags, load_recipe, recipe_names, under_one_name
+from .recipe import (
+    Flag,
+    Recipe,
+    add_recipe_flags,
+    load_recipe,
+    recipe_names,
+    scaled_epochs,
+    under_one_name,
+    with_resize,
+)
 from .resume import fitted
 from .run_paths import read_paths, resolved
 from .verify_resume import verify_resume
@@ -81,8 +90,11 @@ def make_parser():
     return parser
 
 
-def parse(argv: list[str]) -> tuple[dict, Recipe]:
+def parse(argv: list[str], runs: bool = True) -> tuple[dict, Recipe]:
     """The run's own flags, and the recipe with the flags' changes.
+
+    Args:
+        runs: whether a run follows, which needs pictures and, where layers are frozen, a model to start from.
 
     Raises:
         RecipeError, UsageError: wrong flags; jsonargparse's message names them.
@@ -102,7 +114,7 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
         given = parser.parse_args(argv).as_dict()
     except ArgumentError as error:
         raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
-    if given["data_dir"] is None:
+    if runs and given["data_dir"] is None:
         raise UsageError(expected="--data_dir FOLDER, the training pictures", found="none")
     if resumed:
         given["resume"] = given["resume"] if Path(given["resume"]).is_file() else "auto"
@@ -111,10 +123,24 @@ def parse(argv: list[str]) -> tuple[dict, Recipe]:
         values |= {"pretrained": source, "new_head": True}
     published = {key: given[key] for key in ("image_size", "use_autoaugment") if given[key] is not None}
     changed = under_one_name(published, "the flags")
-    values["input"] = {**values["input"], **changed.pop("input", {})}
+    values["input"] = _input(argv, base, {**values["input"], **changed.pop("input", {})})
+    if values["epochs"] != base.epochs:
+        follow = scaled_epochs(base, values["epochs"])
+        values |= {key: value for key, value in follow.items() if _flag(argv, f"--{key}") is None}
     recipe = Recipe(**(values | changed))
+    if runs:
+        recipe.require_start()
     recipe.input_spec()
     return given, recipe
+
+
+def _input(argv: list[str], base: Recipe, given: dict) -> dict:
+    """The recipe's input after the flags: --image_size and --input.size take `resize` along unless it is given too."""
+    if "resize" in (_flag(argv, "--input") or "") or _flag(argv, "--input.resize"):
+        return given
+    kept = {key: value for key, value in given.items() if key != "resize"}
+    scaled = with_resize(kept, base.input_spec())
+    return scaled if "resize" in scaled else given
 
 
 def _resumed(argv: list[str]) -> Path | None:
@@ -157,7 +183,10 @@ def _base(argv: list[str], resumed: Path | None) -> tuple[Recipe, str | None]:
         return load_recipe(*([chosen] if chosen else []), **like), source
     before, paths = load_recipe(resumed / "recipe.yaml"), read_paths(resumed)
     source = paths.pretrained if paths else before.pretrained
-    before = dataclasses.replace(before, rank=0, group_size=1, pretrained=source, ckpt_path=str(resumed))
+    workers = before.workers and min(before.workers, os.cpu_count() or 1)  # another machine may have fewer cores
+    before = dataclasses.replace(
+        before, workers=workers, rank=0, group_size=1, pretrained=source, ckpt_path=str(resumed)
+    )
     if start and source not in (start, resolved(start)) and not str(source).startswith(f"{start}@"):
         source = start  # which the run refuses
     if chosen and _flag(argv, "--resume") == "auto":
@@ -173,9 +202,9 @@ def _source(what: str | None) -> tuple[str | None, dict]:
     if what is None:
         return None, {}
     model = open_model(what, wanted=IDENTITY)
-    usual = spec(model.network).input.to_dict()
-    differing = {key: value for key, value in model.input_spec.to_dict().items() if value != usual[key]}
-    like = {"network": model.network, "network_args": model.network_args, "input": differing}
+    like = {"network": model.network, "network_args": model.network_args}
+    if model.folder:  # a bare checkpoint does not say for which input it was trained
+        like["input"] = model.input_spec.to_dict()
     # All processes of a run start from the same version.
     return (f"{what}@{model.version}" if what == model.name and not Path(what).exists() else what), like
 

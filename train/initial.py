@@ -7,12 +7,18 @@ import os
 
 from glorext.hub.open_model import open_model
 from glorext.models import create
+from glorext.models.labels import read_labels
 from glorext.models.trained import TrainedModel
 from glorext.runtime.errors import RecipeError
+from glorext.runtime.log import get_logger
 
 from .data import default_workers
 from .distributed import Group
-from .recipe import Recipe
+from .pictures import class_folders
+from .recipe import Recipe, with_resize
+from .records import holds_records
+
+logger = get_logger("train")
 
 
 def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
@@ -39,17 +45,44 @@ def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
 def with_source(recipe: Recipe) -> tuple[Recipe, TrainedModel | None]:
     """The recipe and the model that it starts from, or None.
 
-    The padding of the stem's MaxPool that the weights were trained with becomes part of the recipe: checkpoints of the
-    run are written under the published names, which do not tell it.
+    What the recipe leaves open follows the weights: the padding of the stem's MaxPool, which checkpoints of the run do
+    not tell as they are written under the published names, and the input where the weights come with one.
 
     Raises:
         GlorextError: what `glorext.hub.open_model` raises for `pretrained`.
+        RecipeError: layers are frozen, and there is no model to start from.
     """
+    recipe.require_start()
     if not isinstance(recipe.pretrained, str):
         return recipe, None
     source = open_model(recipe.pretrained)
     pool = {key: value for key, value in source.network_args.items() if key == "stem_pool"}
-    return dataclasses.replace(recipe, network_args={**pool, **recipe.network_args}), source
+    recipe = dataclasses.replace(recipe, network_args={**pool, **recipe.network_args})
+    if source.folder:
+        changes = with_resize(recipe.input, source.input_spec)
+        recipe = dataclasses.replace(recipe, input={**source.input_spec.to_dict(), **changes})
+        for key, trained in source.input_spec.to_dict().items():
+            if recipe.input[key] != trained:
+                logger.warning("input.%s %s instead of %s of %s", key, recipe.input[key], trained, recipe.pretrained)
+    return recipe, source
+
+
+def labels_for(labels, source: TrainedModel | None, new_head: bool, data_dir) -> tuple[str, ...] | None:
+    """The class names in the order of their indices, where something says it: a file, or the weights' own classifier.
+
+    Args:
+        labels: the file; None without one.
+        source: the model that the run starts from, whose order counts if its classifier is kept, or if the folder has
+            its classes.
+        new_head: whether the run has a classifier of its own.
+    """
+    if labels:
+        return read_labels(labels)
+    if source is None or not source.labels:
+        return None
+    if new_head and (holds_records(data_dir) or set(class_folders(data_dir)) != set(source.labels)):
+        return None
+    return source.labels
 
 
 def fresh_network(recipe: Recipe, source: TrainedModel | None = None):

@@ -12,7 +12,7 @@ import numpy as np
 from glorext.hub.open_model import BEST as BEST_WEIGHTS
 from glorext.models import save_checkpoint, weights_digest
 from glorext.models.evaluation import EvalResult
-from glorext.models.labels import labels_digest, read_labels
+from glorext.models.labels import labels_digest
 from glorext.models.specs import spec
 from glorext.models.trained import Identity, TrainedModel, write_run
 from glorext.runtime.errors import DataError, RecipeError
@@ -22,7 +22,7 @@ from .damage import without_damage
 from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import Group, join_group
 from .evaluate import evaluation
-from .initial import complete_recipe, fresh_network, with_source
+from .initial import complete_recipe, fresh_network, labels_for, with_source
 from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
 from .pictures import Pictures, epoch_order, shard
 from .progress import Progress
@@ -95,42 +95,39 @@ def train(
         NonFiniteError: the loss is inf or nan.
         Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
     """
-    pictures = list_pictures(data_dir, read_labels(labels) if labels else None, recipe.num_classes)
-    held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     folder = RunFolder(recipe.ckpt_path, resume is not None)
+    state = find_state(folder, resume) if resume else None
     recipe.input_spec()  # an impossible one is an error before a device is taken
+    recipe, source = (recipe, None) if state else with_source(recipe)
+    pictures = list_pictures(data_dir, labels_for(labels, source, recipe.new_head, data_dir), recipe.num_classes)
+    held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     device, group = join_group(device, device_id)
     quiet = quiet or not group.is_writer
     pictures = without_damage(pictures, bool(recipe.skip_corrupt), group, quiet)
     if held_out:
         held_out = without_damage(held_out, bool(recipe.skip_corrupt), group, quiet)
     recipe = complete_recipe(recipe, len(pictures.labels), group)
-    state = find_state(folder, resume) if resume else None
     require_one_state(state, group, folder)
     if state:
         require_same_pictures(state, pictures)
-    recipe, source, paths = _origin(recipe, folder, state, RunPaths.of(data_dir, val_dir, device), group)
+        recipe = continued(recipe, folder, state.position, group.size)
+    paths = _paths(recipe, folder, state, source, RunPaths.of(data_dir, val_dir, device))
     run = _Run(recipe, pictures, held_out, folder, device, group, quiet, paths)
     run.prepare(state, source)
     _train(run, stop_after)
     return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer)
 
 
-def _origin(recipe: Recipe, folder: RunFolder, state: State | None, paths: RunPaths, group: Group):
-    """What a run comes from: its recipe, the model whose weights it starts with, and `paths` with what they name.
-
-    A resumed run has its weights; what it once started from is not opened again.
-    """
+def _paths(recipe: Recipe, folder: RunFolder, state: State | None, source, given: RunPaths) -> RunPaths:
+    """What the run takes from this machine: `given`, and what it started from, which a resumed one does not open."""
     if state is None:
-        recipe, source = with_source(recipe)
-        started_from = source and source.identity()
-        return recipe, source, replace(paths, pretrained=resolved(recipe.pretrained), started_from=started_from)
-    recipe = continued(recipe, folder, state.position, group.size)
-    before = read_paths(folder.folder) or replace(paths, pretrained=recipe.pretrained)
-    if before.device != paths.device:
-        logger.warning("device %s instead of %s: %s", paths.device, before.device, RULES["device"].meaning)
-    changed = {"data_dir": paths.data_dir, "val_dir": paths.val_dir or before.val_dir, "device": paths.device}
-    return recipe, None, replace(before, **changed)
+        return replace(given, pretrained=resolved(recipe.pretrained), started_from=source and source.identity())
+    before = read_paths(folder.folder) or replace(given, pretrained=recipe.pretrained)
+    if before.device != given.device:
+        logger.warning("device %s instead of %s: %s", given.device, before.device, RULES["device"].meaning)
+    return replace(
+        given, val_dir=given.val_dir or before.val_dir, pretrained=before.pretrained, started_from=before.started_from
+    )
 
 
 def _train(run: _Run, stop_after: int | None) -> None:

@@ -121,6 +121,16 @@ class Recipe:
             if wrong:
                 raise RecipeError(expected=expected, found=getattr(self, key), where=f"key {key}")
 
+    def require_start(self) -> None:
+        """Raise RecipeError where frozen layers would be random ones."""
+        if self.freeze_epochs and not self.pretrained:
+            raise RecipeError(
+                expected="a model to start from, as its layers are frozen at first",
+                found="none",
+                where="key pretrained",
+                do="Name it: --from MODEL, such as --from resnext50; or train everything with --freeze_epochs 0.",
+            )
+
     @property
     def smoothing(self) -> float:
         """Share of the target that label smoothing takes from the label; 0 where it is off."""
@@ -133,7 +143,7 @@ class Recipe:
         except UsageError as error:
             raise RecipeError(expected=error.expected, found=error.found, where="key network") from error
         try:
-            made = InputSpec.from_dict({**network.input.to_dict(), **self.input})
+            made = InputSpec.from_dict({**network.input.to_dict(), **with_resize(self.input, network.input)})
         except UsageError as error:
             raise RecipeError(expected=error.expected, found=error.found, where="key input") from error
         multiple = network.family.side_multiple
@@ -158,6 +168,24 @@ class Recipe:
             temporary.write_text(
                 yaml.safe_dump(dataclasses.asdict(self), sort_keys=False, allow_unicode=True), encoding="utf-8"
             )
+
+
+def with_resize(changes: dict, before: InputSpec) -> dict:
+    """Changes of an input; where they name `size` alone, with the `resize` that keeps the ratio that it had `before`.
+
+    A network that was trained on pictures of 32 x 32 resized to 32 sees but the middle of those resized to 256.
+    """
+    size = changes.get("size")
+    if type(size) is not int or size == before.size or "resize" in changes:
+        return changes
+    return {**changes, "resize": round(size * before.resize / before.size)}
+
+
+def scaled_epochs(before: Recipe, epochs: int) -> dict[str, Any]:
+    """The keys that count epochs of the learning rate's fall, for a run of another length: T_max, lr_epochs."""
+    share = epochs / before.epochs
+    falls = sorted({max(1, round(epoch * share)) for epoch in before.lr_epochs})
+    return {"T_max": before.T_max and max(1, round(before.T_max * share)), "lr_epochs": falls}
 
 
 MANY = 10**9
@@ -299,7 +327,12 @@ def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
     base = under_one_name(values, path)
     changed = under_one_name(overrides, "the arguments")
     if "input" in changed and isinstance(changed["input"], dict):
+        if "size" in changed["input"] and "resize" in base.get("input", {}):
+            changed["input"] = with_resize(changed["input"], make_recipe(base, path).input_spec())
         changed["input"] = {**base.get("input", {}), **changed["input"]}
+    if isinstance(changed.get("epochs"), int) and {"T_max", "lr_epochs"} & base.keys():
+        before = make_recipe(base, path)
+        changed = {**scaled_epochs(before, changed["epochs"]), **changed}
     return make_recipe({**base, **changed}, path if not overrides else f"{path} and the arguments")
 
 

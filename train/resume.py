@@ -147,6 +147,10 @@ def continued(recipe: Recipe, folder: RunFolder, position: Position, devices: in
     if "stem_pool" in before.network_args:  # with the weights that the run started from
         pool = {"stem_pool": before.network_args["stem_pool"]}
         recipe = dataclasses.replace(recipe, network_args={**pool, **recipe.network_args})
+    if recipe.input_spec() == before.input_spec() or (
+        before.pretrained and recipe.input.items() <= before.input.items()
+    ):
+        recipe = dataclasses.replace(recipe, input=before.input)
     for item in dataclasses.fields(Recipe):
         old, new = getattr(before, item.name), getattr(recipe, item.name)
         rule = RULES.get(item.name, Rule("no", ""))

@@ -1,16 +1,12 @@
-"""Learning rates of a whole run, one per step, as both networks published them; and `glorext lr`."""
+"""Learning rates of a whole run, one per step, as both networks published them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.errors import UsageError
-from glorext.runtime.files import atomic_path
 
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
 
 
 def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
@@ -35,7 +31,12 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> np.ndarray:
 
 
 def _rise(recipe, step, warmup, rates, offset: int, start: float):
-    """Replace the first `warmup` steps by a line from `start` up to lr; `offset` is added to their numbers."""
+    """Replace the first `warmup` steps by a line from `start` up to lr; `offset` is added to their numbers.
+
+    While layers are frozen no step is wasted on a rate of zero.
+    """
+    if recipe.freeze_epochs and not start:
+        offset = 1
     if warmup:
         rising = step < warmup
         rates[rising] = start + (recipe.lr - start) * (step[rising] + offset) / warmup
@@ -85,38 +86,3 @@ SHAPES = {
     "steps": _steps,
     "cosine": _cosine,
 }
-
-
-def plot(rates: np.ndarray, steps_per_epoch: int, title: str, path) -> None:
-    """Draw learning rates over epochs into a PNG file."""
-    from glorext.runtime.charts import new_chart, style, write_png
-
-    with style():
-        figure, axes = new_chart(title, "epoch", "learning rate", (8, 4))
-        axes.plot(np.arange(len(rates)) / steps_per_epoch, rates)
-        axes.set_ylim(bottom=0)
-        axes.grid()
-        write_png(figure, path)
-
-
-def main(argv: list[str]) -> int:
-    """`glorext lr`: write the learning rates of a recipe as an array or as a picture."""
-    parser = make_parser(
-        "lr",
-        "Write the learning rate of every step of a recipe: an array (.npy) or a plot (.png).",
-        "glorext lr --recipe glore_res50_imagenet --steps_per_epoch 1251 --out lr.png",
-    )
-    parser.add_argument("--recipe", required=True, help="name or YAML file")
-    parser.add_argument("--steps_per_epoch", type=int, required=True, help="1251 for ImageNet on 8 devices x 128")
-    parser.add_argument("--out", type=Path, required=True, help="FILE.npy or FILE.png")
-    arguments = parser.parse_args(argv)
-    if arguments.out.suffix not in (".npy", ".png"):
-        raise UsageError(expected="a name that ends with .npy or .png", found=str(arguments.out), where="--out")
-    rates = learning_rates(load_recipe(arguments.recipe), arguments.steps_per_epoch)
-    if arguments.out.suffix == ".npy":
-        with atomic_path(arguments.out) as temporary:
-            np.save(temporary, rates)
-    else:
-        plot(rates, arguments.steps_per_epoch, arguments.recipe, arguments.out)
-    print(f"{arguments.out}: {len(rates)} steps, from {rates[0]:.6g} over {rates.max():.6g} to {rates[-1]:.6g}")
-    return 0

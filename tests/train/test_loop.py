@@ -16,6 +16,7 @@ from glorext.models.labels import labels_digest
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
 from glorext.train import load_recipe, loop
+from glorext.train.command import parse
 from glorext.train.evaluate import main as evaluate_command
 from glorext.train.loop import Interrupted, train
 
@@ -301,3 +302,22 @@ def test_weights_of_torchvision_keep_their_stem(draw, recipe, tmp_path):
         == 0
     )
     assert (tmp_path / "e.json").read_bytes() == (outcome.folder / "eval.json").read_bytes()
+
+
+def test_input_and_labels_follow_the_weights(draw, recipe, tmp_path, caplog):
+    """A run at 16 x 16 without margin, with classes in an order of their own, goes on as what it is."""
+    data = draw(each=4)
+    (tmp_path / "labels.txt").write_text("bee\nant\n")
+    own = {"size": 16, "resize": 18, "mean": [0.5, 0.5, 0.5]}
+    train(recipe(epochs=1, input=own), data, device="CPU", quiet=True, labels=tmp_path / "labels.txt")
+    source = str(tmp_path / "run")
+    for name, new_head, changes in (("same", False, {}), ("new", True, {"size": 32})):
+        values = {"pretrained": source, "new_head": new_head, "input": changes, "ckpt_path": str(tmp_path / name)}
+        train(recipe(epochs=1, **values), data, device="CPU", quiet=True)
+        assert open_model(tmp_path / name).labels == ("bee", "ant")
+    spec, other = (open_model(tmp_path / name).input_spec for name in ("same", "new"))
+    assert (spec.size, spec.resize, spec.mean) == (16, 18, (0.5, 0.5, 0.5))
+    assert (other.size, other.resize) == (32, 36) and "input.size 32 instead of 16" in caplog.text
+    for flags, sides in (([], (16, 18)), (["--image_size", "32"], (32, 36))):
+        begun = parse(["--recipe", "digits", "--data_dir", str(data), "--from", source, *flags])[1].input_spec()
+        assert (begun.size, begun.resize, *begun.mean) == (*sides, 0.5, 0.5, 0.5)

@@ -169,7 +169,7 @@ def test_impossible_input_is_an_error_of_the_recipe():
     for changes, named in (
         ({"network": "vgg"}, "vgg"),
         ({"input": {"side": 3}}, "side"),
-        ({"input": {"size": 999}}, "size"),
+        ({"input": {"size": 999, "resize": 256}}, "size"),
         ({"network": "glore_res50", "input": {"size": 48}}, "multiple of 32"),
     ):
         with pytest.raises(RecipeError, match=named):
@@ -239,7 +239,8 @@ def test_other_published_spellings_are_taken(argv, found):
         (["--network", "vgg"], "vgg"),
         (["--lr_epochs", "a"], "lr_epochs"),
         (["--input.sise", "3"], "sise"),
-        (["--image_size", "400"], "resize"),
+        (["--image_size", "400", "--input.resize", "256"], "resize"),
+        (["--recipe", "finetune"], "--from"),
         (["--image_size", "32,33"], "image_size"),
         (["more"], "more"),
     ],
@@ -263,3 +264,46 @@ def test_wrong_flags_are_usage_errors(argv, named):
     with pytest.raises(RecipeError if "nope" in argv[1:] or "--lr" in argv else GlorextError, match=named) as failure:
         parse(argv + (["--data_dir", "D"] if argv else []))
     assert failure.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    "argv, size, resize",
+    [
+        (["--image_size", "32"], 32, 37),
+        (["--input.size", "448"], 448, 512),
+        (["--image_size", "400", "--input.resize", "400"], 400, 400),
+        (["--input", '{"size": 64, "resize": 65}'], 64, 65),
+        (["--image_size", "224"], 224, 256),
+        (["--network", "glore_res50", "--image_size", "96"], 96, 110),
+        (["--recipe", "digits", "--image_size", "64"], 64, 64),
+        (["--recipe", "digits", "--input.resize", "36"], 32, 36),
+    ],
+)
+def test_the_size_takes_the_resize_along(argv, size, resize):
+    made = parse(["--data_dir", "D", *argv])[1].input_spec()
+    assert (made.size, made.resize) == (size, resize)
+
+
+def test_the_size_takes_the_resize_along_in_python_and_in_files(tmp_path):
+    for made in (
+        load_recipe("digits", image_size=64),
+        load_recipe("digits", input={"size": 64}),
+        make_recipe({"image_size": 56}),
+    ):
+        assert made.input_spec().resize == {64: 64, 56: 64}[made.input_spec().size]
+    made.save(tmp_path / "r.yaml")
+    assert load_recipe(tmp_path / "r.yaml").input_spec() == made.input_spec()
+
+
+def test_the_network_of_a_checkpoint_comes_from_its_weights(tmp_path):
+    source = tmp_path / "glore.ckpt"
+    save_checkpoint(create("glore_res50", num_classes=3, layers=(1, 1, 1, 1), units=((), (), (1,), ())), source)
+    recipe = parse(["--recipe", "finetune", "--data_dir", "D", "--from", str(source)])[1]
+    assert (recipe.network, recipe.network_args["layers"]) == ("glore_res50", (1, 1, 1, 1))
+
+
+def test_finetune_without_a_model_is_an_error_in_python_too():
+    from glorext.train.initial import with_source
+
+    with pytest.raises(RecipeError, match="--from MODEL"):
+        with_source(load_recipe("finetune"))

@@ -46,7 +46,7 @@ def test_cosine_of_glore():
 
 def test_lr_command_writes_array_and_plot(tmp_path, capsys):
     for name in ("lr.npy", "lr.png"):
-        from glorext.train.schedules import main
+        from glorext.train.lr import main
 
         assert main(["--recipe", "digits", "--steps_per_epoch", "44", "--out", str(tmp_path / name)]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "lr.npy"), learning_rates(load_recipe("digits"), 44))
@@ -59,3 +59,28 @@ def test_lr_command_writes_array_and_plot(tmp_path, capsys):
 def test_lr_command_refuses_another_format(tmp_path):
     assert cli.main(["lr", "--recipe", "digits", "--steps_per_epoch", "44", "--out", str(tmp_path / "lr.txt")]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_rate_falls_within_the_epochs_that_are_left(tmp_path):
+    """`--epochs 5` of a recipe of 150: the cosine ends at its lowest, `exponential` has all its falls."""
+
+    def rates(*flags):
+        out = str(tmp_path / "lr.npy")
+        assert cli.main(["lr", "--recipe", "resnext50_imagenet", "--steps_per_epoch", "10", "--out", out, *flags]) == 0
+        return np.load(out)
+
+    np.testing.assert_allclose(rates("--epochs", "5")[40:], 0.05 * (1 + np.cos(np.pi * 4 / 5)) / 2, rtol=1e-6)
+    falls = rates("--epochs", "5", "--lr_scheduler", "exponential", "--warmup_epochs", "0")
+    np.testing.assert_allclose(falls[::10], 0.05 * 0.1 ** np.arange(5), rtol=1e-6)
+    kept = rates("--epochs", "5", "--T_max", "150")
+    np.testing.assert_allclose(kept[40:], 0.05 * (1 + np.cos(np.pi * 4 / 150)) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(rates(), learning_rates(load_recipe("resnext50_imagenet"), 10))
+    short = load_recipe("resnext50_imagenet", epochs=5)
+    assert (short.T_max, short.lr_epochs) == (5, [1, 2, 3, 4])
+    assert load_recipe("resnext50_imagenet", max_epoch=300).T_max == 300
+
+
+def test_no_step_of_a_frozen_epoch_has_a_rate_of_zero():
+    rates = learning_rates(load_recipe("finetune", pretrained="x.ckpt"), 10)
+    np.testing.assert_allclose(rates[:10], 0.01 * np.arange(1, 11) / 10, rtol=1e-6)
+    assert learning_rates(load_recipe("glore_res50_imagenet", warmup_epochs=1), 10)[0] == 0  # as published
