@@ -6,7 +6,6 @@ import dataclasses
 import os
 from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -56,13 +55,21 @@ def make_parser():
     parser.add_argument(
         "--recipe", type=str, default="resnext50_imagenet", help=f"YAML file, or one of {', '.join(recipe_names())}"
     )
-    parser.add_argument("--data_dir", "--data_path", type=str | None, help="training pictures, FOLDER/<class>/<file>")
+    parser.add_argument(
+        "--data_dir",
+        "--data_path",
+        type=str | None,
+        help="training pictures, FOLDER/<class>/<file>, or a folder with train and val",
+    )
     parser.add_argument("--val_dir", type=str | None, help="validation pictures, evaluated after every epoch")
     parser.add_argument("--labels", type=str | None, help="file with one class name per line, in index order")
     parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
     parser.add_argument("--device_id", type=NonNegativeInt | None, help="which card")
     parser.add_argument(
-        "--is_distributed", type=Literal[0, 1, None], help="1: msrun must have started this process; 0: it must not"
+        "--is_distributed",
+        "--run_distribute",
+        type=Flag | None,
+        help="1: msrun must have started this process; 0: it must not",
     )
     parser.add_argument(
         "--resume",

@@ -136,8 +136,8 @@ def make_parser():
         "glorext eval RUN --data_dir pictures/val --out eval.json --results results",
     )
     add_model_arguments(parser, optional=True)
-    parser.add_argument("--pretrained", metavar="MODEL", help="published spelling of MODEL")
-    parser.add_argument("--data_dir", required=True, help="folder with one folder of pictures per class")
+    parser.add_argument("--pretrained", "--checkpoint_file_path", metavar="MODEL", help="published spelling of MODEL")
+    parser.add_argument("--data_dir", "--data_path", required=True, help="folder with one folder of pictures per class")
     parser.add_argument("--recipe", help="name or YAML file whose network and input are used instead of the model's")
     parser.add_argument("--device_target", "--platform", default="auto", help="auto, CPU, GPU or Ascend")
     parser.add_argument("--device_id", type=int, help="which card")

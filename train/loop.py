@@ -24,7 +24,7 @@ from .distributed import Group, join_group
 from .evaluate import evaluation
 from .initial import complete_recipe, fresh_network, labels_for, with_source
 from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
-from .pictures import Pictures, epoch_order, shard
+from .pictures import Pictures, epoch_order, parts_of, shard
 from .progress import Progress
 from .recipe import Recipe
 from .resume import (
@@ -82,7 +82,7 @@ def train(
     """Train as `recipe` says, into the folder `recipe.ckpt_path`.
 
     Args:
-        data_dir: training pictures, FOLDER/<class>/<file> or MindRecord files.
+        data_dir: training pictures, FOLDER/<class>/<file> or MindRecord files; or a folder with `train` and `val`.
         val_dir: validation pictures; without them nothing is evaluated and the last weights count as the best.
         labels: file with the class names in the order of their indices; without it see `list_tree`.
         device: "auto", "CPU", "GPU" or "Ascend".
@@ -99,6 +99,8 @@ def train(
     state = find_state(folder, resume) if resume else None
     recipe.input_spec()  # an impossible one is an error before a device is taken
     recipe, source = (recipe, None) if state else with_source(recipe)
+    data_dir, beside = parts_of(data_dir)
+    val_dir = val_dir or beside
     pictures = list_pictures(data_dir, labels_for(labels, source, recipe.new_head, data_dir), recipe.num_classes)
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     device, group = join_group(device, device_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
+OTHER_ENDINGS = (".webp", ".bmp", ".gif", ".tif", ".tiff")  # pictures that MindSpore's decoder does not read everywhere
+SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}  # what Windows and macOS leave in folders
+SHOWN = 5  # names of such pictures in an error
+PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 
 
 @dataclass(frozen=True)
@@ -149,18 +154,63 @@ def class_folders(folder) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
+def parts_of(folder) -> tuple[Path, Path | None]:
+    """The folders of training and validation pictures that `folder` means: PARENT/train and PARENT/val, or itself.
+
+    A class that is called "train" holds pictures; the folder that is meant here holds folders.
+    """
+    folder = Path(folder)
+
+    def part(names):
+        found = (folder / name for name in names)
+        return next(
+            (path for path in found if path.is_dir() and any(entry.is_dir() for entry in os.scandir(path))), None
+        )
+
+    train = part(PARTS["train"])
+    return (train, part(PARTS["val"])) if train else (folder, None)
+
+
 def _files(folder) -> list[str]:
-    """Names in a class folder, sorted by their bytes; all but hidden ones must be pictures by their names."""
+    """Names in a class folder, sorted by their bytes, without what a system leaves there.
+
+    Raises:
+        DataError: something is no JPEG or PNG by its name, such as a folder or a picture of another format.
+    """
     entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+    entries = [entry for entry in entries if entry.name.lower() not in SYSTEM_FILES]
     for entry in entries:
-        if not entry.name.startswith(".") and not (is_picture(entry.name) and entry.is_file()):
+        if entry.name.startswith(".") or (is_picture(entry.name) and entry.is_file()):
+            continue
+        if entry.name.lower().endswith(OTHER_ENDINGS):
+            raise _other_formats(folder.parent)
+        if entry.is_dir():
             raise DataError(
-                expected=f"pictures ({', '.join(PICTURE_ENDINGS)})",
-                found="something else",
-                where=entry.path,
-                do="Move it elsewhere.",
+                expected=f"pictures in {folder}, one folder for each class",
+                found=f"the folder {entry.name!r} in a class folder",
+                where=folder.parent,
+                do=f"Name the folder above the classes (is it {folder}?), or move the pictures up into {folder}.",
             )
+        raise DataError(
+            expected=f"pictures ({', '.join(PICTURE_ENDINGS)})",
+            found="something else",
+            where=entry.path,
+            do="Move it elsewhere.",
+        )
     return [entry.name for entry in entries]
+
+
+def _other_formats(folder: Path) -> DataError:
+    """The error that names all pictures of other formats in a tree."""
+    found = sorted(path for path in folder.glob("*/*") if path.name.lower().endswith(OTHER_ENDINGS))
+    kinds = Counter(path.suffix.lower() for path in found)
+    names = ", ".join(str(path.relative_to(folder)) for path in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+    return DataError(
+        expected=f"pictures ({', '.join(PICTURE_ENDINGS)})",
+        found=f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} ({names})",
+        where=folder,
+        do=f"Convert them: python -m glorext.train.to_png {folder} {folder.parent / (folder.name + '_png')}",
+    )
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:

@@ -121,11 +121,12 @@ def card_addresses(conf: Path = HCCN) -> dict[int, str]:
 
 
 def card_numbers(text: str, where: str) -> list[int]:
-    """The cards that "0,1,2" or "0-7" names, each once; `where` names the flag in errors."""
-    match = re.fullmatch(r"(\d+)-(\d+)", text)
-    found = list(range(int(match[1]), int(match[2]) + 1)) if match else text.split(",")
+    """The cards that "0,1,2", "0-7" or hccl_tools' "[0,8)" names, each once; `where` names the flag in errors."""
+    closed, half_open = re.fullmatch(r"(\d+)-(\d+)", text), re.fullmatch(r"\[\s*(\d+)\s*,\s*(\d+)\s*\)", text)
+    match = closed or half_open
+    found = list(range(int(match[1]), int(match[2]) + bool(closed))) if match else text.split(",")
     if not found or not all(str(part).isdecimal() for part in found) or len(set(map(int, found))) < len(found):
-        raise UsageError(expected="cards as 0-7 or 0,1,2, each once", found=text, where=where)
+        raise UsageError(expected="cards as 0-7, [0,8) or 0,1,2, each once", found=text, where=where)
     return list(map(int, found))
 
 
@@ -143,7 +144,7 @@ def main(argv: list[str]) -> int:
         "Write a rank table for this host's Ascend cards, or show one.",
         "glorext rank-table --devices 0-7 --out rank_table_8.json",
     )
-    parser.add_argument("--devices", default="0-7", help="cards, 0-7 or 0,2,4; their order gives the ranks")
+    parser.add_argument("--devices", default="0-7", help="cards, 0-7, [0,8) or 0,2,4; their order gives the ranks")
     parser.add_argument("--addresses", help="the cards' network addresses, instead of asking the driver")
     parser.add_argument("--server", default="127.0.0.1", help="this host's address")
     parser.add_argument("--out", help="file to write")

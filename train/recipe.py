@@ -124,12 +124,8 @@ class Recipe:
     def require_start(self) -> None:
         """Raise RecipeError where frozen layers would be random ones."""
         if self.freeze_epochs and not self.pretrained:
-            raise RecipeError(
-                expected="a model to start from, as its layers are frozen at first",
-                found="none",
-                where="key pretrained",
-                do="Name it: --from MODEL, such as --from resnext50; or train everything with --freeze_epochs 0.",
-            )
+            do = "Name it: --from MODEL, such as --from resnext50; or train everything with --freeze_epochs 0."
+            raise RecipeError(expected="a model whose layers are frozen", found="none", where="key pretrained", do=do)
 
     @property
     def smoothing(self) -> float:

@@ -12,8 +12,9 @@ from glorext.runtime.errors import DataError
 from glorext.train.damage import without_damage
 from glorext.train.data import batches, culprit_named, evaluation_steps, fed, list_pictures, training_steps
 from glorext.train.mindrecord import write_records
-from glorext.train.pictures import epoch_order, shard
+from glorext.train.pictures import epoch_order, parts_of, shard
 from glorext.train.scoring import predictions
+from glorext.train.to_png import main as to_png_command
 
 
 def images_of(pictures, steps, indices=None, workers=1, seed=0, batch=1):
@@ -238,6 +239,55 @@ def test_a_file_of_another_kind_is_named(draw):
     (root / "bee" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match="notes.txt"):
         list_pictures(root)
+
+
+def test_a_folder_in_a_class_folder_is_named(draw, tmp_path):
+    draw("tree/train"), draw("tree/more")
+    with pytest.raises(DataError, match=r"'ant' in a class folder in .*tree\. Name the folder .*tree/more"):
+        list_pictures(tmp_path / "tree")
+
+
+def test_train_and_val_are_found_in_their_parent(draw, tmp_path):
+    root = tmp_path / "data"
+    train, val = draw("data/train"), draw("data/val")
+    assert parts_of(root) == (train, val) and parts_of(train) == (train, None)
+    (root / "val").rename(root / "validation")
+    assert parts_of(root) == (train, root / "validation")
+    vehicles = draw("vehicles", classes=("train", "val"))  # classes, not parts
+    assert parts_of(vehicles) == (vehicles, None)
+    assert parts_of(tmp_path / "gone") == (tmp_path / "gone", None)
+
+
+def test_pictures_of_other_formats_are_named_at_once_and_converted(draw, tmp_path, capsys):
+    root = draw()
+    kinds = ("webp", "bmp", "gif", "tiff", "TIF")
+    for i, kind in enumerate(kinds):
+        with Image.open(root / "ant" / "000.png") as picture:
+            picture.save(root / ("ant", "bee")[i % 2] / f"x.{kind}", **({"lossless": True} if kind == "webp" else {}))
+    with pytest.raises(DataError) as failure:
+        list_pictures(root)
+    for named in ("1 .bmp, 1 .gif, 1 .tif, 1 .tiff, 1 .webp", "ant/x.webp", "bee/x.bmp", f"to_png {root} {root}_png"):
+        assert named in str(failure.value)
+    assert to_png_command([str(root), f"{root}_png"]) == 0 and "5 pictures became PNG" in capsys.readouterr().out
+    found = list_pictures(f"{root}_png")
+    assert len(found) == 16 + 5 and {"ant/x.webp.png", "bee/x.bmp.png"} <= set(found.paths)
+    original = np.asarray(Image.open(root / "ant" / "000.png"))
+    assert (np.asarray(Image.open(f"{root}_png/ant/x.webp.png")) == original).all()
+    (root / "ant" / "x.webp").write_bytes(b"RIFF")
+    with pytest.raises(DataError, match="x.webp"):
+        to_png_command([str(root), str(tmp_path / "more")])
+    assert not (tmp_path / "more").exists()
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "Icon\r"])
+def test_what_a_system_leaves_in_a_folder_is_passed_over(draw, name):
+    root = draw()
+    before = list_pictures(root)
+    for folder in (root, root / "ant"):
+        (folder / name).write_text("x")
+    after = list_pictures(root)
+    assert (after.paths, after.places.tolist()) == (before.paths, before.places.tolist())
+    assert (images_of(after, evaluation_steps(InputSpec(size=16, resize=16)), [3])[0] > -9).all()
 
 
 def test_an_unknown_class_is_named(draw):

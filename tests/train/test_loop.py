@@ -321,3 +321,11 @@ def test_input_and_labels_follow_the_weights(draw, recipe, tmp_path, caplog):
     for flags, sides in (([], (16, 18)), (["--image_size", "32"], (32, 36))):
         begun = parse(["--recipe", "digits", "--data_dir", str(data), "--from", source, *flags])[1].input_spec()
         assert (begun.size, begun.resize, *begun.mean) == (*sides, 0.5, 0.5, 0.5)
+
+
+def test_a_run_finds_both_parts_of_its_pictures_in_their_parent(draw, recipe, tmp_path):
+    draw("data/train"), draw("data/val", each=3)
+    train(recipe(epochs=1), tmp_path / "data", device="CPU", quiet=True)
+    assert parse_evaluation((tmp_path / "run" / "eval.json").read_bytes()).count == 6
+    paths = json.loads((tmp_path / "run" / "paths.json").read_text())
+    assert (paths["data_dir"], paths["val_dir"]) == tuple(str(tmp_path / "data" / part) for part in ("train", "val"))

@@ -7,6 +7,7 @@ from glorext.models import create, save_checkpoint
 from glorext.runtime.errors import GlorextError, RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
+from glorext.train.rank_table import card_numbers
 from glorext.train.recipe import Recipe, make_recipe
 
 RESNEXT_PUBLISHED = {
@@ -299,7 +300,7 @@ def test_the_network_of_a_checkpoint_comes_from_its_weights(tmp_path):
     source = tmp_path / "glore.ckpt"
     save_checkpoint(create("glore_res50", num_classes=3, layers=(1, 1, 1, 1), units=((), (), (1,), ())), source)
     recipe = parse(["--recipe", "finetune", "--data_dir", "D", "--from", str(source)])[1]
-    assert (recipe.network, recipe.network_args["layers"]) == ("glore_res50", (1, 1, 1, 1))
+    assert (recipe.network, list(recipe.network_args["layers"])) == ("glore_res50", [1, 1, 1, 1])
 
 
 def test_finetune_without_a_model_is_an_error_in_python_too():
@@ -307,3 +308,24 @@ def test_finetune_without_a_model_is_an_error_in_python_too():
 
     with pytest.raises(RecipeError, match="--from MODEL"):
         with_source(load_recipe("finetune"))
+
+
+def test_published_spellings_of_a_runs_own_flags_are_taken():
+    from glorext.train.evaluate import parse as parse_eval
+
+    run, _ = parse(["--data_path", "D", "--run_distribute", "True"])
+    assert (run["data_dir"], run["is_distributed"]) == ("D", True)
+    assert parse(["--data_path", "D", "--run_distribute=False"])[0]["is_distributed"] is False
+    options = parse_eval(["--data_path", "D", "--checkpoint_file_path", "x.ckpt"])
+    assert (options.data_dir, options.pretrained) == ("D", "x.ckpt")
+
+
+@pytest.mark.parametrize("text, cards", [("[0,8)", range(8)), ("[2, 4)", [2, 3]), ("0-7", range(8)), ("3,1", [3, 1])])
+def test_cards_are_named_as_the_published_tools_name_them(text, cards):
+    assert card_numbers(text, "--devices") == list(cards)
+
+
+@pytest.mark.parametrize("text", ["[4,4)", "[0,8]", "[,3)"])
+def test_cards_that_are_none_are_refused(text):
+    with pytest.raises(UsageError, match="each once"):
+        card_numbers(text, "--devices")
