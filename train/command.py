@@ -189,7 +189,7 @@ def _base(argv: list[str], resumed: Path | None) -> tuple[Recipe, str | None]:
         source, like = _source(start)
         return load_recipe(*([chosen] if chosen else []), **like), source
     before, paths = load_recipe(resumed / "recipe.yaml"), read_paths(resumed)
-    source = paths.pretrained if paths else before.pretrained
+    source = paths.pretrained if paths else before.source
     workers = before.workers and min(before.workers, os.cpu_count() or 1)  # another machine may have fewer cores
     before = dataclasses.replace(
         before, workers=workers, rank=0, group_size=1, pretrained=source, ckpt_path=str(resumed)

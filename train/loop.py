@@ -101,7 +101,7 @@ def train(
     recipe, source = (recipe, None) if state else with_source(recipe)
     data_dir, beside = parts_of(data_dir)
     val_dir = val_dir or beside
-    pictures = list_pictures(data_dir, labels_for(labels, source, recipe.new_head, data_dir), recipe.num_classes)
+    pictures = list_pictures(data_dir, labels_for(labels, source, bool(recipe.new_head), data_dir), recipe.num_classes)
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
     device, group = join_group(device, device_id)
     quiet = quiet or not group.is_writer
@@ -123,8 +123,8 @@ def train(
 def _paths(recipe: Recipe, folder: RunFolder, state: State | None, source, given: RunPaths) -> RunPaths:
     """What the run takes from this machine: `given`, and what it started from, which a resumed one does not open."""
     if state is None:
-        return replace(given, pretrained=resolved(recipe.pretrained), started_from=source and source.identity())
-    before = read_paths(folder.folder) or replace(given, pretrained=recipe.pretrained)
+        return replace(given, pretrained=resolved(recipe.source), started_from=source and source.identity())
+    before = read_paths(folder.folder) or replace(given, pretrained=recipe.source)
     if before.device != given.device:
         logger.warning("device %s instead of %s: %s", given.device, before.device, RULES["device"].meaning)
     return replace(

@@ -128,6 +128,11 @@ class Recipe:
             raise RecipeError(expected="a model whose layers are frozen", found="none", where="key pretrained", do=do)
 
     @property
+    def source(self) -> str | None:
+        """What `pretrained` names, if anything."""
+        return self.pretrained if isinstance(self.pretrained, str) else None
+
+    @property
     def smoothing(self) -> float:
         """Share of the target that label smoothing takes from the label; 0 where it is off."""
         return self.label_smooth_factor if self.label_smooth else 0.0
@@ -167,10 +172,7 @@ class Recipe:
 
 
 def with_resize(changes: dict, before: InputSpec) -> dict:
-    """Changes of an input; where they name `size` alone, with the `resize` that keeps the ratio that it had `before`.
-
-    A network that was trained on pictures of 32 x 32 resized to 32 sees but the middle of those resized to 256.
-    """
+    """Changes of an input; where they name `size` alone, with the `resize` that keeps the ratio it had `before`."""
     size = changes.get("size")
     if type(size) is not int or size == before.size or "resize" in changes:
         return changes
@@ -180,7 +182,7 @@ def with_resize(changes: dict, before: InputSpec) -> dict:
 def scaled_epochs(before: Recipe, epochs: int) -> dict[str, Any]:
     """The keys that count epochs of the learning rate's fall, for a run of another length: T_max, lr_epochs."""
     share = epochs / before.epochs
-    falls = sorted({max(1, round(epoch * share)) for epoch in before.lr_epochs})
+    falls = sorted({max(1, round(epoch * share)) for epoch in map(int, before.lr_epochs)})
     return {"T_max": before.T_max and max(1, round(before.T_max * share)), "lr_epochs": falls}
 
 
