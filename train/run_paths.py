@@ -59,7 +59,7 @@ def read_paths(folder) -> RunPaths | None:
         val_dir=found.file_name("val_dir") or None,
         device=found.one_of("device", "CPU", "GPU", "Ascend"),
         pretrained=found.file_name("pretrained") or None,
-        started_from=source and Identity.read(source),
+        started_from=None if source is None else Identity.read(source),
     )
     found.done()
     return read
