@@ -31,8 +31,9 @@ export AS_OLDEST
 demo: native
 	@$(VENV)/bin/glorext demo --out demo_out
 
+# A process for each core, up to four: MindSpore takes 1 to 2 GB in each. The tests of a file share what it builds.
 test: native
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check: lint types syntax cpp-format
 

@@ -67,6 +67,7 @@ setup(
             "onnx>=1.16",
             "onnxruntime>=1.17",
             "packaging>=23",
+            "pytest-xdist>=3.6",
             "scikit-learn>=1.4",
         ],
     },

@@ -16,6 +16,7 @@ from glorext.runtime import (
     CheckpointError,
     DataError,
     IntegrityError,
+    NotFoundError,
     PackageError,
     UsageError,
     cli,
@@ -425,10 +426,13 @@ def test_full_disk_leaves_the_registry_as_it_was(run, package, small_disk, tmp_p
 
 
 def test_a_relative_folder_is_a_package_too(package, monkeypatch):
+    """With a separator: a bare word is a name, whatever lies in the current folder."""
     from glorext.hub import resolve
 
     monkeypatch.chdir(package.parent)
-    assert resolve(package.name).folder == package
+    assert resolve(f"./{package.name}").folder == package
+    with pytest.raises(NotFoundError, match=f"a registry that has '{package.name}'"):
+        resolve(package.name)
 
 
 def test_commands_tell_people_what_happened(run, package, registry, tmp_path, capsys, monkeypatch):

@@ -94,7 +94,7 @@ def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe
         cli.main(
             [
                 "eval",
-                str(tmp_path / "run"),
+                str(tmp_path / "run" / "best.ckpt"),
                 "--data_dir",
                 str(pictures),
                 *map(str, flags),

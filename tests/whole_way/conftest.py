@@ -1,6 +1,5 @@
 """One tiny network taken the whole way by the commands a user types; every test looks at a part of what it left."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -29,15 +28,12 @@ def glorext(*words):
 
 
 @pytest.fixture(scope="session")
-def way(tmp_path_factory):
-    """Data, run, package and registry of a tiny ResNeXt on the digits, with a cache of its own."""
+def _way(tmp_path_factory):
     pytest.importorskip("sklearn", reason="scikit-learn ships the digits")
     from glorext.train import digits
 
     folder = tmp_path_factory.mktemp("way")
     environment = {"GLOREXT_REGISTRIES": str(folder / "registry"), "GLOREXT_OFFLINE": "1"}
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
     way = SimpleNamespace(
         folder=folder,
         name=NAME,
@@ -68,8 +64,18 @@ def way(tmp_path_factory):
         ("pack", way.run, "--name", NAME, "--version", "1.0.0", "--out", way.package),
         ("publish", way.package, "--to", way.registry),
     ]
-    for step in steps:
-        assert glorext(*step) == 0, step
-    yield way
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        for step in steps:
+            assert glorext(*step) == 0, step
+    return way
+
+
+@pytest.fixture(scope="module")
+def way(_way):
+    """Data, run, package and registry of a tiny ResNeXt on the digits; the registry is the one that is searched."""
+    with pytest.MonkeyPatch.context() as patch:  # until the module's end: another file's tests come next
+        for name, value in _way.environment.items():
+            patch.setenv(name, value)
+        yield _way
