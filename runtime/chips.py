@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 INFERENCE_310, INFERENCE_310P = "Atlas 200/300/500 inference products", "Atlas inference products"
@@ -37,6 +38,11 @@ class Chip:
     def soc(self) -> str:
         """As AscendCL says it (aclrtGetSocName) and atc takes it (--soc_version)."""
         return f"Ascend{self.name}"
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether MindSpore computes in bfloat16 on it."""
+        return self.sold_as in (A2, A3)
 
 
 # The first chip of a family is the one for which `--target FAMILY` converts.
@@ -84,6 +90,14 @@ def family_of(soc: str | None) -> str | None:
     if chip:
         return chip.family
     return max((family for family in FAMILIES if name.startswith(family)), key=len, default=None)
+
+
+def saturates(soc: str) -> bool | None:
+    """Whether an overflow on this chip gives its largest number instead of inf; None for a chip not in the table."""
+    if os.environ.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE":
+        return True
+    chip = find_chip(soc)
+    return chip and chip.saturates
 
 
 def chip_of(family: str) -> Chip:

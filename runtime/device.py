@@ -6,12 +6,14 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from . import chips
 from .errors import DeviceError, SetupError, UsageError
 from .log import get_logger
 
 logger = get_logger("runtime")
 DEVICES = ("CPU", "GPU", "Ascend")
 CAP = "ONEDNN_MAX_CPU_ISA"
+DEV = Path("/dev")
 DRIVER_NODES = {"GPU": "nvidia[0-9]*", "Ascend": "davinci[0-9]*"}
 
 
@@ -80,7 +82,8 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
 
     Raises:
         UsageError: no such kind of device.
-        DeviceError: the device is not there. Another one is never taken instead.
+        DeviceError: the device is not there, or for "auto" it is there and cannot be used. Another one is never taken
+            instead.
     """
     wanted = {device.lower(): device for device in DEVICES}.get(name.lower())
     if wanted is None and name.lower() != "auto":
@@ -88,8 +91,12 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
     prepare()
     import mindspore as ms
 
+    reason = ""
     if wanted is None:
-        wanted = next(device for device in reversed(DEVICES) if device == "CPU" or _present(ms, device))
+        # MindSpore's own question loads the device's plugin and warns at length; without a driver node there is none.
+        nodes = {device: sorted(DEV.glob(pattern)) for device, pattern in DRIVER_NODES.items()}
+        wanted = next(device for device in reversed(DEVICES) if device == "CPU" or nodes[device])
+        reason = "" if wanted == "CPU" else f", as {nodes[wanted][0]} is there"
         logger.info("device: %s", wanted)
     if wanted == "CPU":
         try:
@@ -101,20 +108,37 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
         return wanted
     try:
         ms.set_device(wanted, *([] if device_id is None else [device_id]))
+        if not ms.hal.device_count(wanted):
+            raise RuntimeError("the driver shows MindSpore no card")
     except (RuntimeError, ValueError) as error:
         raise DeviceError(
-            expected=f"a working {wanted}",
-            found=str(error).strip().splitlines()[0],
+            expected=f"a working {wanted}{reason}",
+            found=_why(error, wanted),
             do="Check its driver with `glorext doctor`, or choose --device_target CPU.",
         ) from error
     return wanted
 
 
-def _present(ms, device: str) -> bool:
-    # MindSpore's own question loads the device's plugin and warns at length; without a driver node there is no device.
-    if not any(Path("/dev").glob(DRIVER_NODES[device])):
+def _why(error: Exception, device: str) -> str:
+    """The reason in an answer of MindSpore, which begins with a page of advice: the library that did not load."""
+    lines = str(error).strip().splitlines()
+    loading = [line for line in lines if line.startswith("Load ") and f"mindspore_{device.lower()}" in line]
+    return (loading or lines)[0]
+
+
+def chip() -> str | None:
+    """The Ascend chip in use, as AscendCL names it; None on another device. Only after `set_device`."""
+    import mindspore as ms
+
+    return ms.hal.get_device_name(0, "Ascend") if ms.get_context("device_target") == "Ascend" else None
+
+
+def saturates() -> bool:
+    """Whether an overflow on the device in use gives the largest number, and only a status register tells."""
+    soc = chip()
+    if soc is None:
         return False
-    try:
-        return ms.hal.device_count(device) > 0
-    except (RuntimeError, ValueError):
-        return False
+    answer = chips.saturates(soc)
+    if answer is None:
+        logger.warning("%s is not among the known chips: it is taken for one whose overflows give inf", soc)
+    return bool(answer)

@@ -63,3 +63,30 @@ def test_a_missing_device_is_an_error_not_another_device(name, node):
         [sys.executable, "-c", f"from glorext.runtime import *; set_device('{name}')"], capture_output=True, text=True
     )
     assert done.returncode == 1 and "DeviceError" in done.stderr and name in done.stderr
+
+
+AUTO = """
+import sys
+from pathlib import Path
+from glorext.runtime import device
+device.DEV = Path(sys.argv[1])
+print(device.set_device())
+"""
+
+
+@pytest.mark.parametrize(
+    "node, wanted", [("davinci0", "Ascend"), ("nvidia0", "GPU"), ("davinci_manager", "CPU"), ("nvidiactl", "CPU")]
+)
+def test_a_device_that_is_there_and_cannot_be_used_is_an_error_for_auto(node, wanted, tmp_path):
+    if wanted in ("Ascend", "GPU") and os.path.exists(f"/dev/{node}"):
+        pytest.skip(f"this machine has a {wanted}")
+    (tmp_path / node).touch()
+    done = subprocess.run([sys.executable, "-c", AUTO, str(tmp_path)], capture_output=True, text=True)
+    if wanted == "CPU":
+        assert done.stdout.split() == ["CPU"], done.stderr
+        return
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and f"DeviceError: expected a working {wanted}, as {tmp_path / node} is there" in last
+    assert "--device_target CPU" in last and not done.stdout
+    if wanted == "Ascend":
+        assert "libge_runner.so: cannot open shared object file" in last
