@@ -93,7 +93,7 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
 
     reason = ""
     if wanted is None:
-        # MindSpore's own question loads the device's plugin and warns at length; without a driver node there is none.
+        # Where there is a driver node someone means to use the device: that it does not work is an error further down.
         nodes = {device: sorted(DEV.glob(pattern)) for device, pattern in DRIVER_NODES.items()}
         wanted = next(device for device in reversed(DEVICES) if device == "CPU" or nodes[device])
         reason = "" if wanted == "CPU" else f", as {nodes[wanted][0]} is there"

@@ -23,7 +23,8 @@ from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import Group, join_group
 from .evaluate import evaluation
 from .initial import complete_recipe, fresh_network, labels_for, with_source
-from .nonfinite import HOPELESS, NonFiniteError, first_nonfinite_layer
+from .nonfinite import NonFiniteError, first_nonfinite_layer
+from .overflow import is_hopeless
 from .pictures import Pictures, epoch_order, parts_of, shard
 from .progress import Progress
 from .recipe import Recipe
@@ -151,7 +152,8 @@ def _train(run: _Run, stop_after: int | None) -> None:
                     overflows_in_a_row = 0 if result.finite else overflows_in_a_row + 1
                     if not result.finite:
                         position.overflows += 1
-                        if run.step.scaler is None or not np.isfinite(result.loss) or overflows_in_a_row >= HOPELESS:
+                        scaled = run.step.scaler is not None
+                        if is_hopeless(recipe, scaled, result.loss, result.grad_norm, overflows_in_a_row):
                             batch = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
                             paths = [run.pictures.paths[k] for k in batch]
                             layer = first_nonfinite_layer(run.model, images)

@@ -6,7 +6,6 @@ import numpy as np
 
 from glorext.runtime.errors import GlorextError
 
-HOPELESS = 50  # overflows in a row: halving the loss scale that often has not helped
 SHOWN = 8
 
 
@@ -19,7 +18,7 @@ class NonFiniteError(GlorextError):
             f"the loss is {loss} at epoch {epoch} step {step} (lr {rate:.6g}, loss scale {scale:g}); the first layer "
             f"whose output is not finite: {layer or 'none, the gradients are what is not finite'}; the batch: "
             f"{', '.join(paths[:SHOWN])}{more}",
-            do="Lower lr, warm up for longer, or look at the pictures.",
+            do="Lower lr, warm up for longer, look at the pictures, or pass such steps over with --skip_overflow true.",
         )
 
 

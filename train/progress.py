@@ -33,6 +33,7 @@ class Progress:
     def __init__(self, folder: RunFolder, recipe: Recipe, steps: int, group: Group, quiet: bool):
         self.metrics, self.is_writer, self.quiet = folder.metrics, group.is_writer, quiet
         self.epochs, self.steps, self.images_per_step = recipe.epochs, steps, recipe.batch_size * group.size
+        self.overflowed = "skipped" if recipe.skips_overflow else "overflowed"
         self.board = _board_in(folder.folder / "tensorboard") if recipe.tensorboard and group.is_writer else None
 
     @contextlib.contextmanager
@@ -53,7 +54,7 @@ class Progress:
         """
         now = time.perf_counter()
         speed, self.step_begun = self.images_per_step / (now - self.step_begun), now
-        skipped = f", {position.overflows} skipped" if position.overflows else ""
+        skipped = f", {position.overflows} {self.overflowed}" if position.overflows else ""
         self.bar.set_postfix_str(
             f"loss {result.loss:.4f}, lr {rate:.4g}, grad norm {result.grad_norm:.3g}, {speed:.1f} images/s{skipped}",
             refresh=False,

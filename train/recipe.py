@@ -65,6 +65,9 @@ class Recipe:
     dynamic_loss_scale: Flag = _key(
         False, "halve the scale at overflow, double it after 2000 good steps", "is_dynamic_loss_scale"
     )
+    skip_overflow: Flag = _key(
+        True, "leave out the update of a step that overflowed; false, as published: only what a dynamic scale must"
+    )
     weight_init: Literal["he_normal", "he_uniform", "xavier_uniform"] | None = _key(
         None, "how fresh convolutions are filled; by default as the network says"
     )
@@ -136,6 +139,11 @@ class Recipe:
     def smoothing(self) -> float:
         """Share of the target that label smoothing takes from the label; 0 where it is off."""
         return self.label_smooth_factor if self.label_smooth else 0.0
+
+    @property
+    def skips_overflow(self) -> bool:
+        """Whether a step that overflowed updates nothing; a dynamic loss scale is found by skipping."""
+        return self.skip_overflow or self.dynamic_loss_scale
 
     def input_spec(self):
         """The InputSpec of the run: the network's own with the recipe's changes."""

@@ -10,6 +10,7 @@ from mindspore import amp, nn, ops
 
 from .loss import SmoothedCrossEntropy
 from .optimizer import make_optimizer
+from .overflow import overflow_register
 
 DYNAMIC_FACTOR, DYNAMIC_WINDOW = 2, 2000
 
@@ -20,7 +21,8 @@ class StepResult(NamedTuple):
     Attributes:
         loss: mean of all devices, before the update.
         grad_norm: L2 norm of all gradients together, averaged over the devices and without the loss scale.
-        finite: whether loss and gradients are finite; if not, the step was counted but nothing was updated.
+        finite: whether nothing overflowed. If something did, the step was counted but nothing was updated, unless the
+            recipe's `skip_overflow` is false and the chip saturated: then gradients are finite all the same.
         stops: whether any device was asked to stop.
     """
 
@@ -36,7 +38,7 @@ class TrainStep:
     Args:
         net: the network, already under its precision mode; the step runs in the mode it is in (training or not).
         parameters: what the step changes.
-        recipe: momentum, weight decay, label smoothing, loss scale, jit level.
+        recipe: momentum, weight decay, label smoothing, loss scale, whether overflows are skipped, jit level.
         rates: learning rate of every step of the run.
         num_classes: K.
         level: precision mode; every one but O0 scales the loss.
@@ -47,7 +49,7 @@ class TrainStep:
         self.optimizer = make_optimizer(parameters, rates, recipe.momentum, recipe.weight_decay)
         self.scaler = make_scaler(recipe, level)
         loss_fn = SmoothedCrossEntropy(num_classes, recipe.smoothing)
-        self._run = _compiled(net, loss_fn, self.optimizer, self.scaler, group_size, recipe.jit_level)
+        self._run = _compiled(net, loss_fn, self.optimizer, self.scaler, group_size, recipe)
 
     def __call__(self, images, targets, stop=False) -> StepResult:
         """Train on images (N, 3, H, W) and targets (N,); `stop` asks all devices to stop after this step."""
@@ -86,11 +88,10 @@ def make_scaler(recipe, level: str):
 
 
 def norm_and_check():
-    """A function from a tuple of gradients to their L2 norm and to whether all are finite, for the device in use.
+    """A function from a tuple of gradients to their L2 norm and to whether all are finite.
 
     The norm answers both: on the CPU MindSpore's own check takes six times as long, since a reduction to a truth value
-    does not use the processor's vector instructions. Ascend 910 needs that check as well: its arithmetic saturates, and
-    only a status register shows an overflow. Each chip has its own: see how `_compiled` combines them.
+    does not use the processor's vector instructions.
     """
     half_of_squares, each = ops.L2Loss(), ops.HyperMap()
 
@@ -101,14 +102,10 @@ def norm_and_check():
         norm = ops.sqrt(2 * ops.addn(each(half, gradients)))
         return norm, ops.isfinite(norm)
 
-    def check_register(gradients):
-        norm, finite = check(gradients)
-        return norm, ops.logical_and(finite, amp.all_finite(gradients))
-
-    return check_register if ms.get_context("device_target") == "Ascend" else check
+    return check
 
 
-def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
+def _compiled(net, loss_fn, optimizer, scaler, group_size, recipe):
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 
@@ -116,17 +113,20 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
         loss = loss_fn(net(images), targets)
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
-    check = norm_and_check()
+    check, register, skips_overflow = norm_and_check(), overflow_register(), recipe.skips_overflow
     gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
-    @ms.jit(jit_level=jit_level)
+    @ms.jit(jit_level=recipe.jit_level)
     def run(images, targets, stop):
+        if register is not None:
+            images = register.cleared_before(images)
         (_, loss), gradients = gradient(images, targets)
         if reducer is not None:
             gradients = reducer(gradients)
         if scaler is not None:
             gradients = scaler.unscale(gradients)
-        norm, finite = check(gradients)
+        norm, bounded = check(gradients)
+        finite = bounded if register is None else ops.logical_and(bounded, register.clear_after(gradients))
         if all_reduce is not None:
             # The check is summed too: where chips saturate, summed gradients are finite on every rank, and only the
             # register of the chip that overflowed shows it. A rank that decided alone would diverge from the others.
@@ -135,7 +135,7 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, jit_level):
         finite = ops.logical_and(finite, ops.isfinite(loss))
         if scaler is not None:
             scaler.adjust(finite)
-        if finite:
+        if finite if skips_overflow else ops.logical_and(bounded, ops.isfinite(loss)):
             optimizer(gradients)
         else:
             ops.assign_add(optimizer.global_step, ops.ones_like(optimizer.global_step))

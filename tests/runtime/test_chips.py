@@ -2,7 +2,7 @@
 
 import pytest
 
-from glorext.runtime.chips import CHIPS, FAMILIES, chip_of, family_of, find_chip
+from glorext.runtime.chips import CHIPS, FAMILIES, chip_of, family_of, find_chip, saturates
 
 
 def test_every_chip_stands_once_and_its_family_begins_its_name():
@@ -37,3 +37,12 @@ def test_the_910b_of_the_first_generation_is_not_that_of_a2():
 
 def test_a_target_stands_for_one_chip():
     assert [chip_of(family).soc for family in FAMILIES] == ["Ascend310", "Ascend310P3", "Ascend310B1", "Ascend910A"]
+
+
+def test_a2_saturates_where_the_user_asks_mindspore_for_it(monkeypatch):
+    monkeypatch.delenv("MS_ASCEND_CHECK_OVERFLOW_MODE", raising=False)
+    chips = ("Ascend910A", "Ascend910B3", "Ascend910_9392", "Ascend999")
+    assert [saturates(soc) for soc in chips] == [True, False, False, None]
+    monkeypatch.setenv("MS_ASCEND_CHECK_OVERFLOW_MODE", "SATURATION_MODE")
+    assert [saturates(soc) for soc in chips] == [True, True, True, True]
+    assert [find_chip(soc).has_bfloat16 for soc in chips[:3]] == [False, True, True]

@@ -64,9 +64,9 @@ def test_an_overflow_on_one_device_is_skipped_by_all(tmp_path):
     assert launch([str(WORKER.with_name("overflow_on_one.py")), str(tmp_path)], 2, log_dir=tmp_path / "logs") == 0
     one, other = (read_json(tmp_path / f"{rank}.json") for rank in (0, 1))
     assert one == other
-    assert one["finite"] == [True, False, True] and one["scales"] == [1024, 512, 512]
-    first, second, third = one["digests"]
-    assert first == second != third
+    assert one["finite"] == [True, False, True, True] and one["scales"] == [1024, 512, 512, 512]
+    first, second, third, fourth = one["digests"]
+    assert first == second != third != fourth
 
 
 @pytest.mark.slow

@@ -10,12 +10,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from glorext.models import create, read_checkpoint, save_checkpoint
+from glorext.models import create, read_checkpoint, save_checkpoint, weights_digest
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
-from glorext.train import loop
+from glorext.train import overflow
+from glorext.train import step as step_module
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
+from glorext.train.overflow import HOPELESS, is_hopeless
 from glorext.train.recipe import Recipe
 from glorext.train.step import TrainStep, norm_and_check
 
@@ -93,6 +95,65 @@ def test_one_element_decides_whether_gradients_are_finite(value, finite):
         assert float(norm.asnumpy()) == pytest.approx(expected, rel=1e-3)
 
 
+@ms.jit_class
+class Register:
+    """Stands for the status register of a chip that saturates, whose gradients stay finite."""
+
+    def __init__(self):
+        self.mark = ms.Parameter(ms.Tensor(0.0, ms.float32), name="register", requires_grad=False)
+
+    def cleared_before(self, inputs):
+        return ms.ops.depend(inputs, ms.ops.assign(self.mark, ms.Tensor(0.0, ms.float32)))
+
+    def clear_after(self, outputs):
+        return ms.ops.depend(self.mark.value(), outputs) == 0
+
+
+class Overflowing(ms.nn.Cell):
+    """`net`, whose forward overflows on this chip where a pixel is above 50."""
+
+    def __init__(self, net, register):
+        super().__init__(auto_prefix=False)
+        self.net, self.mark = net, register.mark
+
+    def construct(self, images):
+        above = ms.ops.cast(ms.ops.amax(images) > 50, ms.float32)
+        ms.ops.assign(self.mark, ms.ops.maximum(self.mark, above))
+        return self.net(images)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_only_an_overflow_during_the_step_counts_and_the_recipe_says_what_follows(skips, monkeypatch):
+    register = Register()
+    monkeypatch.setattr(step_module, "overflow_register", lambda: register)
+    net = create("resnext50", **SMALL, num_classes=2)
+    model = Overflowing(net, register).set_train(False)
+    recipe = Recipe(skip_overflow=skips)
+    step = TrainStep(model, net.trainable_params(), recipe, np.full(50, 0.05, np.float32), 2, "O2")
+    images, targets = batch()
+    moved = []
+    for before, factor in ((0.0, 1), (0.0, 100), (1.0, 1)):  # the last after an evaluation that overflowed
+        register.mark.set_data(ms.Tensor(before, ms.float32))
+        weights = weights_digest(net)
+        result = step(images * factor, targets)
+        moved.append((result.finite, weights_digest(net) != weights))
+        assert np.isfinite(result.grad_norm)
+    assert moved == [(True, True), (False, not skips), (True, True)]
+
+
+def test_a_run_that_skips_no_step_goes_on_for_as_long_as_its_gradients_are_finite():
+    always, skipping = Recipe(skip_overflow=False), Recipe()
+    assert not is_hopeless(always, True, 1.0, 2.0, HOPELESS) and is_hopeless(skipping, True, 1.0, 2.0, HOPELESS)
+    assert not is_hopeless(skipping, True, 1.0, 2.0, HOPELESS - 1) and not is_hopeless(always, False, 1.0, 2.0, 1)
+    assert is_hopeless(always, True, 1.0, np.inf, 1) and is_hopeless(always, True, np.nan, 2.0, 1)
+    assert Recipe(skip_overflow=False, dynamic_loss_scale=True).skips_overflow
+
+
+def test_infinite_gradients_end_a_run_that_skips_no_step(draw, recipe):
+    with pytest.raises(NonFiniteError, match="epoch 1 step 1 .*--skip_overflow true"):
+        train(recipe(amp_level="O3", loss_scale=2.0**32, skip_overflow=False), draw(each=8), device="CPU", quiet=True)
+
+
 def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys):
     train(recipe(amp_level="O3", loss_scale=2.0**20, dynamic_loss_scale=True, epochs=1), draw(each=16), device="CPU")
     events = map(json.loads, (tmp_path / "run" / "metrics.jsonl").open())
@@ -105,7 +166,7 @@ def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys
 
 
 def test_overflows_without_end_stop_the_run(draw, recipe, monkeypatch):
-    monkeypatch.setattr(loop, "HOPELESS", 6)
+    monkeypatch.setattr(overflow, "HOPELESS", 6)
     with pytest.raises(NonFiniteError, match=r"epoch 2 step 2 .*loss scale 4\.29"):
         train(recipe(amp_level="O3", loss_scale=2.0**32, epochs=3), draw(each=8), device="CPU", quiet=True)
 
