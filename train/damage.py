@@ -14,6 +14,7 @@ from glorext.runtime.log import get_logger
 from .distributed import Group
 from .pictures import Pictures
 from .records import Records
+from .run_folder import fingerprint
 
 logger = get_logger("train")
 TAIL = 4096
@@ -48,14 +49,16 @@ def damage_of(path, thorough: bool = False) -> str | None:
 
 
 def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(), quiet: bool = True) -> Pictures:
-    """`pictures`, if all of them are whole; each process checks its share.
+    """`pictures`, if all of them are whole, and the same in every process; each process checks its share.
 
     Args:
         skip: leave damaged pictures out and log each, instead of raising.
 
     Raises:
-        DataError: a picture cannot be decoded; names its path.
+        DataError: a picture cannot be decoded; names its path. Or another host has other pictures.
     """
+    if group.size > 1:
+        group.require_equal(fingerprint(pictures).tobytes(), "names and labels of pictures", pictures.folder)
     if isinstance(pictures, Records):  # checked when they were written
         return pictures
     share = group.share(len(pictures))

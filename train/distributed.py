@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glorext.runtime.device import set_device
-from glorext.runtime.errors import UsageError
+from glorext.runtime.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,22 @@ class Group:
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true in any process; each waits here for all others."""
         return bool(self.sum(np.array([flag], np.int64))[0])
+
+    def require_equal(self, digest: bytes, what: str, where) -> None:
+        """Raise DataError unless all processes have the same `digest` of `what`; each waits here for all others.
+
+        A process's message holds its own digest and the first that differs from it.
+        """
+        everyone = np.zeros((self.size, len(digest)), np.int64)
+        everyone[self.rank] = list(digest)
+        for rank, other in enumerate(self.sum(everyone).tolist()):
+            if bytes(other) != digest:
+                raise DataError(
+                    expected=f"{what} the same in every process",
+                    found=f"SHA-256 {digest[:6].hex()} for rank {self.rank}, {bytes(other[:6]).hex()} for rank {rank}",
+                    where=where,
+                    do="Give every host the same files.",
+                )
 
     def average_statistics(self, net) -> None:
         """Give the batch norms of every process the mean of all processes' running statistics.

@@ -189,8 +189,8 @@ def main(argv: list[str]) -> int:
         model = dataclasses.replace(
             model, network=recipe.network, network_args=recipe.network_args, input_spec=recipe.input_spec()
         )
-    model, pictures = _with_pictures(model, arguments.data_dir)
     device, group = join_group(arguments.device_target, arguments.device_id)
+    model, pictures = _with_pictures(model, arguments.data_dir)
     result, results = evaluate(
         model.create(),
         model,

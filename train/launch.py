@@ -20,11 +20,12 @@ from glorext.runtime.cli import run
 from glorext.runtime.errors import GlorextError, UsageError
 
 from . import command, evaluate
-from .rank_table import card_numbers, cards_of_host
+from .rank_table import address_of, card_numbers, cards_of_host
 
 PROGRAM = "python -m glorext.train.launch"
 # Seconds: for a stop before processes are killed, for all processes to meet, until a silent one counts as dead.
-GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT = 60, 60, 15
+GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT = 60, 600, 15
+HCCL_TIMEOUTS = 120, 7200  # seconds: what Ascend's communication library takes
 PORT = 8118
 # What can be started: the module to run, and what reads its flags.
 COMMANDS = {"train": ("glorext.train", command.parse), "eval": ("glorext.train.evaluate", evaluate.parse)}
@@ -46,15 +47,18 @@ def launch(
     port: int | None = None,
     hosts: int = 1,
     host: int = 0,
+    cluster_timeout: int = CLUSTER_TIMEOUT,
 ) -> int:
     """Run `python WORKER_ARGS` once per device and wait; 0, or 128 + the signal that stopped it.
 
     Args:
         worker_args: what follows `python`, the same for every process.
-        devices: how many devices of this host, or the numbers of the cards in the order of their ranks.
+        devices: how many devices of this host, or the numbers of the cards. The lowest has the lowest rank: Ascend's
+            driver takes a list of cards in rising order only.
         log_dir: folder for msrun's logs, worker_R.log and scheduler.log.
         master, port: where the scheduler listens; on one host by default at a free port.
         hosts, host: number of hosts with as many devices each, and which one this is.
+        cluster_timeout: seconds in which all processes of all hosts must have joined.
 
     Raises:
         LaunchError: a process died or failed; all others are killed, and the message holds the first error of the logs.
@@ -72,12 +76,14 @@ def launch(
         f"--master_port={port or (_free_port() if hosts == 1 else PORT)}",
         f"--node_rank={host}",
         "--join=True",
-        f"--cluster_time_out={CLUSTER_TIMEOUT}",
+        f"--cluster_time_out={cluster_timeout}",
         f"--log_dir={log_dir}",
         "python",
         *worker_args,
     ]
-    status, stops = _run(msrun, None if isinstance(devices, int) else devices, log_dir / f"worker_{count * host}.log")
+    cards = None if isinstance(devices, int) else sorted(devices)
+    environment = _environment(cards, cluster_timeout)
+    status, stops = _run(msrun, environment, log_dir / f"worker_{count * host}.log", alone=hosts == 1)
     if status is None:
         raise LaunchError(
             expected=f"a stop within {GRACE} s of the signal",
@@ -97,22 +103,34 @@ def launch(
     return 0
 
 
-def _run(msrun: list[str], cards: list[int] | None, log: Path) -> tuple[int | None, list[int]]:
-    """Run msrun with all that it starts, showing rank 0's `log`; leave none of it behind.
-
-    Returns:
-        msrun's status, None if it had to be killed after a stop; and the signals that asked for a stop.
-    """
-    mark = uuid.uuid4().hex
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}", MARK: mark}
+def _environment(cards: list[int] | None, cluster_timeout: int) -> dict[str, str]:
+    """The environment of msrun and its processes, with a mark of its own; `cards` in rising order."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        MARK: uuid.uuid4().hex,
+    }
     # A dead process is noticed after this many seconds instead of 30; a busy host may send its heartbeat late.
     environment.setdefault("MS_NODE_TIMEOUT", str(NODE_TIMEOUT))
+    # Ascend's cards meet after the processes have; where one is given long, so is the other.
+    shortest, longest = HCCL_TIMEOUTS
+    environment.setdefault("HCCL_CONNECT_TIMEOUT", str(max(shortest, min(longest, cluster_timeout))))
     # At its default level MindSpore fills a page of every log with its connections.
     environment.setdefault("GLOG_v", "3")
     # Older scripts export it; MindSpore would then take the cards from it and from msrun.
     environment.pop("RANK_TABLE_FILE", None)
-    if cards:
-        environment |= dict.fromkeys(VISIBLE, ",".join(map(str, cards)))
+    return environment | (dict.fromkeys(VISIBLE, ",".join(map(str, cards))) if cards else {})
+
+
+def _run(msrun: list[str], environment: dict, log: Path, alone: bool) -> tuple[int | None, list[int]]:
+    """Run msrun with all that it starts, showing rank 0's `log`; leave none of it behind.
+
+    Args:
+        alone: whether this is the only host.
+
+    Returns:
+        msrun's status, None if it had to be killed after a stop; and the signals that asked for a stop.
+    """
+    mark = environment[MARK]
     stops: list[int] = []
     handlers = {s: signal.signal(s, lambda number, _: stops.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
     process = None
@@ -120,7 +138,7 @@ def _run(msrun: list[str], cards: list[int] | None, log: Path) -> tuple[int | No
         process = subprocess.Popen(
             msrun, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        return _watch(process, mark, log, stops), stops
+        return _watch(process, mark, log, stops, alone), stops
     finally:
         _kill(mark)
         if process:
@@ -135,7 +153,7 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _watch(process, mark: str, log: Path, stops: list[int]) -> int | None:
+def _watch(process, mark: str, log: Path, stops: list[int], alone: bool) -> int | None:
     """Copy rank 0's log to stdout until msrun ends, and pass a stop on to the workers, once.
 
     Returns:
@@ -144,18 +162,32 @@ def _watch(process, mark: str, log: Path, stops: list[int]) -> int | None:
     stop = threading.Event()
     follower = threading.Thread(target=_copy_log, args=(log, stop), daemon=True)
     follower.start()
-    deadline = None
-    while process.poll() is None:
+    deadline, status, alive = None, None, time.monotonic()
+    while (status := process.poll()) is None:
         if stops and deadline is None:
             deadline = time.monotonic() + GRACE
             for member in _members(mark):
                 _signal(member, signal.SIGTERM, workers_only=True)
         if deadline and time.monotonic() > deadline:
             break
+        # Where one fails before all have joined, msrun kills the others, and then waits as long as they had to join.
+        if not alone or _has_workers(process):
+            alive = time.monotonic()
+        elif time.monotonic() > alive + NODE_TIMEOUT:
+            status = 1
+            break
         time.sleep(0.2)
     stop.set()
     follower.join()
-    return process.poll()
+    return status
+
+
+def _has_workers(process) -> bool:
+    """Whether a worker of msrun's lives, or msrun has just begun and started none yet."""
+    with contextlib.suppress(psutil.Error):
+        children = psutil.Process(process.pid).children()
+        return not children or any(_environment_of(child).get("MS_ROLE") == "MS_WORKER" for child in children)
+    return True
 
 
 def _members(mark: str) -> list:
@@ -221,23 +253,34 @@ def main(argv: list[str]) -> int:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--devices", type=int, default=8, help="how many devices of this host (8)")
-    which.add_argument("--device_ids", help="which cards of this host: 0-7 or 0,2; their order gives the ranks")
+    which.add_argument("--device_ids", help="which cards of this host: 0-7 or 0,2; the lowest has the lowest rank")
     which.add_argument("--rank_table", help="file that names the Ascend cards, see `glorext rank-table`")
     parser.add_argument("--log_dir", default="logs", help="folder for every process's log")
-    parser.add_argument("--master", default="127.0.0.1", help="address of host 0")
+    parser.add_argument("--master", help="address of host 0; by default the one in the rank table, or this host")
     parser.add_argument("--port", type=int, help=f"free port of host 0; with several hosts {PORT} by default")
     parser.add_argument("--hosts", type=int, default=1, help="number of hosts, each with as many devices")
     parser.add_argument("--host", type=int, default=0, help="which host this is; a rank table says how many there are")
+    parser.add_argument(
+        "--cluster_timeout",
+        type=int,
+        default=CLUSTER_TIMEOUT,
+        help=f"seconds in which the processes of all hosts must have joined ({CLUSTER_TIMEOUT})",
+    )
     parser.add_argument("command", choices=COMMANDS, help="what to start")
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of glorext train or glorext eval")
     arguments = parser.parse_args(argv)
-    devices, hosts = arguments.devices, arguments.hosts
+    devices, hosts, master = arguments.devices, arguments.hosts, arguments.master
     if arguments.device_ids:
         devices = card_numbers(arguments.device_ids, "--device_ids")
     if arguments.rank_table:
-        hosts, devices = cards_of_host(arguments.rank_table, arguments.host)
-    if arguments.devices < 1 or not 0 <= arguments.host < hosts:
-        raise UsageError(expected="at least one device and host, and --host below --hosts", found=" ".join(argv))
+        servers, devices = cards_of_host(arguments.rank_table, arguments.host)
+        hosts, master = len(servers), master or address_of(servers[0])
+    if arguments.devices < 1 or arguments.cluster_timeout < 1 or not 0 <= arguments.host < hosts:
+        raise UsageError(
+            expected="at least one device, host and second, and --host below --hosts", found=" ".join(argv)
+        )
+    if hosts > 1 and not master:
+        raise UsageError(expected="the address of host 0", found="none", where="--master")
     module, parse = COMMANDS[arguments.command]
     parsed = parse(arguments.flags)  # wrong flags are reported here, not in eight logs
     if arguments.command == "train":
@@ -246,10 +289,11 @@ def main(argv: list[str]) -> int:
         ["-m", module, *arguments.flags],
         devices,
         log_dir=arguments.log_dir,
-        master=arguments.master,
+        master=master or "127.0.0.1",
         port=arguments.port,
         hosts=hosts,
         host=arguments.host,
+        cluster_timeout=arguments.cluster_timeout,
     )
 
 

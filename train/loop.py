@@ -96,15 +96,16 @@ def train(
         NonFiniteError: the loss is inf or nan.
         Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
     """
+    recipe.input_spec()  # an impossible one is an error before a device is taken
+    # First, since the others wait for the slowest disk only once they have met.
+    device, group = join_group(device, device_id)
     folder = RunFolder(recipe.ckpt_path, resume is not None)
     state = find_state(folder, resume) if resume else None
-    recipe.input_spec()  # an impossible one is an error before a device is taken
     recipe, source = (recipe, None) if state else with_source(recipe)
     data_dir, beside = parts_of(data_dir)
     val_dir = val_dir or beside
     pictures = list_pictures(data_dir, labels_for(labels, source, bool(recipe.new_head), data_dir), recipe.num_classes)
     held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
-    device, group = join_group(device, device_id)
     quiet = quiet or not group.is_writer
     pictures = without_damage(pictures, bool(recipe.skip_corrupt), group, quiet)
     if held_out:
@@ -221,6 +222,9 @@ class _Run:
         if self.group.is_writer:
             self.folder.start(self.recipe, self.pictures.labels, self.paths)
             cut(self.folder, self.position, self.steps)
+        if self.group.size > 1:
+            digest = bytes.fromhex(weights_digest(self.weights))
+            self.group.require_equal(digest, "the weights that training starts from", self.folder.folder)
         if state:
             self.check_best(state)
 

@@ -12,9 +12,13 @@ from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.errors import DataError, SetupError, UsageError
 from glorext.runtime.fields import Fields
 from glorext.runtime.files import write_json
+from glorext.runtime.log import get_logger
 
+logger = get_logger("train")
 HCCN = Path("/etc/hccn.conf")
 NUMBER = re.compile("[0-9]{1,6}")
+# CANN's documentation of rank tables: A3's are of version 1.2; Kubernetes writes "initializing" until all is known.
+KNOWN = {"version": ("1.0", "1.2"), "status": ("completed",)}
 ADDRESS = re.compile(r"^\s*address_(\d+)\s*=\s*(\S+)\s*$", re.M)
 
 
@@ -32,9 +36,12 @@ def read_rank_table(path) -> list[Card]:
     """The cards of a rank table, by rank.
 
     Raises:
-        DataError: not a rank table of version 1.0, or ranks that are not 0, 1, 2, ...
+        DataError: not a finished rank table of version 1.0 or 1.2, or ranks that are not 0, 1, 2, ...
     """
     top = Fields.read(path, do="Make one with `glorext rank-table`.")
+    for key, known in KNOWN.items():
+        if key in top:
+            top.one_of(key, *known)
     cards = []
     for server in top.inners("server_list"):
         host = server.take("server_id", str)
@@ -47,8 +54,8 @@ def read_rank_table(path) -> list[Card]:
     return cards
 
 
-def cards_of_host(path, host: int) -> tuple[int, list[int]]:
-    """How many hosts a rank table names, and the numbers of the cards of one of them, in the order of their ranks.
+def cards_of_host(path, host: int) -> tuple[list[str], list[int]]:
+    """The hosts of a rank table, and the numbers of the cards of one of them in the order in which msrun ranks them.
 
     Raises:
         DataError: no rank table, or one that msrun cannot follow: it starts the same number of processes on every host
@@ -66,7 +73,18 @@ def cards_of_host(path, host: int) -> tuple[int, list[int]]:
             found=", ".join(f"rank {card.rank} on {card.server}" for card in cards),
             where=path,
         )
-    return len(servers), [card.device_id for card in cards if card.server == servers[host]]
+    found = [card.device_id for card in cards if card.server == servers[host]]
+    if found != sorted(found):
+        logger.warning("%s: cards %s get their ranks in rising order: the driver takes no other", path, found)
+    return servers, sorted(found)
+
+
+def address_of(server: str) -> str | None:
+    """The address in a rank table's `server_id`; None where it is a name."""
+    try:
+        return str(ip_address(server))
+    except ValueError:
+        return None
 
 
 def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) -> dict:
@@ -74,7 +92,7 @@ def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) 
 
     Args:
         addresses: network address of each card of the host.
-        devices: the cards to use, in the order of their ranks.
+        devices: the cards to use; the lowest has the lowest rank.
         server: the host's own address.
     """
     missing = [device for device in devices if device not in addresses]
@@ -82,7 +100,7 @@ def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) 
         raise UsageError(expected=f"cards out of {sorted(addresses)}", found=missing, where="--devices")
     cards = [
         {"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
-        for rank, device in enumerate(devices)
+        for rank, device in enumerate(sorted(devices))
     ]
     return {
         "version": "1.0",
@@ -131,10 +149,10 @@ def card_numbers(text: str, where: str) -> list[int]:
 
 
 def _address(text: str, where: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError as error:
-        raise UsageError(expected="an IP address", found=text, where=where) from error
+    address = address_of(text)
+    if address is None:
+        raise UsageError(expected="an IP address", found=text, where=where)
+    return address
 
 
 def main(argv: list[str]) -> int:
@@ -144,7 +162,7 @@ def main(argv: list[str]) -> int:
         "Write a rank table for this host's Ascend cards, or show one.",
         "glorext rank-table --devices 0-7 --out rank_table_8.json",
     )
-    parser.add_argument("--devices", default="0-7", help="cards, 0-7, [0,8) or 0,2,4; their order gives the ranks")
+    parser.add_argument("--devices", default="0-7", help="cards, 0-7, [0,8) or 0,2,4; the lowest has the lowest rank")
     parser.add_argument("--addresses", help="the cards' network addresses, instead of asking the driver")
     parser.add_argument("--server", default="127.0.0.1", help="this host's address")
     parser.add_argument("--out", help="file to write")

@@ -21,9 +21,15 @@ from glorext.models.answers import read_results
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
 from glorext.runtime.errors import DataError, UsageError
-from glorext.train.distributed import join_group
+from glorext.train import launch as launcher
+from glorext.train import loop
+from glorext.train.command import parse
+from glorext.train.damage import without_damage
+from glorext.train.data import list_pictures
+from glorext.train.distributed import Group, join_group
 from glorext.train.launch import LaunchError, launch
 from glorext.train.rank_table import card_addresses, cards_of_host, make_rank_table, read_rank_table
+from glorext.train.run_folder import fingerprint
 from glorext.train.verify_resume import verify_resume
 
 WORKER = Path(__file__).with_name("two_devices.py")
@@ -218,6 +224,103 @@ def test_a_killed_worker_ends_the_whole_job_with_a_message(draw, tmp_path, monke
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in killed[1:])
 
 
+def test_a_worker_that_fails_before_it_joins_ends_the_job_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(launcher, "NODE_TIMEOUT", 3)
+    script = tmp_path / "one_fails.py"
+    script.write_text(
+        "import os, time\n"
+        "if os.environ.get('MS_NODE_ID') == '1': raise ValueError('no such card')\n"
+        "time.sleep(999)\n"  # as the scheduler does that waits for all to join
+    )
+    monkeypatch.chdir(tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(LaunchError, match="worker_1.log: ValueError: no such card"):
+        launch([str(script)], 2, log_dir=tmp_path / "logs")
+    assert time.monotonic() - begun < 60
+
+
+def environment_of_launch(monkeypatch, tmp_path, argv):
+    """The command of msrun and its environment, from `python -m glorext.train.launch ARGV`."""
+    seen = []
+
+    def run(msrun, environment, log, alone):
+        seen.extend([msrun, environment])
+        return 0, []
+
+    monkeypatch.setattr(launcher, "_run", run)
+    assert launcher.main(["--log_dir", str(tmp_path / "logs"), *argv, "train", "--data_dir", "x"]) == 0
+    return seen
+
+
+def test_processes_and_cards_wait_as_long_as_the_flag_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("HCCL_CONNECT_TIMEOUT", raising=False)
+    for argv, joined, connected in (
+        ([], 600, 600),
+        (["--cluster_timeout", "30"], 30, 120),
+        (["--cluster_timeout", "9000"], 9000, 7200),
+    ):
+        msrun, environment = environment_of_launch(monkeypatch, tmp_path, argv)
+        assert f"--cluster_time_out={joined}" in msrun and environment["HCCL_CONNECT_TIMEOUT"] == str(connected)
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "1800")
+    assert environment_of_launch(monkeypatch, tmp_path, [])[1]["HCCL_CONNECT_TIMEOUT"] == "1800"
+    with pytest.raises(UsageError, match="second"):
+        environment_of_launch(monkeypatch, tmp_path, ["--cluster_timeout", "0"])
+
+
+def test_cards_rise_and_host_0_is_the_one_of_the_table(tmp_path, monkeypatch):
+    msrun, environment = environment_of_launch(monkeypatch, tmp_path, ["--device_ids", "6,0,4"])
+    assert environment["ASCEND_RT_VISIBLE_DEVICES"] == environment["CUDA_VISIBLE_DEVICES"] == "0,4,6"
+    assert {"--worker_num=3", "--master_addr=127.0.0.1"} <= set(msrun)
+    table = make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1")
+    for server in ("10.1.1.2", "node_1"):
+        second = {"server_id": server, "device": [{"device_id": "0", "rank_id": "1"}]}
+        hosts = (
+            [*table["server_list"], second]
+            if server != "node_1"
+            else [{**table["server_list"][0], "server_id": "node_0"}, second]
+        )
+        (tmp_path / "t.json").write_text(json.dumps(table | {"server_list": hosts}))
+        argv = ["--rank_table", str(tmp_path / "t.json"), "--host", "1"]
+        if server == "node_1":
+            with pytest.raises(UsageError, match="--master"):
+                environment_of_launch(monkeypatch, tmp_path, argv)
+            argv += ["--master", "10.1.1.1"]
+        msrun, _ = environment_of_launch(monkeypatch, tmp_path, argv)
+        assert {"--master_addr=10.1.1.1", "--node_rank=1", "--worker_num=2", "--local_worker_num=1"} <= set(msrun)
+
+
+class OfTwo(Group):
+    """Rank 0 of two, whose rank 1 has digests of its own."""
+
+    other = bytes(32)
+
+    def sum(self, numbers):
+        """With what rank 1 would add: its digest, or as good a picture as rank 0's."""
+        if numbers.shape != (2, 32):
+            return numbers
+        return numbers + np.array([[0] * 32, list(self.other)])
+
+
+def test_hosts_with_other_pictures_or_other_weights_do_not_train_together(draw, recipe, monkeypatch):
+    pictures = list_pictures(draw())
+    group = OfTwo(0, 2)
+    monkeypatch.setattr(OfTwo, "other", fingerprint(pictures).tobytes())
+    assert without_damage(pictures, group=group) == pictures
+    with pytest.raises(DataError, match="SHA-256 .* for rank 0, .* for rank 1"):
+        without_damage(list_pictures(draw("other", classes=("ant", "cat"))), group=group)
+
+    class OfRun(OfTwo):
+        def sum(self, numbers):
+            """As rank 1 with the same pictures and checkpoint, and other weights."""
+            if numbers.shape == (3,):  # where the run stands
+                return 2 * numbers
+            return super().sum(numbers)
+
+    monkeypatch.setattr(loop, "join_group", lambda device, device_id: ("CPU", OfRun(0, 2)))
+    with pytest.raises(DataError, match="the weights that training starts from"):
+        loop.train(recipe(), pictures.folder, device="CPU", quiet=True)
+
+
 def test_what_cannot_run_on_many_devices_is_refused(monkeypatch):
     monkeypatch.setenv("MS_WORKER_NUM", "2")
     monkeypatch.setenv("MS_SCHED_PORT", "1")
@@ -255,7 +358,7 @@ def test_rank_table_reads_back_in_the_order_of_its_ranks(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "0 4 10.0.0.4 10.1.1.1"
 
 
-def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path):
+def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path, caplog):
     def table(*cards):
         servers = {}
         for rank, (server, device) in enumerate(cards):
@@ -268,7 +371,9 @@ def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path):
         return tmp_path / "t.json"
 
     path = table(("b", 6), ("b", 4), ("a", 0), ("a", 1))
-    assert [cards_of_host(path, host) for host in (0, 1)] == [(2, [6, 4]), (2, [0, 1])]
+    # Ascend's driver takes a list of cards in rising order only.
+    assert [cards_of_host(path, host) for host in (0, 1)] == [(["b", "a"], [4, 6]), (["b", "a"], [0, 1])]
+    assert "[6, 4]" in caplog.text
     with pytest.raises(UsageError, match="below 2"):
         cards_of_host(path, 2)
     for unfit in ([("a", 0), ("a", 1), ("b", 0)], [("a", 0), ("b", 0), ("a", 1), ("b", 1)]):
@@ -311,6 +416,8 @@ def test_wrong_rank_tables_are_refused(argv, status, tmp_path, monkeypatch):
         {"server_list": [{"server_id": 1, "device": [{"device_id": "0", "rank_id": "0"}]}]},
         make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1")
         | {"server_list": [{"server_id": "a", "device": [{"device_id": "0", "rank_id": "3"}]}]},
+        make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1") | {"status": "initializing"},
+        make_rank_table({0: "10.0.0.1"}, [0], "10.1.1.1") | {"version": "2.0"},
     ],
 )
 def test_a_damaged_rank_table_is_an_error(tmp_path, table):
@@ -343,11 +450,12 @@ def script(tmp_path):
     [
         ("resnext50/run_standalone_train.sh", ()),
         ("resnext50/run_standalone_train.sh", ("DATA", "0")),
-        ("resnext50/run_standalone_train.sh", ("0", "DATA", "more")),
+        ("resnext50/run_standalone_train.sh", ("0", "DATA", "x.ckpt", "more")),
         ("resnext50/run_distribute_train.sh", ("table.json",)),
         ("resnext50/run_standalone_train_for_gpu.sh", ("0",)),
         ("resnext50/run_distribute_train_for_gpu.sh", ()),
-        ("resnext50/run_distribute_train_for_gpu.sh", ("0", "DATA")),
+        ("resnext50/run_distribute_train_for_gpu.sh", ("DATA", "x.ckpt", "more")),
+        ("resnext50/run_distribute_train.sh", ("table.json", "DATA", "x.ckpt", "more")),
         ("resnext50/run_eval.sh", ("0", "DATA")),
         ("resnext50/run_eval.sh", ("0", "DATA", "x.ckpt", "TPU")),
         ("glore_res50/run_standalone_train.sh", ("0", "DATA")),
@@ -366,7 +474,7 @@ def test_scripts_called_wrongly_print_their_usage_and_exit_2(script, name, argum
 @pytest.mark.parametrize(
     "name, arguments",
     [
-        ("resnext50/run_standalone_train.sh", ("0", "nowhere")),
+        ("resnext50/run_standalone_train.sh", ("0", "nowhere", "--platform", "CPU")),
         ("resnext50/run_eval.sh", ("0", "nowhere", "none.ckpt", "CPU")),
         ("resnext50/run_distribute_train.sh", ("nowhere.json", "nowhere")),
         ("glore_res50/run_eval.sh", ("nowhere", "0", "no.ckpt")),
@@ -375,6 +483,36 @@ def test_scripts_called_wrongly_print_their_usage_and_exit_2(script, name, argum
 def test_scripts_fail_where_their_step_fails(script, name, arguments):
     ran = script(name, *arguments)
     assert ran.returncode == 1 and any(name in ran.stderr for name in ("nowhere", "none.ckpt", "no.ckpt"))
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("resnext50/run_distribute_train.sh", ("table.json", "DATA")),
+        ("resnext50/run_standalone_train.sh", ("0", "DATA")),
+        ("resnext50/run_standalone_train_for_gpu.sh", ("0", "DATA")),
+        ("resnext50/run_distribute_train_for_gpu.sh", ("DATA",)),
+    ],
+)
+def test_scripts_take_a_checkpoint_to_start_from(name, arguments, tmp_path):
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+
+    def flags(*more):
+        environment = {name: value for name, value in os.environ.items() if name != "MASTER_ADDR"}
+        ran = subprocess.run(
+            ["sh", str(SCRIPTS / name), *arguments, *more],
+            capture_output=True,
+            text=True,
+            env=environment | {"PYTHON": str(tmp_path / "python")},
+        )
+        assert ran.returncode == 0, ran.stderr
+        words = ran.stdout.splitlines()
+        return parse(words[words.index("--recipe") :])[1]
+
+    assert flags("--lr", "0.5").pretrained is None
+    started = flags("my weights.ckpt", "--lr", "0.5")
+    assert (started.pretrained, started.lr) == ("my weights.ckpt", 0.5)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Trains ResNeXt50 on one Ascend card.
-arguments="DEVICE_ID DATA_PATH" command="glorext train"
+# Trains ResNeXt50 on one Ascend card. With CKPT_PATH it starts from those weights.
+arguments="DEVICE_ID DATA_PATH [CKPT_PATH]" command="glorext train"
 . "$(dirname "$0")/../arguments.sh"
 exec "$PYTHON" -m glorext.train --recipe resnext50_imagenet --platform Ascend --is_distributed 0 \
-  --device_id "$DEVICE_ID" --data_dir "$DATA_PATH" "$@"
+  --device_id "$DEVICE_ID" --data_dir "$DATA_PATH" \
+  ${CKPT_PATH:+--pretrained "$CKPT_PATH"} "$@"
