@@ -32,6 +32,7 @@ setup(
             "cpp/tests/*",
             "templates/*",
             "scripts/*.sh",
+            "scripts/*/*.sh",
         ],
     },
     install_requires=[
