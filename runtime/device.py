@@ -126,11 +126,26 @@ def _why(error: Exception, device: str) -> str:
     return (loading or lines)[0]
 
 
+@lru_cache(maxsize=1)
+def set_deterministic() -> None:
+    """Have every operation give equal bits for equal inputs; before processes join, so that sums over them do too."""
+    import mindspore as ms
+
+    ms.set_deterministic(True)  # MindSpore takes it once
+
+
 def chip() -> str | None:
     """The Ascend chip in use, as AscendCL names it; None on another device. Only after `set_device`."""
     import mindspore as ms
 
     return ms.hal.get_device_name(0, "Ascend") if ms.get_context("device_target") == "Ascend" else None
+
+
+def has_bfloat16() -> bool:
+    """Whether MindSpore computes in bfloat16 on the device in use; of an unknown chip it will say so itself."""
+    soc = chip()
+    known = chips.find_chip(soc)
+    return soc is not None and (known is None or known.has_bfloat16)
 
 
 def saturates() -> bool:

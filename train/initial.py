@@ -8,7 +8,9 @@ import os
 from glorext.hub.open_model import open_model
 from glorext.models import create
 from glorext.models.labels import read_labels
+from glorext.models.split_convolutions import split_convolutions
 from glorext.models.trained import TrainedModel
+from glorext.runtime.device import chip, has_bfloat16
 from glorext.runtime.errors import RecipeError
 from glorext.runtime.log import get_logger
 
@@ -98,7 +100,27 @@ def fresh_network(recipe: Recipe, source: TrainedModel | None = None):
     )
     if recipe.weight_init and source is None:
         refill(net, recipe.weight_init)
+    if recipe.conv_form == "split":
+        split_convolutions(net)
     return net
+
+
+def in_precision(net, recipe: Recipe, device: str):
+    """`net` under the recipe's mixed precision on `device`.
+
+    Raises:
+        RecipeError: bfloat16 where the chip has none, or where nothing is mixed.
+    """
+    import mindspore as ms
+
+    level = recipe.amp_for(device)
+    if recipe.amp_dtype == "bfloat16" and (level == "O0" or not has_bfloat16()):
+        raise RecipeError(
+            expected="float16: MindSpore computes in bfloat16 on Atlas A2 and A3 only, at amp_level O2, O3 or auto",
+            found=f"bfloat16 on {chip() or device} at {level}",
+            where="key amp_dtype",
+        )
+    return ms.amp.auto_mixed_precision(net, level, getattr(ms, recipe.amp_dtype))
 
 
 def refill(net, kind: str) -> None:

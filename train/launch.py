@@ -68,22 +68,19 @@ def launch(
     log_dir.mkdir(parents=True, exist_ok=True)
     for old in (*log_dir.glob("worker_*.log"), log_dir / "scheduler.log"):
         old.unlink(missing_ok=True)
-    msrun = [
-        "msrun",
-        f"--worker_num={count * hosts}",
-        f"--local_worker_num={count}",
-        f"--master_addr={master}",
-        f"--master_port={port or (_free_port() if hosts == 1 else PORT)}",
-        f"--node_rank={host}",
-        "--join=True",
-        f"--cluster_time_out={cluster_timeout}",
-        f"--log_dir={log_dir}",
-        "python",
-        *worker_args,
-    ]
-    cards = None if isinstance(devices, int) else sorted(devices)
-    environment = _environment(cards, cluster_timeout)
-    status, stops = _run(msrun, environment, log_dir / f"worker_{count * host}.log", alone=hosts == 1)
+    msrun = {
+        "worker_num": count * hosts,
+        "local_worker_num": count,
+        "master_addr": master,
+        "master_port": port or (_free_port() if hosts == 1 else PORT),
+        "node_rank": host,
+        "join": True,
+        "cluster_time_out": cluster_timeout,
+        "log_dir": log_dir,
+    }
+    words = ["msrun", *(f"--{flag}={value}" for flag, value in msrun.items()), "python", *worker_args]
+    environment = _environment(None if isinstance(devices, int) else sorted(devices), cluster_timeout)
+    status, stops = _run(words, environment, log_dir / f"worker_{count * host}.log", alone=hosts == 1)
     if status is None:
         raise LaunchError(
             expected=f"a stop within {GRACE} s of the signal",

@@ -15,6 +15,7 @@ from glorext.models.evaluation import EvalResult
 from glorext.models.labels import labels_digest
 from glorext.models.specs import spec
 from glorext.models.trained import Identity, TrainedModel, write_run
+from glorext.runtime.device import set_deterministic
 from glorext.runtime.errors import DataError, RecipeError
 from glorext.runtime.log import get_logger
 
@@ -22,7 +23,7 @@ from .damage import without_damage
 from .data import batches, culprit_named, fed, list_pictures, training_steps
 from .distributed import Group, join_group
 from .evaluate import evaluation
-from .initial import complete_recipe, fresh_network, labels_for, with_source
+from .initial import complete_recipe, fresh_network, in_precision, labels_for, with_source
 from .nonfinite import NonFiniteError, first_nonfinite_layer
 from .overflow import is_hopeless
 from .pictures import Pictures, epoch_order, parts_of, shard
@@ -97,6 +98,8 @@ def train(
         Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
     """
     recipe.input_spec()  # an impossible one is an error before a device is taken
+    if recipe.deterministic:
+        set_deterministic()
     # First, since the others wait for the slowest disk only once they have met.
     device, group = join_group(device, device_id)
     folder = RunFolder(recipe.ckpt_path, resume is not None)
@@ -211,7 +214,7 @@ class _Run:
         ms.set_seed(self.recipe.seed)
         self.net = fresh_network(self.recipe, source)
         self.weights = {p.name: p for p in self.net.get_parameters()}
-        self.model = ms.amp.auto_mixed_precision(self.net, self.level)
+        self.model = in_precision(self.net, self.recipe, self.device)
         self.forward = forward_of(self.model, self.recipe.jit_level)
         self.position = state.position if state else Position(epoch=self.recipe.pretrain_epoch_size)
         self.make_step()
@@ -285,7 +288,8 @@ class _Run:
         self.model.set_train(False)
         answers = predictions(self.forward, pictures, self.spec, recipe.batch_size, self.workers, self.group)
         scores = score(with_bar(answers, len(self.group.share(len(pictures))), self.quiet), pictures, self.group)
-        measured = evaluation(scores, pictures, self.identity(), self.device, self.level)
+        precision = self.level if recipe.amp_dtype == "float16" else f"{self.level} {recipe.amp_dtype}"
+        measured = evaluation(scores, pictures, self.identity(), self.device, precision)
         self.progress.evaluated(measured)
         return measured
 

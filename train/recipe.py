@@ -61,6 +61,9 @@ class Recipe:
     amp_level: Level | dict[Device, Level] = _key(
         dict, "mixed precision: O0, O2, O3, auto, or one per device; by default O0 on CPU, O2 on GPU and Ascend"
     )
+    amp_dtype: Literal["float16", "bfloat16"] = _key(
+        "float16", "what mixed precision computes in; bfloat16, without a loss scale, where the chip has it"
+    )
     loss_scale: float = _key(1024.0, "factor of the loss under mixed precision (the first one, if dynamic)")
     dynamic_loss_scale: Flag = _key(
         False, "halve the scale at overflow, double it after 2000 good steps", "is_dynamic_loss_scale"
@@ -85,6 +88,10 @@ class Recipe:
     group_size: int = _key(1, "number of devices; set by the launcher")
     seed: int = _key(1, "of initial weights, order of pictures and augmentation")
     workers: int | None = _key(None, "threads of each stage of the input pipeline; by default the cores, at most 8")
+    conv_form: Literal["grouped", "split"] = _key(
+        "grouped", "split: each grouped convolution as one for each group, for a device without grouped ones"
+    )
+    deterministic: Flag = _key(False, "equal bits at every run on a card as well, which costs time")
     jit_level: Literal["O0", "O1"] = _key("O0", "graph compiler: O1 fuses kernels")
     data_sink: Flag | None = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
     skip_corrupt: Flag = _key(False, "leave out pictures that cannot be decoded, and report them")

@@ -41,7 +41,7 @@ class TrainStep:
         recipe: momentum, weight decay, label smoothing, loss scale, whether overflows are skipped, jit level.
         rates: learning rate of every step of the run.
         num_classes: K.
-        level: precision mode; every one but O0 scales the loss.
+        level: precision mode; under every one but O0 the loss is scaled, unless it is in bfloat16.
         group_size: devices over which gradients are averaged.
     """
 
@@ -79,8 +79,8 @@ def _is_state(name: str) -> bool:
 
 
 def make_scaler(recipe, level: str):
-    """The loss scaler of a recipe under a precision mode; None where float32 needs none."""
-    if level == "O0":
+    """The loss scaler of a recipe under a precision mode; None where float32 or its range needs none."""
+    if level == "O0" or recipe.amp_dtype == "bfloat16":
         return None
     if recipe.dynamic_loss_scale:
         return amp.DynamicLossScaler(recipe.loss_scale, DYNAMIC_FACTOR, DYNAMIC_WINDOW)

@@ -13,13 +13,15 @@ import pytest
 from glorext.models import create, read_checkpoint, save_checkpoint, weights_digest
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli
-from glorext.train import overflow
+from glorext.runtime.errors import RecipeError
+from glorext.train import loop, overflow
 from glorext.train import step as step_module
+from glorext.train.initial import in_precision
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
 from glorext.train.overflow import HOPELESS, is_hopeless
 from glorext.train.recipe import Recipe
-from glorext.train.step import TrainStep, norm_and_check
+from glorext.train.step import TrainStep, make_scaler, norm_and_check
 
 from .conftest import SMALL
 
@@ -152,6 +154,63 @@ def test_a_run_that_skips_no_step_goes_on_for_as_long_as_its_gradients_are_finit
 def test_infinite_gradients_end_a_run_that_skips_no_step(draw, recipe):
     with pytest.raises(NonFiniteError, match="epoch 1 step 1 .*--skip_overflow true"):
         train(recipe(amp_level="O3", loss_scale=2.0**32, skip_overflow=False), draw(each=8), device="CPU", quiet=True)
+
+
+def test_split_convolutions_train_as_grouped_ones(draw, recipe, tmp_path):
+    data, found = draw(each=8), []
+    for form in ("grouped", "split"):
+        folder = tmp_path / form
+        outcome = train(recipe(conv_form=form, epochs=1, ckpt_path=str(folder)), data, device="CPU", quiet=True)
+        found.append(read_checkpoint(outcome.folder / "best.ckpt").weights)
+    grouped, split = found
+    assert grouped.keys() == split.keys()
+    # Gradients are summed in another order.
+    assert max(np.abs(grouped[name] - split[name]).max() for name in grouped) < 1e-4
+
+
+def test_bfloat16_is_taken_only_where_the_chip_has_it(monkeypatch, draw, recipe):
+    net, wish = create("resnext50", **SMALL, num_classes=2), Recipe(amp_dtype="bfloat16")
+    with pytest.raises(RecipeError, match="bfloat16 on CPU at O2.*key amp_dtype"):
+        train(recipe(amp_dtype="bfloat16", amp_level="O2"), draw(), device="CPU", quiet=True)
+    monkeypatch.setattr("glorext.runtime.device.chip", lambda: "Ascend910A")
+    monkeypatch.setattr("glorext.train.initial.chip", lambda: "Ascend910A")
+    with pytest.raises(RecipeError, match="bfloat16 on Ascend910A at O2"):
+        in_precision(net, wish, "Ascend")
+    monkeypatch.setattr("glorext.runtime.device.chip", lambda: "Ascend910B3")
+    with pytest.raises(RecipeError, match="at O0"):
+        in_precision(net, Recipe(amp_dtype="bfloat16", amp_level="O0"), "Ascend")
+    model = in_precision(net, wish, "Ascend")
+    assert any(cell.bf16 for _, cell in model.cells_and_names() if hasattr(cell, "bf16"))
+    assert make_scaler(wish, "O2") is None and make_scaler(Recipe(), "O2") is not None
+
+
+def test_the_chip_in_use_says_whether_its_register_is_asked(monkeypatch, caplog):
+    monkeypatch.delenv("MS_ASCEND_CHECK_OVERFLOW_MODE", raising=False)
+    asked = []
+    for soc in (None, "Ascend910ProB", "Ascend910B3", "Ascend999"):
+        monkeypatch.setattr("glorext.runtime.device.chip", lambda soc=soc: soc)
+        asked.append(overflow.overflow_register() is not None)
+    assert asked == [False, True, False, False] and "Ascend999 is not among the known chips" in caplog.text
+
+
+def test_equal_bits_are_asked_for_before_the_processes_join(draw, recipe, monkeypatch):
+    calls = []
+    monkeypatch.setattr(loop, "set_deterministic", lambda: calls.append("deterministic"))
+
+    def join(device, device_id):
+        calls.append("join")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "join_group", join)
+    for wish in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(deterministic=wish), draw(f"train{wish}"), device="CPU", quiet=True)
+    assert calls == ["deterministic", "join", "join"]
+    probe = "import os; from glorext.runtime.device import set_deterministic as s; s(); s()"
+    done = subprocess.run(
+        [sys.executable, "-c", probe + "; print(os.environ['HCCL_DETERMINISTIC'])"], capture_output=True, text=True
+    )
+    assert done.stdout.split()[-1:] == ["true"], done.stderr
 
 
 def test_overflows_of_a_run_are_counted_and_shown(draw, recipe, tmp_path, capsys):
