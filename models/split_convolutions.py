@@ -22,10 +22,8 @@ class _Split(nn.Cell):
         )
 
     def construct(self, images, weight):
-        parts = ()
-        for image, kernel in zip(ops.split(images, self.inputs, 1), ops.split(weight, self.outputs, 0)):
-            parts += (self.convolve(image, kernel),)
-        return ops.concat(parts, 1)
+        pairs = zip(ops.split(images, self.inputs, 1), ops.split(weight, self.outputs, 0))
+        return ops.concat([self.convolve(image, kernel) for image, kernel in pairs], 1)
 
 
 def split_convolutions(net) -> None:

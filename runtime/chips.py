@@ -97,7 +97,7 @@ def saturates(soc: str) -> bool | None:
     if os.environ.get("MS_ASCEND_CHECK_OVERFLOW_MODE") == "SATURATION_MODE":
         return True
     chip = find_chip(soc)
-    return chip and chip.saturates
+    return chip.saturates if chip else None
 
 
 def chip_of(family: str) -> Chip:

@@ -150,7 +150,7 @@ class Recipe:
     @property
     def skips_overflow(self) -> bool:
         """Whether a step that overflowed updates nothing; a dynamic loss scale is found by skipping."""
-        return self.skip_overflow or self.dynamic_loss_scale
+        return bool(self.skip_overflow or self.dynamic_loss_scale)
 
     def input_spec(self):
         """The InputSpec of the run: the network's own with the recipe's changes."""

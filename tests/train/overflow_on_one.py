@@ -6,6 +6,7 @@ last step it is marked on the first rank, as by an evaluation.
 
 import sys
 from pathlib import Path
+from unittest import mock
 
 import mindspore as ms
 import numpy as np
@@ -52,12 +53,12 @@ class Overflowing(ms.nn.Cell):
 def run(out: Path) -> None:
     group = join_group("CPU")[1]
     register = Register()
-    step_module.overflow_register = lambda: register
     ms.set_seed(1)
     net = create("resnext50", **SMALL)
     model = Overflowing(net, register).set_train(False)
     recipe, rates = Recipe(dynamic_loss_scale=True), np.full(4, 0.05)
-    step = step_module.TrainStep(model, net.trainable_params(), recipe, rates, 2, "O2", group_size=group.size)
+    with mock.patch.object(step_module, "overflow_register", return_value=register):
+        step = step_module.TrainStep(model, net.trainable_params(), recipe, rates, 2, "O2", group_size=group.size)
     images = np.random.default_rng(group.rank).normal(size=(4, 3, 16, 16)).astype(np.float32)
     finite, scales, digests = [], [], []
     for number in range(4):
