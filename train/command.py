@@ -18,16 +18,8 @@ from glorext.runtime.files import json_bytes
 from glorext.runtime.log import get_logger
 
 from .distributed import launched
-from .recipe import (
-    Flag,
-    Recipe,
-    add_recipe_flags,
-    load_recipe,
-    recipe_names,
-    scaled_epochs,
-    under_one_name,
-    with_resize,
-)
+from .recipe import Flag, Recipe, scaled_epochs, with_resize
+from .recipe_file import add_recipe_flags, load_recipe, recipe_names, under_one_name
 from .resume import fitted
 from .run_paths import read_paths, resolved
 from .verify_resume import verify_resume

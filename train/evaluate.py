@@ -25,7 +25,7 @@ from .damage import without_damage
 from .data import default_workers, list_pictures
 from .distributed import Group, join_group
 from .pictures import Pictures
-from .recipe import load_recipe
+from .recipe_file import load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
 
 

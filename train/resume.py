@@ -16,7 +16,8 @@ from glorext.runtime.log import get_logger
 
 from .distributed import Group
 from .pictures import Pictures
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
+from .recipe_file import load_recipe
 from .run_folder import BEST, MEASURED_ON, PICTURES_DIGEST, POSITION, Position, RunFolder, fingerprint
 from .run_paths import read_paths, resolved
 

@@ -8,7 +8,8 @@ from glorext.runtime.errors import GlorextError, RecipeError, UsageError
 from glorext.train import load_recipe, recipe_names
 from glorext.train.command import parse
 from glorext.train.rank_table import card_numbers
-from glorext.train.recipe import Recipe, make_recipe
+from glorext.train.recipe import Recipe
+from glorext.train.recipe_file import make_recipe
 
 RESNEXT_PUBLISHED = {
     "image_size": "224,224",

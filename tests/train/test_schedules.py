@@ -5,7 +5,7 @@ import pytest
 
 from glorext.runtime import cli
 from glorext.train import learning_rates, load_recipe
-from glorext.train.recipe import make_recipe
+from glorext.train.recipe_file import make_recipe
 
 STEPS = (0, 625, 1250, 2502, 6255, 37530, -1)
 PUBLISHED = {

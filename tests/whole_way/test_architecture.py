@@ -151,7 +151,7 @@ from glorext.models.families import FAMILIES
 from glorext.models.namings import recognize
 from glorext.runtime.chips import find_chip
 from glorext.runtime.cli import main
-from glorext.train.recipe import load_recipe
+from glorext.train import load_recipe
 
 network = spec("resnext152_32x4d")
 print(network.parameters, sum(p.size for p in network.constructor(**network.arguments).trainable_params()))
