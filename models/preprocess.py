@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from glorext.runtime.errors import DataError
 
 from .input_spec import InputSpec
+from .jpeg_file import essential_jpeg, has_adobe_marker
+from .picture_file import picture_fault
+from .png_file import SIGNATURE, essential_png
 
 # MindSpore resizes 8-bit pictures with OpenCV's INTER_LINEAR: weights in steps of 1/2048.
 ONE = 2048
@@ -17,39 +21,43 @@ ONE = 2048
 def read_picture(path) -> np.ndarray:
     """Decode a picture file as RGB, uint8 (H, W, 3), as it is stored: EXIF rotation is not applied.
 
-    Grey, palette and CMYK pictures become RGB, transparency is dropped, of 16-bit samples the upper 8 bits are kept;
+    Gray, palette and CMYK pictures become RGB, transparency is dropped, of 16-bit samples the upper 8 bits are kept;
     all of it as MindSpore's Decode does.
 
     Raises:
-        DataError: neither JPEG nor PNG, cut off, or of more pixels than Pillow's limit.
+        DataError: `picture_fault` finds something, or Pillow cannot decode it.
     """
-    from PIL import Image
+    found = picture_fault(path)
+    if found is None:
+        try:
+            return _decode(Path(path).read_bytes())
+        # Pillow's decoders raise SyntaxError, struct.error and others on damaged files; all mean the same here.
+        except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, OverflowError, EOFError) as error:
+            found = f"{type(error).__name__}: {error}"
+    raise DataError(
+        expected="a whole JPEG or PNG picture", found=found, where=path, do="Replace it, or remove it from the folder."
+    )
 
-    try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
-            image.load()
-            if image.mode.startswith("I"):
-                grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.array(image.convert("RGB"))
-    # Pillow's decoders raise SyntaxError, struct.error and others on damaged files; all mean the same here.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(
-            expected="a picture",
-            found=f"{type(error).__name__}: {error}",
-            where=path,
-            do="Replace it, or remove it from the folder.",
-        ) from error
+
+def _decode(data: bytes) -> np.ndarray:
+    """The pixels of a whole picture. What its metadata say is kept from Pillow, which would stop at faults in them."""
+    from PIL import Image, JpegImagePlugin, PngImagePlugin
+
+    if data.startswith(SIGNATURE):
+        # Not Image.open: its limit of pixels is another.
+        image: Image.Image = PngImagePlugin.PngImageFile(BytesIO(essential_png(data)))
+    else:
+        image = JpegImagePlugin.JpegImageFile(BytesIO(essential_jpeg(data)))
+    image.load()
+    if image.mode.startswith("I"):
+        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "CMYK":
+        # Pillow inverts the inks, as Adobe's files need it and no others.
+        stored = np.asarray(image) if not has_adobe_marker(data) else 255 - np.asarray(image)
+        inks = stored.astype(np.uint16)
+        return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
+    return np.array(image.convert("RGB"))
 
 
 def resized_shape(height: int, width: int, spec: InputSpec) -> tuple[int, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
+from glorext.models.picture_file import picture_fault
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
 
@@ -17,35 +17,7 @@ from .records import Records
 from .run_folder import fingerprint
 
 logger = get_logger("train")
-TAIL = 4096
-END_MARKERS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}
 SHOWN = 20  # names of damaged pictures in a warning
-
-
-def damage_of(path, thorough: bool = False) -> str | None:
-    """What is wrong with a picture file; None if nothing is.
-
-    Args:
-        thorough: decode it. Otherwise its header and its end marker are looked for, and it is decoded only where the
-            last TAIL bytes hold no end marker, since some cameras append data.
-    """
-    from PIL import Image
-
-    try:
-        with open(path, "rb") as file, Image.open(file) as picture:
-            if picture.format not in END_MARKERS:
-                return f"a {picture.format} file"
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
-            ends = END_MARKERS[picture.format] in file.read()
-            if thorough or not ends:
-                file.seek(0)
-                picture.load()
-    except Image.UnidentifiedImageError:
-        return "no picture" if os.path.getsize(path) else "an empty file"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error)
-    return None
 
 
 def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(), quiet: bool = True) -> Pictures:
@@ -55,7 +27,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         skip: leave damaged pictures out and log each, instead of raising.
 
     Raises:
-        DataError: a picture cannot be decoded; names its path. Or another host has other pictures.
+        DataError: a picture that `picture_fault` refuses; names its path. Or another host has other pictures.
     """
     if group.size > 1:
         group.require_equal(fingerprint(pictures).tobytes(), "names and labels of pictures", pictures.folder)
@@ -63,7 +35,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         return pictures
     share = group.share(len(pictures))
     with ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda i: damage_of(pictures.folder / pictures.paths[i], skip), share, chunksize=64)
+        checks = pool.map(lambda i: picture_fault(pictures.folder / pictures.paths[i]), share, chunksize=64)
         found = list(
             tqdm(checks, total=len(share), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
         )

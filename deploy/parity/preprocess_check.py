@@ -75,7 +75,9 @@ def ways(path: Path, spec: InputSpec, programs: Programs | None) -> dict[str, di
     path = Path(path)
     if not path.is_file():
         raise DataError(expected="a picture file", found="no such file", where=path)
-    found = {"mindspore": by_mindspore(path, spec), "numpy": by_numpy(path, spec)}
+    # NumPy first: it refuses the files at which MindSpore's decoder would end the process.
+    numpy = by_numpy(path, spec)
+    found = {"mindspore": by_mindspore(path, spec), "numpy": numpy}
     if programs is not None:
         found["cpp"] = by_cpp(path, spec, programs)
     found["aipp"] = {"normalize": aipp.apply(found["mindspore"]["crop"], spec)}

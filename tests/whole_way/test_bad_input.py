@@ -57,7 +57,11 @@ def test_empty_class_folder(train, pictures, capsys):
 
 @pytest.mark.parametrize(
     "damage, reason",
-    [(lambda data: b"no picture at all", "no picture"), (lambda data: data[:150], "truncated"), (lambda data: b"", "")],
+    [
+        (lambda data: b"no picture at all", "no picture"),
+        (lambda data: data[:150], "cut off"),
+        (lambda data: b"", "an empty file"),
+    ],
 )
 def test_a_damaged_picture_is_named_by_training_and_by_evaluation(way, train, pictures, capsys, damage, reason):
     broken = pictures / "3" / "zz.png"

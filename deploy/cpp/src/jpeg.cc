@@ -14,6 +14,7 @@ namespace {
 
 // A progressive file of a few kilobytes may ask for hours of refinement scans.
 constexpr int kMostScans = 200;
+constexpr int kSmoothed = 10;
 
 struct Errors {
   jpeg_error_mgr base;
@@ -27,12 +28,9 @@ void on_error(j_common_ptr info) {
   std::longjmp(errors->escape, 1);
 }
 
-// libjpeg goes on after damage and fills the rest with grey: such a picture must not be scored.
+// libjpeg goes on after damage inside a scan, as every way does; what is cut off is refused (docs/pictures.md).
 void on_message(j_common_ptr info, int level) {
-  const int code = info->err->msg_code;
-  const bool damage = code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
-                      code == JWRN_BOGUS_PROGRESSION || code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC;
-  if (level < 0 && damage) on_error(info);
+  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
 void on_progress(j_common_ptr info) {
@@ -72,6 +70,20 @@ class Decoder {
   jpeg_decompress_struct info_{};
 };
 
+// A file of one scan is decoded up to its last row; whether its end is there has to be looked for.
+void check_end(const jpeg_decompress_struct& info, const std::string& bytes) {
+  if (info.progressive_mode || info.comps_in_scan < info.num_components) return;  // read to the end anyway
+  const size_t start = bytes.size() - info.src->bytes_in_buffer;
+  if (bytes.find("\xFF\xD9", start) == std::string::npos) throw Failure("damaged JPEG: it is cut off");
+}
+
+// libjpeg guesses low frequencies whose scans are missing, each version in another way: that is no picture to score.
+void check_scans(const jpeg_decompress_struct& info) {
+  for (int i = 0; info.progressive_mode && i < info.num_components; ++i)
+    for (int k = 0; k < kSmoothed; ++k)
+      if (info.coef_bits[i][k] != 0) throw Failure("damaged JPEG: progressive, and it lacks scans");
+}
+
 // CMYK has no exact RGB; this is the product MindSpore's Decode takes. Adobe's files store the inks inverted.
 void cmyk_to_rgb(const uint8_t* cmyk, int width, bool inverted, uint8_t* rgb) {
   for (int x = 0; x < width; ++x, cmyk += 4, rgb += 3) {
@@ -92,6 +104,7 @@ Picture decode_jpeg(const std::string& bytes) {
     jpeg_read_header(info, TRUE);
   });
   check_dimensions(decoder.info().image_width, decoder.info().image_height);
+  check_end(decoder.info(), bytes);
   const bool cmyk = decoder.info().num_components == 4;
   const bool inverted = decoder.info().saw_Adobe_marker;
 
@@ -104,13 +117,16 @@ Picture decode_jpeg(const std::string& bytes) {
   decoder.run([&](j_decompress_ptr info) {
     info->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(info);
+  });
+  check_scans(decoder.info());
+  decoder.run([&](j_decompress_ptr info) {
     while (info->output_scanline < info->output_height) {
       uint8_t* row = picture.rgb.data() + static_cast<size_t>(info->output_scanline) * picture.width * 3;
       uint8_t* target = cmyk ? inks.data() : row;
       jpeg_read_scanlines(info, &target, 1);
       if (cmyk) cmyk_to_rgb(inks.data(), picture.width, inverted, row);
     }
-    jpeg_finish_decompress(info);
+    // No jpeg_finish_decompress: what stands behind the picture is not its fault.
   });
   return picture;
 }

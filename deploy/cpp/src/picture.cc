@@ -6,15 +6,18 @@
 namespace glorext {
 namespace {
 
-constexpr uint64_t kMostPixels = 100'000'000;
+// 805 MB as RGB; telephones take 200 megapixels.
+constexpr uint64_t kMostPixels = uint64_t{1} << 28;
+// libpng's limit, which MindSpore leaves as it is; libjpeg's is lower.
+constexpr uint64_t kMostInARow = 1'000'000;
 
 }  // namespace
 
 void check_dimensions(uint64_t width, uint64_t height) {
   const std::string found = std::to_string(width) + " x " + std::to_string(height) + " pixels";
   if (width == 0 || height == 0) throw Failure("an empty picture: " + found);
-  if (width > kMostPixels || height > kMostPixels || width * height > kMostPixels)
-    throw Failure("too large: " + found + ", at most 100 million are decoded");
+  if (width > kMostInARow || height > kMostInARow || width * height > kMostPixels)
+    throw Failure("too large: " + found + ", at most 268 million are decoded and a million in a row or column");
 }
 
 Picture decode_picture(const std::string& bytes) {

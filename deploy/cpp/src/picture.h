@@ -18,10 +18,10 @@ constexpr size_t kLargestPictureFile = size_t{256} << 20;
 
 // Decodes by content, whatever the file is called. The values are those of MindSpore's Decode: EXIF orientation is
 // ignored, alpha dropped, 16 bits cut to their upper 8, grey and palette expanded, CMYK multiplied out.
-// Throws Failure: neither JPEG nor PNG, cut off, damaged, more than 100 million pixels.
+// Throws Failure for what docs/pictures.md calls broken: neither JPEG nor PNG, cut off, damaged, too large.
 Picture decode_picture(const std::string& bytes);
 
-// Throws Failure unless both sides are positive and the picture has at most 100 million pixels.
+// Throws Failure unless both sides are positive, at most a million, and the picture has at most 2^28 pixels.
 void check_dimensions(uint64_t width, uint64_t height);
 
 Picture decode_jpeg(const std::string& bytes);

@@ -23,8 +23,10 @@ TEST_CASE("content decides, and what is neither JPEG nor PNG says so") {
 }
 
 TEST_CASE("the size is checked before memory is taken") {
-  CHECK(mentions(message_of([] { check_dimensions(10001, 10000); }), "too large: 10001 x 10000 pixels"));
+  CHECK(mentions(message_of([] { check_dimensions(16385, 16384); }), "too large: 16385 x 16384 pixels"));
   CHECK(mentions(message_of([] { check_dimensions(0xFFFFFFFFFFFFFFFF, 2); }), "too large"));
   CHECK(mentions(message_of([] { check_dimensions(0, 5); }), "an empty picture"));
-  check_dimensions(10000, 10000);
+  CHECK(mentions(message_of([] { check_dimensions(1000001, 1); }), "too large"));
+  check_dimensions(16384, 16384);
+  check_dimensions(1, 1000000);
 }
