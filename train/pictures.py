@@ -16,7 +16,8 @@ from glorext.runtime.files import sha256_bytes
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
 OTHER_ENDINGS = (".webp", ".bmp", ".gif", ".tif", ".tiff")  # pictures that MindSpore's decoder does not read everywhere
-SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}  # what Windows and macOS leave in folders
+# What Windows and macOS leave in folders, beside hidden files; deploy/cpp/src/files.cc has the same names.
+SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 SHOWN = 5  # names of such pictures in an error
 PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 

@@ -1,5 +1,6 @@
 """Training, evaluation, the NumPy reference and C++ take and refuse the same pictures: those of docs/pictures.md."""
 
+import os
 import random
 import re
 from collections import Counter
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from glorext.deploy.parity.preprocess_check import ways
+from glorext.deploy.runners.lite import infer
+from glorext.models.picture_file import picture_fault
 from glorext.runtime import DataError
 from glorext.train.damage import without_damage
 from glorext.train.data import batches, evaluation_steps
@@ -94,6 +97,47 @@ def test_training_and_evaluation_leave_out_what_the_table_calls_broken(kinds):
         label for _, labels in batches(source, evaluation_steps(SMALL), 8, 1, drop_remainder=False) for label in labels
     ]
     assert len(seen) == len(kept)
+
+
+@pytest.fixture
+def names(tmp_path):
+    """A tree of two classes with links, hidden files and what systems leave behind."""
+    folder, picture = tmp_path / "tree", whole_jpegs()["plain.jpg"]
+    (folder / ".cache").mkdir(parents=True)
+    for name in (*("a/x.jpg", "a/Y.JPEG", "b/z.Png", "a/.hidden.jpg", ".cache/c.jpg"), *SYSTEM):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(picture)
+    (folder / "b" / "link.jpg").symlink_to(folder / "a" / "x.jpg")
+    return folder
+
+
+SYSTEM = ("a/Thumbs.db", "a/ehthumbs.db", "b/Desktop.INI", "b/Icon\r")
+
+
+def listed_by_cpp(native, model, folder, out) -> tuple[list[str], list[str]]:
+    """The paths that the C++ program scores, and those that it calls broken."""
+    results = infer(model, folder, out, allow_broken=True, programs=native.programs)
+    return [one["path"] for one in results.pictures], [one["path"] for one in results.failed]
+
+
+def test_a_folder_lists_the_same_pictures_in_python_and_in_cpp(native, converted, names, tmp_path):
+    expected = ["a/Y.JPEG", "a/x.jpg", "b/link.jpg", "b/z.Png"]
+    assert list(list_tree(names).paths) == expected
+    assert listed_by_cpp(native, converted / "tiny.ms", names, tmp_path / "out") == (expected, [])
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "gone.jpg", "note.txt", "jpg"])
+def test_what_is_no_picture_is_named_in_python_and_in_cpp(native, converted, names, tmp_path, name):
+    place = names / "b" / name
+    {"pipe.jpg": lambda: os.mkfifo(place), "gone.jpg": lambda: place.symlink_to(names / "nowhere")}.get(
+        name, lambda: place.write_bytes(whole_jpegs()["plain.jpg"])
+    )()
+    with pytest.raises(DataError) as failure:
+        list_tree(names)
+    assert str(place) in str(failure.value)
+    assert listed_by_cpp(native, converted / "tiny.ms", names, tmp_path / "out")[1] == [f"b/{name}"]
+    if place.suffix == ".jpg":
+        assert picture_fault(place) is not None
 
 
 def flipped(files, count, seed):

@@ -47,6 +47,18 @@ size_t regular_size(int fd, const std::string& path) {
   return static_cast<size_t>(info.st_size);
 }
 
+std::string lower(std::string text) {
+  for (char& letter : text) letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
+  return text;
+}
+
+// Hidden names and what systems leave behind in folders of pictures; train/pictures.py has the same names.
+bool is_passed_over(const std::string& name) {
+  const std::string known = lower(name);
+  return name[0] == '.' || known == "thumbs.db" || known == "ehthumbs.db" || known == "desktop.ini" ||
+         known == "icon\r";
+}
+
 // `inside`: the real names of the folders around this one; a link back to one of them would never end.
 void walk(const fs::path& folder, const std::string& prefix, std::vector<fs::path>& inside,
           std::vector<std::string>& found) {
@@ -55,13 +67,12 @@ void walk(const fs::path& folder, const std::string& prefix, std::vector<fs::pat
   inside.push_back(real);
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().native();
-    if (name[0] == '.') continue;
+    if (is_passed_over(name)) continue;
     std::error_code error;
-    const fs::file_status status = entry.status(error);
-    // A link to nowhere is listed: a picture that is missing must be reported, not skipped.
-    if (fs::is_directory(status))
+    // Pipes, links to nowhere and files of other kinds are listed: they must be reported, not skipped.
+    if (fs::is_directory(entry.status(error)))
       walk(entry.path(), prefix + name + "/", inside, found);
-    else if (fs::is_regular_file(status) || entry.is_symlink())
+    else
       found.push_back(prefix + name);
   }
   inside.pop_back();
@@ -105,6 +116,11 @@ MappedFile::MappedFile(const std::string& path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+bool is_picture_name(const std::string& path) {
+  const std::string ending = lower(fs::path(path).extension().native());
+  return ending == ".jpg" || ending == ".jpeg" || ending == ".png";
 }
 
 std::vector<std::string> list_pictures(const std::string& folder) {

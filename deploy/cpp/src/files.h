@@ -25,9 +25,12 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Every regular file below `folder`, relative to it, sorted by the bytes of the path; hidden names are skipped, links
-// are followed.
-// Throws Failure when the folder is missing or holds no file.
+// Whether a file is a picture by its name: .jpg, .jpeg or .png in upper or lower case.
+bool is_picture_name(const std::string& path);
+
+// Everything below `folder` but folders, relative to it, sorted by the bytes of the path. Hidden names and what systems
+// leave behind (Thumbs.db, desktop.ini) are passed over, links are followed. What is no picture is listed as well, so
+// that it is reported. Throws Failure when the folder is missing or holds no file.
 std::vector<std::string> list_pictures(const std::string& folder);
 
 void make_folder(const std::string& path);

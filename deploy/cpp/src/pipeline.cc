@@ -173,6 +173,7 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
   const bool bytes_wanted = contract.uint8_input;
   return [=](size_t index, Sample& sample) {
     auto begin = Clock::now();
+    if (!is_picture_name(paths[index])) throw Failure("no picture by its name: .jpg, .jpeg or .png");
     const std::string bytes = read_file(folder + "/" + paths[index], kLargestPictureFile);
     sample.read = ms_since(begin);
     begin = Clock::now();

@@ -21,10 +21,19 @@ TEST_CASE("pictures are listed in byte order, recursively, without hidden names"
   const TemporaryFolder folder;
   fs::create_directories(folder.file("b/deep"));
   fs::create_directories(folder.file(".cache"));
-  for (const char* name : {"b/2.png", "b/10.png", "b/deep/z", "B.jpg", "a.txt", ".hidden", ".cache/x.png"})
+  for (const char* name : {"b/2.png", "b/10.png", "b/deep/z", "B.jpg", "a.txt"}) touch(folder.file(name));
+  for (const char* name : {".hidden", ".cache/x.png", "Thumbs.db", "b/Desktop.ini", "Icon\r", "b/ehthumbs.db"})
     touch(folder.file(name));
   CHECK(list_pictures(folder.path()) == std::vector<std::string>{"B.jpg", "a.txt", "b/10.png", "b/2.png", "b/deep/z"});
   CHECK(list_pictures(folder.path() + "/") == list_pictures(folder.path()));
+}
+
+TEST_CASE("a picture is known by its ending; a pipe is listed, so that it is reported") {
+  for (const char* name : {"a.jpg", "b/a.JPEG", "x.y.Png"}) CHECK(is_picture_name(name));
+  for (const char* name : {"a.jpg.txt", "jpg", "a.gif", "a.jpg/b", "", ".png"}) CHECK(!is_picture_name(name));
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo(folder.file("pipe.jpg").c_str(), 0600) == 0);
+  CHECK(list_pictures(folder.path()) == std::vector<std::string>{"pipe.jpg"});
 }
 
 TEST_CASE("links are followed, but not in circles, and a link to nowhere is listed") {
