@@ -51,7 +51,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
             expected="a whole JPEG or PNG picture",
             found=reasons.get(int(damaged[0]), "a damaged one"),
             where=f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}",
-            do="Replace or remove it, or use --skip_corrupt true.",
+            do="Replace or remove it, or leave it out by --skip_corrupt (train: --skip_corrupt true).",
         )
     if group.is_writer:
         logger.warning(

@@ -38,7 +38,7 @@ def culprit_named():
             expected="a whole JPEG or PNG picture",
             found=found[2].strip().rstrip("."),
             where=found[1],
-            do="Replace or remove the file, or train with --skip_corrupt true.",
+            do="Replace or remove the file, or leave it out by --skip_corrupt (train: --skip_corrupt true).",
         ) from error
 
 

@@ -23,6 +23,7 @@ from glorext.models.answers import Results, read_results
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, UsageError, set_device, write_json
 from glorext.runtime.cli import parser
+from glorext.train.damage import without_damage
 from glorext.train.data import list_pictures
 from glorext.train.pictures import Pictures
 
@@ -114,6 +115,7 @@ def make_parser():
     )
     add_model_arguments(flags)
     flags.add_argument("--data", type=Path, help="folder with one folder of pictures for each class")
+    flags.add_argument("--skip_corrupt", action="store_true", help="leave out pictures that cannot be decoded")
     what = flags.add_argument_group("what answers")
     what.add_argument(
         "--backend",
@@ -201,8 +203,8 @@ def main(argv: list[str]) -> int:
     if not source.labels:
         truths([], source.labels)
     if options.shard:
-        return _shard(options, source, list_pictures(options.data, source.labels))
-    pictures = list_pictures(options.data, source.labels) if options.data else None
+        return _shard(options, source, _listed(options, source))
+    pictures = _listed(options, source) if options.data else None
     results, reference, early_stop = _measured(options, source, pictures)
     validation = validate(source, results, reference, options.min_top1, options.max_drop, early_stop)
     if options.out:
@@ -223,6 +225,11 @@ def main(argv: list[str]) -> int:
         if validation.verdict == FAIL
         else "Too few pictures to decide: give more, or compare them with MindSpore by --reference.",
     )
+
+
+def _listed(options, source: TrainedModel) -> Pictures:
+    """The pictures of --data, the same ones for every backend and for the reference."""
+    return without_damage(list_pictures(options.data, source.labels), options.skip_corrupt, quiet=False)
 
 
 def _shard(options, source: TrainedModel, pictures: Pictures) -> int:
@@ -254,7 +261,10 @@ def _measured(options, source: TrainedModel, pictures) -> tuple[Results, Results
                         expected=f"answers for the pictures of {options.data} alone",
                         found=f"{len(extra)} others, the first {min(extra)}",
                     )
-                results = results if results.failed else picked(results, pictures)
+                # What --skip_corrupt leaves out is not missed here either.
+                failed = [one for one in results.failed if one["path"] in set(pictures.paths)]
+                results = dataclasses.replace(results, failed=failed)
+                results = results if failed else picked(results, pictures)
         else:
             run = prepare(source, _request(options), Path(scratch))
             if options.until_sure:

@@ -33,7 +33,13 @@ def main(argv: list[str]) -> int:
     )
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")
-    arguments.add_argument("--allow_broken", action="store_true", help="list broken pictures instead of failing")
+    arguments.add_argument(
+        "--skip_corrupt",
+        "--allow_broken",
+        dest="allow_broken",
+        action="store_true",
+        help="leave out pictures that cannot be decoded, and list them in the results",
+    )
     arguments.add_argument(
         "--accuracy", action="store_true", help="the class folders are the truth: print the accuracy"
     )

@@ -1,12 +1,15 @@
 """What goes wrong on a user's side: a named error, the right status, and nothing half-written under a final name."""
 
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from .conftest import RECIPE, glorext
 
@@ -69,6 +72,24 @@ def test_a_damaged_picture_is_named_by_training_and_by_evaluation(way, train, pi
     for words in (train(pictures), ("eval", way.run, "--data_dir", pictures, "--device_target", "CPU")):
         line = told(capsys, 1, *words)
         assert "DataError" in line and str(broken) in line and reason in line
+
+
+def test_skip_corrupt_means_the_same_in_evaluation_and_validation(way, pictures, capsys):
+    file = io.BytesIO()
+    Image.effect_noise((40, 40), 50).save(file, "JPEG", progressive=True)
+    data = bytearray(file.getvalue())
+    second = [found.start() for found in re.finditer(b"\xff\xda", data)][1]
+    data[second + 8] = 0xF5  # its last frequency; MindSpore's decoder would end the process
+    broken = pictures / "3" / "zz.jpg"
+    broken.write_bytes(data)
+    for words in (
+        ("eval", way.run, "--data_dir", pictures, "--device_target", "CPU"),
+        ("validate", way.run, "--data", pictures, "--backend", "mindspore", "--reference"),
+        ("validate", way.run, "--data", pictures, "--backend", "onnx", "--reference"),
+    ):
+        line = told(capsys, 1, *words)
+        assert str(broken) in line and "--skip_corrupt" in line and "progressive" in line
+        assert glorext(*words, "--skip_corrupt") == 0
 
 
 @pytest.mark.parametrize("words", [("--lr", "fast"), ("--epochs", "0"), ("--no_such_key", "1"), ("--network", "vgg")])
