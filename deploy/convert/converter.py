@@ -186,7 +186,7 @@ def _run_converter(
     model: Path, prefix: Path, save: str, source: Artifact, programs: Programs, config: Path | None = None
 ) -> Path:
     command = converter_command(model.absolute(), prefix, save, source, programs, config)
-    environment = dict(os.environ)
+    environment = {**os.environ, "GLOREXT_PARENT": str(os.getpid())}  # our program ends with this process
     if programs.convert is None:
         libraries = programs.lite.root / "tools" / "converter" / "lib"
         environment["LD_LIBRARY_PATH"] = f"{libraries}:{environment.get('LD_LIBRARY_PATH', '')}"

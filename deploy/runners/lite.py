@@ -36,6 +36,7 @@ def run_program(command: list[str], show: bool = False) -> str:
         errors="backslashreplace",  # the names of files may be of other bytes
         stdout=subprocess.PIPE,
         stderr=None if show else subprocess.PIPE,
+        env={**os.environ, "GLOREXT_PARENT": str(os.getpid())},  # it ends with this process
     )
     if done.returncode == 0:
         return done.stdout
@@ -73,6 +74,7 @@ def infer(
     batch: int = 0,
     workers: int = 0,
     threads: int = 0,
+    decoders: int = 0,
     allow_broken: bool = False,
     programs: Programs | None = None,
 ) -> Results:
@@ -88,6 +90,7 @@ def infer(
             2 on the cpu and 1 on Ascend.
         workers: models that run side by side; 0 lets the program choose.
         threads: threads of each model; 0 lets the program choose.
+        decoders: pictures that are decoded at once; 0 lets the program choose.
         allow_broken: leave broken pictures out and list them, instead of failing at the end.
 
     Raises:
@@ -98,7 +101,7 @@ def infer(
     programs = programs or build()
     command = [str(programs.infer), "--model", str(model), "--images", str(images), "--out", str(out)]
     command += ["--device", device, "--device_id", str(device_id)]
-    for flag, value in (("--batch", batch), ("--workers", workers), ("--threads", threads)):
+    for flag, value in (("--batch", batch), ("--workers", workers), ("--threads", threads), ("--decoders", decoders)):
         command += [flag, str(value)] if value else []
     run_program([*command, "--allow_broken"] if allow_broken else command, show=True)
     return read_results(out)

@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
     )
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")
+    arguments.add_argument("--decoders", type=int, default=0, help="pictures decoded at once (default: one per core)")
     arguments.add_argument(
         "--skip_corrupt",
         "--allow_broken",

@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -460,3 +463,45 @@ def test_an_open_batch_is_two_pictures_on_the_cpu_unless_said_otherwise(run, con
     for arguments, batch in (((), 2), (("--batch", 1), 1)):
         _, _, out = run("--model", converted / "tiny.ms", "--images", pictures, *arguments)
         assert results(out)["batch"] == batch and results(out)["count"] == 40
+
+
+def test_the_program_uses_the_cores_that_it_may_use(run, converted, pictures, expected):
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        status, errors, out = run("--model", converted / "tiny.ms", "--images", pictures, "--decoders", 3)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert status == 0, errors
+    assert results(out)["workers"] == 1
+    assert np.abs(np.load(out / "logits.npy") - expected[1]).max() < 1e-4
+
+
+RUNNER = "import sys; from glorext.deploy.runners.lite import run_program; run_program(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_program_ends_with_the_command_that_started_it(native, converted, tmp_path, number):
+    (tmp_path / "many").mkdir()
+    Image.effect_noise((2000, 2000), 50).save(tmp_path / "one.jpg")
+    for index in range(5000):  # minutes
+        (tmp_path / "many" / f"{index}.jpg").symlink_to(tmp_path / "one.jpg")
+    command = [native.infer, "--model", converted / "tiny.ms", "--images", tmp_path / "many", "--out", tmp_path / "out"]
+    caller = subprocess.Popen([sys.executable, "-c", RUNNER, *map(str, command)])
+    children = Path(f"/proc/{caller.pid}/task/{caller.pid}/children")
+    try:
+        deadline = time.monotonic() + 60
+        while not (started := children.read_text().split()) or not Path(f"/proc/{started[0]}/exe").samefile(
+            native.infer
+        ):
+            assert time.monotonic() < deadline and caller.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert caller.poll() is None
+    finally:
+        caller.send_signal(number)
+        caller.wait(10)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and Path(f"/proc/{started[0]}/exe").exists():
+        time.sleep(0.05)
+    assert not Path(f"/proc/{started[0]}/exe").exists()

@@ -1,9 +1,13 @@
 // Parsing of command-line flags, and their help.
 #include "flags.h"
 
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -42,6 +46,14 @@ std::string help_line(const std::string& flag, const std::string& text, size_t c
     begin = end + 1;
   }
   return out + "\n";
+}
+
+// A program that was started with its parent's number in GLOREXT_PARENT ends with it: nobody would read what it finds.
+void end_with_parent() {
+  const char* parent = std::getenv("GLOREXT_PARENT");
+  if (parent == nullptr) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (std::to_string(::getppid()) != parent) std::exit(1);  // it has ended already
 }
 
 }  // namespace
@@ -153,6 +165,7 @@ std::string Flags::help() const {
 }
 
 int run_program(const char* name, int (*body)(int, char**), int argc, char** argv) {
+  end_with_parent();
   try {
     return body(argc, argv);
   } catch (const Failure& failure) {

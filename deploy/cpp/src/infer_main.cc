@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <thread>
 
+#include "cores.h"
 #include "failure.h"
 #include "flags.h"
 #include "npy.h"
@@ -35,12 +35,11 @@ struct Options {
   bool inspect = false;
   bool allow_broken = false;
   DeviceOptions device;
-  int batch = 0;    // 0: the model's own
-  int workers = 0;  // 0: as many as there is room for
-  int warmup = -1;  // -1: one batch per worker
+  int batch = 0;     // 0: the model's own
+  int workers = 0;   // 0: as many as there is room for
+  int decoders = 0;  // 0: one for each core
+  int warmup = -1;   // -1: one batch per worker
 };
-
-int core_count() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 std::string format_by_suffix(const std::string& path) {
   const std::string suffix = path.substr(std::min(path.size(), path.rfind('.')));
@@ -66,6 +65,8 @@ bool parse(int argc, char** argv, Options& options) {
                "for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own");
   flags.number("workers", "N", options.workers, 1, 1024,
                "models that run at once (default: cpu the cores divided by --threads, Ascend 1)");
+  flags.number("decoders", "N", options.decoders, 1, 1024,
+               "pictures that are decoded at once (default: the cores that this process may use)");
   flags.number("threads", "N", device.threads, 1, 1024, "threads of each model");
   flags.number("warmup", "N", options.warmup, 0, 1 << 20,
                "pictures left out of the latencies (default: one batch per worker; at most half)");
@@ -161,7 +162,7 @@ int run(int argc, char** argv) {
   require_device(device);
 
   const int wanted = options.workers > 0      ? options.workers
-                     : device.device == "cpu" ? std::max(1, core_count() / device.threads)
+                     : device.device == "cpu" ? std::max(1, usable_cores() / device.threads)
                                               : 1;
   const int workers = std::min(wanted, static_cast<int>(std::min<size_t>(names.size(), 1024)));
   std::vector<std::unique_ptr<LiteModel>> models;
@@ -183,7 +184,8 @@ int run(int argc, char** argv) {
                              {{"mindspore_lite", runtime_version()}}};
   const Source source =
       stored ? tensor_source(tensor, contract, first) : picture_source(options.images, names, contract, first.layout());
-  const RunResult result = run_pipeline(names, source, models, core_count());
+  const RunResult result =
+      run_pipeline(names, source, models, options.decoders > 0 ? options.decoders : usable_cores());
   write_results(options.out, settings, result);
   return report(result, options.out + "/results.json", options.allow_broken);
 }
