@@ -53,7 +53,7 @@ def pillow_evaluation(pictures, spec):
 
 
 def pillow_training(pictures, spec):
-    """A function that does crop, flip and colour jitter with Pillow and NumPy."""
+    """A function that does crop, flip and color jitter with Pillow and NumPy."""
     from PIL import Image, ImageEnhance
 
     mean, std = (np.array(values, np.float32) for values in (spec.mean, spec.std))

@@ -85,7 +85,7 @@ def main() -> None:
             "glorext, .safetensors": (sys.executable, OURS, "own.safetensors"),
             "glorext, split .ckpt (512 tensors merged)": (sys.executable, OURS, "split.ckpt"),
             "glorext, torchvision's names": (sys.executable, OURS, "torchvision.safetensors"),
-            "MindSpore alone: initialise, then load": (sys.executable, EAGER, "own.ckpt"),
+            "MindSpore alone: initialize, then load": (sys.executable, EAGER, "own.ckpt"),
         }
         if has_peer(options.peer_python):
             cases["torchvision, the same weights"] = (options.peer_python, PEER, "torchvision.safetensors")

@@ -27,7 +27,7 @@ def in_batches(run, inputs):
 
 
 def make(name: str, folder: Path, sample: np.ndarray):
-    """A Source of the network `name` that tells pictures apart: norms of real statistics, centred logits up to 1."""
+    """A Source of the network `name` that tells pictures apart: norms of real statistics, centered logits up to 1."""
     import mindspore as ms
 
     from glorext.hub import open_model

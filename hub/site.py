@@ -1,4 +1,4 @@
-"""`glorext site`: a registry as a static catalogue of web pages that need no server program and no other site.
+"""`glorext site`: a registry as a static catalog of web pages that need no server program and no other site.
 
 The curves are a few lines of SVG, written here and not by matplotlib: the page's own style sheet colors them, light or
 dark as the reader wants it, and each point says its value under the pointer.
@@ -24,13 +24,13 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
 
 
 def write_site(registry, out) -> int:
-    """Write the catalogue of `registry` (a folder or an address) into the folder `out`; how many pages.
+    """Write the catalog of `registry` (a folder or an address) into the folder `out`; how many pages.
 
     A folder that an earlier call wrote is replaced at once; any other existing folder is an error. What the pages say
     is read from packages whose digests were checked; everything is escaped, and no page loads anything from elsewhere.
 
     Raises:
-        UsageError: `out` exists and is not a catalogue.
+        UsageError: `out` exists and is not a catalog.
         RegistryError, IntegrityError, PackageError, DownloadError: a package is not what the registry promises.
     """
     out = Path(out)
@@ -166,9 +166,9 @@ def nice_ticks(low: float, high: float) -> list[float]:
 
 def main(argv: list[str]) -> None:
     """`glorext site REGISTRY OUT`."""
-    arguments = parser("site", "Write a registry's catalogue as static web pages.", "glorext site registry catalogue")
+    arguments = parser("site", "Write a registry's catalog as static web pages.", "glorext site registry catalog")
     arguments.add_argument("registry", help="a registry's folder or address")
-    arguments.add_argument("out", help="folder for the pages; replaced when it holds an older catalogue")
+    arguments.add_argument("out", help="folder for the pages; replaced when it holds an older catalog")
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
     pages = write_site(options.registry, options.out)

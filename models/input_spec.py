@@ -23,7 +23,7 @@ class InputSpec:
     """From a decoded picture to the tensor a network expects.
 
     The picture is made RGB, resized (`squash`: to exactly `resize` x `resize`, whatever its aspect ratio; `short_side`:
-    its short side to `resize`, the long side to int(resize * long / short)), cropped in the centre to
+    its short side to `resize`, the long side to int(resize * long / short)), cropped in the center to
     `size` x `size` and normalized: (x / 255 - mean) / std, float32, channels first.
 
     Args:

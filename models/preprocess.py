@@ -50,8 +50,8 @@ def _decode(data: bytes) -> np.ndarray:
         image = JpegImagePlugin.JpegImageFile(BytesIO(essential_jpeg(data)))
     image.load()
     if image.mode.startswith("I"):
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.mode == "CMYK":
         # Pillow inverts the inks, as Adobe's files need it and no others.
         stored = np.asarray(image) if not has_adobe_marker(data) else 255 - np.asarray(image)
@@ -71,10 +71,10 @@ def resized_shape(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
 
 
 def _taps(size: int, target: int, start: int, count: int, edge_alone: bool):
-    """Both neighbours and both weights of `count` output positions from `start`, of a side resized to `target`."""
-    centre = ((np.arange(start, start + count) + 0.5) * (1 / (target / size)) - 0.5).astype(np.float32)
-    first = np.floor(centre).astype(np.int64)
-    part = centre - first.astype(np.float32)
+    """Both neighbors and both weights of `count` output positions from `start`, of a side resized to `target`."""
+    center = ((np.arange(start, start + count) + 0.5) * (1 / (target / size)) - 0.5).astype(np.float32)
+    first = np.floor(center).astype(np.int64)
+    part = center - first.astype(np.float32)
     if edge_alone:
         part[(first < 0) | (first >= size - 1)] = 0
     weights = [np.rint(weight * ONE).astype(np.int32) for weight in (np.float32(1) - part, part)]
@@ -110,7 +110,7 @@ def resize(picture: np.ndarray, height: int, width: int, window=None) -> np.ndar
 
 
 def crop(picture, spec: InputSpec) -> np.ndarray:
-    """Resize and centre crop: uint8 (size, size, 3).
+    """Resize and center crop: uint8 (size, size, 3).
 
     Args:
         picture: a file, or uint8 (H, W, 3).

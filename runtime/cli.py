@@ -18,7 +18,7 @@ COMMANDS = {
     "publish": ("glorext.hub.publish", "put a package into a registry folder"),
     "list": ("glorext.hub.listing", "show what the registries offer"),
     "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
-    "site": ("glorext.hub.site", "write a registry's catalogue as static web pages"),
+    "site": ("glorext.hub.site", "write a registry's catalog as static web pages"),
     "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
     "convert": ("glorext.deploy.convert.command", "convert an exported model with MindSpore Lite"),
     "infer": ("glorext.deploy.validate.infer", "offline inference over pictures with the C++ program"),

@@ -39,7 +39,7 @@ def write_digits(out) -> tuple[int, int]:
     with atomic_dir(out) as folder:
         for part, indices in zip(("train", "val"), parts):
             for i in sorted(indices):
-                # The scans have 17 grey levels, 0 to 16.
+                # The scans have 17 gray levels, 0 to 16.
                 picture = Image.fromarray((scans.images[i] * 255 / 16).round().astype("uint8"))
                 path = folder / part / str(scans.target[i]) / f"{i:04}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def _convert(path: Path, target: Path) -> None:
     try:
         with Image.open(path) as picture:
             frame = next(ImageSequence.Iterator(picture))
-            # Transparent pixels keep their colour, as decoders that know no transparency show them.
+            # Transparent pixels keep their color, as decoders that know no transparency show them.
             frame.convert("RGB").save(target)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(

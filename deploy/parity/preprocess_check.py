@@ -38,10 +38,10 @@ class Difference:
 
 def by_mindspore(path: Path, spec: InputSpec) -> dict[str, np.ndarray]:
     """Each stage by the operations that training's evaluation uses."""
-    decode, squeeze, centre, *finish = evaluation_steps(spec)
+    decode, squeeze, center, *finish = evaluation_steps(spec)
     stages = {"decode": decode(np.frombuffer(path.read_bytes(), np.uint8))}
     stages["resize"] = squeeze(stages["decode"])
-    stages["crop"] = centre(stages["resize"])
+    stages["crop"] = center(stages["resize"])
     stages["normalize"] = stages["crop"]
     for step in finish:
         stages["normalize"] = step(stages["normalize"])

@@ -89,8 +89,8 @@ def odd_pngs() -> dict[str, bytes]:
         "bad_key.png": raw_png(80, 60, 8, 2, rows, chunk(b"tRNS", b"x")),
         "bad_chroma.png": raw_png(80, 60, 8, 2, rows, chunk(b"cHRM", b"x")),
         "two_gammas.png": raw_png(80, 60, 8, 2, rows, chunk(b"gAMA", bytes(4)) * 2),
-        "unknown_chunk.png": raw_png(80, 60, 8, 2, rows, chunk(b"grEy", b"x")),
-        "unknown_critical.png": raw_png(80, 60, 8, 2, rows, chunk(b"GREY", b"x")),
+        "unknown_chunk.png": raw_png(80, 60, 8, 2, rows, chunk(b"gray", b"x")),
+        "unknown_critical.png": raw_png(80, 60, 8, 2, rows, chunk(b"GRAY", b"x")),
         "split.png": raw_png(80, 60, 8, 2, [chunk(b"IDAT", packed[i : i + 100]) for i in range(0, len(packed), 100)]),
         "split_by_text.png": raw_png(
             80, 60, 8, 2, [chunk(b"IDAT", packed[:500]), chunk(b"tEXt", b"a\0b"), chunk(b"IDAT", packed[500:])]

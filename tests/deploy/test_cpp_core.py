@@ -30,19 +30,19 @@ def whole_pictures():
         "444.jpg": encoded(image, "JPEG", subsampling=0),
         "422.jpg": encoded(image, "JPEG", subsampling=1),
         "progressive.jpg": encoded(image, "JPEG", progressive=True),
-        "grey.jpg": encoded(image.convert("L"), "JPEG"),
+        "gray.jpg": encoded(image.convert("L"), "JPEG"),
         "cmyk.jpg": encoded(image.convert("CMYK"), "JPEG"),
         "rotated.jpg": encoded(image, "JPEG", exif=exif),
         "trailing.jpg": encoded(image, "JPEG") + b"more",
         "named_wrongly.png": encoded(image, "JPEG"),
         "plain.png": encoded(image, "PNG"),
-        "grey.png": encoded(image.convert("L"), "PNG"),
+        "gray.png": encoded(image.convert("L"), "PNG"),
         "one_bit.png": encoded(image.convert("1"), "PNG"),
         "palette.png": encoded(image.quantize(17), "PNG"),
         "palette_transparent.png": encoded(image.quantize(17), "PNG", transparency=3),
         "rgba.png": encoded(Image.fromarray(np.dstack([np.asarray(image), (x * 3).astype(np.uint8)])), "PNG"),
-        "colour_key.png": encoded(image, "PNG", transparency=(0, 0, 0)),
-        "deep_grey.png": encoded(Image.fromarray((x * 800 + y * 3).astype(np.uint16)), "PNG"),
+        "color_key.png": encoded(image, "PNG", transparency=(0, 0, 0)),
+        "deep_gray.png": encoded(Image.fromarray((x * 800 + y * 3).astype(np.uint16)), "PNG"),
         "deep_rgb.png": raw_png(80, 60, 16, 2, b"".join(b"\0" + row.tobytes() for row in deep)),
     }
 
@@ -79,7 +79,7 @@ def broken_files():
         flipped = bytearray(png)
         flipped[len(png) * eighth // 8] ^= 1 << eighth
         files[f"flipped_{eighth}.png"] = (bytes(flipped), "damaged PNG")
-    for name in ("cmyk.jpg", "grey.jpg", "rotated.jpg", "palette.png", "deep_rgb.png", "deep_grey.png", "one_bit.png"):
+    for name in ("cmyk.jpg", "gray.jpg", "rotated.jpg", "palette.png", "deep_rgb.png", "deep_gray.png", "one_bit.png"):
         kind = "PNG" if name.endswith("png") else "JPEG"
         files[f"half_of_{name}"] = (whole[name][: len(whole[name]) // 2], f"damaged {kind}")
     return files

@@ -202,8 +202,8 @@ def test_a_model_that_normalizes_by_itself_takes_the_pixels(
     mean, std = (np.reshape(values, (1, 3, 1, 1)).astype(np.float32) * 255 for values in (spec.mean, spec.std))
     model.graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in ((mean, "mean"), (std, "std")))
     for node in (
-        onnx.helper.make_node("Div", ["centred", "std"], ["normalized"]),
-        onnx.helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+        onnx.helper.make_node("Div", ["centered", "std"], ["normalized"]),
+        onnx.helper.make_node("Sub", ["pixels", "mean"], ["centered"]),
         onnx.helper.make_node("Cast", ["image"], ["pixels"], to=onnx.TensorProto.FLOAT),
     ):
         model.graph.node.insert(0, node)
@@ -390,7 +390,7 @@ def test_a_contract_that_the_model_does_not_keep_is_refused(run, converted, pict
         (("--tensor", "MISSING"), "No such file", 1),
         ((), "give either --images or --tensor", 2),
         (("--images", "EMPTY", "--tensor", "MISSING"), "give either --images or --tensor", 2),
-        (("--images", "EMPTY", "--colour", "red"), "unknown flag --colour", 2),
+        (("--images", "EMPTY", "--color", "red"), "unknown flag --color", 2),
         (("--images", "EMPTY", "--device", "tpu"), "expected one of cpu, ascend310", 2),
         (("--images", "EMPTY", "--workers", "0"), "from 1 to 1024", 2),
         (("--images", "EMPTY", "--precision", "enforce_fp16"), "--precision is for Ascend", 2),

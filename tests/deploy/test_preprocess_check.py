@@ -45,7 +45,7 @@ def odd(path):
     if kind == "exif":
         more["exif"] = Image.Exif()
         more["exif"][274] = 6
-    elif kind == "grey16":
+    elif kind == "gray16":
         image = Image.fromarray(picture[..., 0].astype(np.uint16) * 257 - 3)
     elif kind == "palette":
         image = image.convert("P", palette=Image.Palette.ADAPTIVE)
@@ -59,7 +59,7 @@ def odd(path):
 @pytest.mark.native
 @pytest.mark.parametrize("spec", RULES[:2], ids=["squash", "short_side"])
 @pytest.mark.parametrize(
-    "name", ["L.jpg", "CMYK.jpg", "exif.jpg", "grey16.png", "palette.png", "RGBA.png", "LA.png", "1.png"]
+    "name", ["L.jpg", "CMYK.jpg", "exif.jpg", "gray16.png", "palette.png", "RGBA.png", "LA.png", "1.png"]
 )
 def test_pictures_of_every_kind_agree_to_the_bit(tmp_path, native, spec, name):
     rows = differences(ways(odd(tmp_path / name), spec, native.programs))

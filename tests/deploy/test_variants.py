@@ -39,7 +39,7 @@ def folder(source, native, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pixels():
-    """Pictures of four coloured fields each: noise would look the same to a network that averages it away."""
+    """Pictures of four colored fields each: noise would look the same to a network that averages it away."""
     return np.random.default_rng(5).integers(0, 256, (3, 2, 2, 3)).astype(np.uint8).repeat(16, 1).repeat(16, 2)
 
 

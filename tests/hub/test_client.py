@@ -133,7 +133,7 @@ def test_official_signatures_and_defaults():
         lambda: hub.load("tiny-digits", pretrained=1),
         lambda: hub.load("tiny-digits", force_reload="yes"),
         lambda: hub.load("tiny-digits", source="gitlab"),
-        lambda: hub.load("tiny-digits", colour="red", pretrained=False),
+        lambda: hub.load("tiny-digits", color="red", pretrained=False),
     ],
 )
 def test_wrong_arguments_are_usage_errors(here, call):

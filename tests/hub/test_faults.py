@@ -303,7 +303,7 @@ def test_a_mirror_steps_in(server, url, registry, monkeypatch, caplog):
     mirror.close()
 
 
-def test_tls_is_verified_and_ca_settings_are_honoured(registry, tmp_path, monkeypatch, quick):
+def test_tls_is_verified_and_ca_settings_are_honored(registry, tmp_path, monkeypatch, quick):
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [
@@ -373,7 +373,7 @@ def test_https_never_continues_as_http(registry, server, tmp_path, monkeypatch):
     secure.close()
 
 
-def test_proxies_are_honoured(server, monkeypatch):
+def test_proxies_are_honored(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     assert resolve("tiny-digits", registry="http://registry.invalid").version == "1.0.0"
 

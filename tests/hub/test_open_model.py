@@ -58,8 +58,8 @@ def test_a_bare_checkpoint_tells_its_network_by_its_shapes_and_is_given_its_labe
     assert model.network_args == ARGUMENTS
     assert models.weights_digest(model.create()) == model.weights_sha256 == models.weights_digest(run / "best.ckpt")
     write_labels(tmp_path / "labels.txt", LABELS)
-    labelled = open_model(tmp_path / "x.ckpt", labels=tmp_path / "labels.txt")
-    assert labelled.labels == tuple(LABELS) and "labels" in model.difference(labelled)
+    labeled = open_model(tmp_path / "x.ckpt", labels=tmp_path / "labels.txt")
+    assert labeled.labels == tuple(LABELS) and "labels" in model.difference(labeled)
     write_labels(tmp_path / "labels.txt", LABELS[:3])
     with pytest.raises(DataError, match="expected 10 class names.*found 3"):
         open_model(tmp_path / "x.ckpt", labels=tmp_path / "labels.txt")

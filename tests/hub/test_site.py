@@ -1,4 +1,4 @@
-"""The catalogue, in a real browser: complete, searchable, readable on a phone, and silent towards the network."""
+"""The catalog, in a real browser: complete, searchable, readable on a phone, and silent towards the network."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ in_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="
 
 @pytest.fixture(scope="module")
 def shop(run, tmp_path_factory):
-    """A registry with three models, one of them in two versions and one without evidence, and its catalogue."""
+    """A registry with three models, one of them in two versions and one without evidence, and its catalog."""
     folder = tmp_path_factory.mktemp("shop")
     silent = shutil.copytree(run, folder / "silent")
     (silent / "eval.json").unlink()
@@ -97,7 +97,7 @@ def test_pages_name_no_other_site(shop):
         assert not re.search(r'(src|href)="(?!data:,|[\w@.-]+")|url\(|@import', text), path
 
 
-def test_a_catalogue_is_replaced_but_no_other_folder(shop, tmp_path):
+def test_a_catalog_is_replaced_but_no_other_folder(shop, tmp_path):
     folder = tmp_path / "site"
     write_site(shop / "registry", folder)
     (folder / "old.html").write_text("")
@@ -110,7 +110,7 @@ def test_a_catalogue_is_replaced_but_no_other_folder(shop, tmp_path):
     assert (tmp_path / "photos/me.jpg").exists()
 
 
-def test_a_damaged_registry_leaves_the_old_catalogue(shop, tmp_path):
+def test_a_damaged_registry_leaves_the_old_catalog(shop, tmp_path):
     folder = tmp_path / "site"
     write_site(shop / "registry", folder)
     broken = shutil.copytree(shop / "registry", tmp_path / "broken")
@@ -122,7 +122,7 @@ def test_a_damaged_registry_leaves_the_old_catalogue(shop, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "site"]
 
 
-def test_a_catalogue_of_a_served_registry_is_the_same(server, registry, tmp_path):
+def test_a_catalog_of_a_served_registry_is_the_same(server, registry, tmp_path):
     write_site(registry, tmp_path / "one")
     write_site(server.url, tmp_path / "two")
     assert (tmp_path / "one/tiny-digits.html").read_bytes() == (tmp_path / "two/tiny-digits.html").read_bytes()

@@ -213,7 +213,7 @@ def test_float16_weights_load_as_float32(small, weights, tmp_path):
     assert same(parameters(net), {name: value.astype(np.float32) for name, value in halves.items()})
 
 
-def test_nothing_is_initialised_that_a_checkpoint_overwrites(small, weights, monkeypatch):
+def test_nothing_is_initialized_that_a_checkpoint_overwrites(small, weights, monkeypatch):
     from mindspore.common import initializer
 
     drawn = []

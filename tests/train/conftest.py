@@ -9,7 +9,7 @@ SMALL = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width"
 
 @pytest.fixture
 def draw(tmp_path):
-    """draw(name, classes, each): a tree of 16x16 PNGs, every class a colour of its own plus noise."""
+    """draw(name, classes, each): a tree of 16x16 PNGs, every class a color of its own plus noise."""
 
     def make(name="train", classes=("ant", "bee"), each=8, seed=0):
         generator = np.random.default_rng(seed)

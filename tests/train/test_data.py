@@ -104,24 +104,24 @@ TWINS = (
     ("plain.png", "alpha.png"),
     ("plain.png", "palette.png"),
     ("straight.jpg", "rotated.jpg"),
-    ("grey.png", "deep.png"),
+    ("gray.png", "deep.png"),
 )
 
 
 def save_odd(folder):
     grid = np.kron(np.random.default_rng(0).integers(0, 255, (4, 5, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
-    colour = Image.fromarray(grid)
-    grey = colour.convert("L")
+    color = Image.fromarray(grid)
+    gray = color.convert("L")
     exif = Image.Exif()
     exif[0x112] = 6
-    colour.save(folder / "plain.png")
-    colour.save(folder / "rotated.jpg", exif=exif, quality=95)
-    colour.save(folder / "straight.jpg", quality=95)
-    colour.convert("CMYK").save(folder / "cmyk.jpg", quality=100, subsampling=0)
-    colour.convert("RGBA").save(folder / "alpha.png")
-    colour.quantize(64).save(folder / "palette.png")
-    grey.save(folder / "grey.png")
-    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "deep.png")
+    color.save(folder / "plain.png")
+    color.save(folder / "rotated.jpg", exif=exif, quality=95)
+    color.save(folder / "straight.jpg", quality=95)
+    color.convert("CMYK").save(folder / "cmyk.jpg", quality=100, subsampling=0)
+    color.convert("RGBA").save(folder / "alpha.png")
+    color.quantize(64).save(folder / "palette.png")
+    gray.save(folder / "gray.png")
+    Image.fromarray(np.asarray(gray).astype(np.uint16) * 257).save(folder / "deep.png")
 
 
 def test_every_kind_of_picture_is_read(tmp_path):

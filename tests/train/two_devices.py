@@ -1,6 +1,6 @@
 """What each process of test_distributed.py runs: 20 steps on its share of fixed data, then an exact evaluation.
 
-With the batch norms' statistics fixed a picture's gradient does not depend on its neighbours, so two devices must do
+With the batch norms' statistics fixed a picture's gradient does not depend on its neighbors, so two devices must do
 what one does with twice the batch. (In ordinary training each device normalizes by its own batch: that part differs.)
 """
 

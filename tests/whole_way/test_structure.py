@@ -93,7 +93,7 @@ class House:
         ]
 
     def upward(self, floor_of):
-        """Imports of a higher floor, or of a neighbour on the same one; `floor_of` gives (height, name) or None."""
+        """Imports of a higher floor, or of a neighbor on the same one; `floor_of` gives (height, name) or None."""
         wrong = []
         for module in self.modules:
             here = floor_of(module)
@@ -168,7 +168,7 @@ def test_no_room_imports_a_higher_one(house):
     assert not house.upward(room_of), listed(house.upward(room_of))
 
 
-def test_no_sub_room_of_deploy_imports_a_higher_one_or_a_neighbour(house):
+def test_no_sub_room_of_deploy_imports_a_higher_one_or_a_neighbor(house):
     assert not house.upward(deploy_floor), listed(house.upward(deploy_floor))
 
 
@@ -248,7 +248,7 @@ def test_an_import_upward_is_found_wherever_it_hides(small):
     assert house.nowhere() == []
 
 
-def test_neighbours_in_deploy_and_files_outside_its_sub_rooms_are_found(small):
+def test_neighbors_in_deploy_and_files_outside_its_sub_rooms_are_found(small):
     house = small(
         {
             "deploy/__init__.py": "",

@@ -17,7 +17,7 @@ struct Picture {
 constexpr size_t kLargestPictureFile = size_t{256} << 20;
 
 // Decodes by content, whatever the file is called. The values are those of MindSpore's Decode: EXIF orientation is
-// ignored, alpha dropped, 16 bits cut to their upper 8, grey and palette expanded, CMYK multiplied out.
+// ignored, alpha dropped, 16 bits cut to their upper 8, gray and palette expanded, CMYK multiplied out.
 // Throws Failure for what docs/pictures.md calls broken: neither JPEG nor PNG, cut off, damaged, too large.
 Picture decode_picture(const std::string& bytes);
 

@@ -1,4 +1,4 @@
-// Resize rule, centre crop and normalization, with MindSpore's rounding.
+// Resize rule, center crop and normalization, with MindSpore's rounding.
 #include "preprocess.h"
 
 #include <cmath>

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kOne = 2048;
 
-// What one output coordinate takes from the input: position and weight of two neighbours.
+// What one output coordinate takes from the input: position and weight of two neighbors.
 struct Tap {
   int first;
   int second;
@@ -27,9 +27,9 @@ std::vector<Tap> taps(int from, int to, int begin, int count, bool clamp_weights
   std::vector<Tap> out;
   out.reserve(static_cast<size_t>(count));
   for (int i = begin; i < begin + count; ++i) {
-    const auto centre = static_cast<float>((i + 0.5) * scale - 0.5);
-    int at = static_cast<int>(std::floor(centre));
-    float part = centre - static_cast<float>(at);
+    const auto center = static_cast<float>((i + 0.5) * scale - 0.5);
+    int at = static_cast<int>(std::floor(center));
+    float part = center - static_cast<float>(at);
     if (clamp_weights && (at < 0 || at >= from - 1)) {
       at = at < 0 ? 0 : from - 1;
       part = 0;
@@ -89,7 +89,7 @@ Picture resize(const Picture& source, int width, int height, const Window& windo
   const std::vector<Tap> columns = taps(source.width, width, window.left, window.width, true);
   const std::vector<Tap> rows = taps(source.height, height, window.top, window.height, false);
   const size_t row_values = static_cast<size_t>(window.width) * 3;
-  // The two input rows in use, already scaled horizontally; neighbouring output rows often share them.
+  // The two input rows in use, already scaled horizontally; neighboring output rows often share them.
   std::vector<int> scaled[2] = {std::vector<int>(row_values), std::vector<int>(row_values)};
   int held[2] = {-1, -1};
   const auto fetch = [&](int row, int keep) {

@@ -67,7 +67,7 @@ TEST_CASE("what is not given keeps its default") {
 }
 
 TEST_CASE("mistakes are usage errors with exit status 2") {
-  CHECK(mentions(error_of({"--colour", "x"}), "unknown flag --colour"));
+  CHECK(mentions(error_of({"--color", "x"}), "unknown flag --color"));
   CHECK(mentions(error_of({"--name"}), "--name needs a value"));
   CHECK(mentions(error_of({"--quick=yes"}), "--quick takes no value"));
   CHECK(mentions(error_of({"--name", "a", "--name", "b"}), "given twice"));

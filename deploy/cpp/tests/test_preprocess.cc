@@ -27,7 +27,7 @@ TEST_CASE("a picture of the target size is not touched") {
   CHECK(resize(picture, 17, 9, {0, 0, 17, 9}).rgb == picture.rgb);
 }
 
-TEST_CASE("a picture of one colour keeps it at every size") {
+TEST_CASE("a picture of one color keeps it at every size") {
   for (const int value : {0, 1, 127, 254, 255}) {
     Picture flat = noise(13, 7, 2);
     flat.rgb.assign(flat.rgb.size(), static_cast<uint8_t>(value));
@@ -61,7 +61,7 @@ TEST_CASE("the short side rule keeps the aspect ratio and cuts off fractions") {
   CHECK(tall.height == 15);
 }
 
-TEST_CASE("the crop is the centre, the odd pixel to the right and below") {
+TEST_CASE("the crop is the center, the odd pixel to the right and below") {
   const Preprocess preprocess(spec_of(2, 5, ResizeRule::squash));
   const Picture picture = noise(5, 5, 5);
   const Picture crop = preprocess.cropped(picture);
