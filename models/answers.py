@@ -33,6 +33,7 @@ class Results:
         failed: {"path", "error"} of pictures without an answer.
         latency_ms: p50, p90, p99, mean, and how many first pictures ("warmup") they leave out.
         throughput: pictures per second of wall time.
+        card: the Ascend card that answered, as AscendCL names it: {"id", "count", "chip"}; None for none.
         stages_ms: mean time per picture of each stage that the backend can tell apart.
     """
 
@@ -51,6 +52,7 @@ class Results:
     stages_ms: dict
     versions: dict
     failed: list[dict] = field(default_factory=list)
+    card: dict | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -118,6 +120,7 @@ def read_results(folder) -> Results:
             "weights_dtype": artifact.one_of("weights_dtype", "float32", "float16"),
         },
         device=top.take("device", str),
+        card=_card(top.inner("card", optional=True)),
         batch=top.count("batch", 1),
         workers=top.count("workers", 1),
         threads=top.count("threads", 1),
@@ -139,6 +142,14 @@ def read_results(folder) -> Results:
             found=f"{logits.dtype} {logits.shape} for {results.count}",
         )
     return results
+
+
+def _card(fields: Fields | None) -> dict | None:
+    if fields is None:
+        return None
+    card = {"id": fields.count("id"), "count": fields.count("count", 1), "chip": fields.take("chip", str)}
+    fields.done()
+    return card
 
 
 def _picture(fields: Fields) -> dict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from .errors import UsageError
+
 INFERENCE_310, INFERENCE_310P = "Atlas 200/300/500 inference products", "Atlas inference products"
 INFERENCE_310B = "Atlas 200I/500 A2 inference products"
 TRAINING, A2, A3 = "Atlas training products", "Atlas A2 products", "Atlas A3 products"
@@ -15,24 +17,26 @@ class Chip:
     """One kind of Ascend chip. What CANN's documentation (6.3 to 9.0) leaves open is None.
 
     Attributes:
-        name: as `npu-smi info` shows it; on A3 its "Chip Name" and "NPU Name" together.
+        name: as `npu-smi info` shows it; on A3 "910_" and what `npu-smi info -t board` calls "NPU Name".
         family: what `--target` and `--device` call it.
         sold_as: the series of products that carry it.
-        lite_name: `ge.socVersion` for the converter of MindSpore Lite 2.0; None where that documents none.
         trains: whether MindSpore runs on it, and not MindSpore Lite alone.
         saturates: whether an overflow gives the largest number instead of infinity, unless the user asks otherwise.
         dvpp: whether it decodes and resizes pictures.
         aipp: whether it normalizes pictures in front of a model.
+        mindspore, cann, lite: the versions of MindSpore, CANN and MindSpore Lite that are documented for it.
     """
 
     name: str
     family: str
     sold_as: str
-    lite_name: str | None = None
     trains: bool = False
     saturates: bool | None = None
     dvpp: bool | None = True
     aipp: bool | None = True
+    mindspore: str | None = None
+    cann: str | None = None
+    lite: str | None = None
 
     @property
     def soc(self) -> str:
@@ -45,42 +49,53 @@ class Chip:
         return self.sold_as in (A2, A3)
 
 
-# The first chip of a family is the one for which `--target FAMILY` converts.
+def _series(family: str, sold_as: str, names: str, **shared) -> tuple[Chip, ...]:
+    """The chips of one series, which differ in nothing but their names."""
+    return tuple(Chip(name, family, sold_as, **shared) for name in names.split())
+
+
+# Versions: the installation tables of MindSpore 2.6 to 2.10, the ATC manuals of CANN 6.3 to 9.0, MindSpore Lite 2.0 to
+# 2.10. The 910B of the first generation is not to be taken for the 910B1 to 910B4 of A2.
 CHIPS = (
-    Chip("310", "ascend310", INFERENCE_310, "Ascend310"),
-    Chip("310P3", "ascend310p", INFERENCE_310P, "Ascend710"),
-    Chip("310P1", "ascend310p", INFERENCE_310P, "Ascend710"),
-    Chip("310P5", "ascend310p", INFERENCE_310P, "Ascend710"),
-    Chip("310P7", "ascend310p", INFERENCE_310P, "Ascend710"),
-    Chip("310B1", "ascend310b", INFERENCE_310B),
-    Chip("310B2", "ascend310b", INFERENCE_310B),
-    Chip("310B3", "ascend310b", INFERENCE_310B),
-    Chip("310B4", "ascend310b", INFERENCE_310B),
-    Chip("910A", "ascend910", TRAINING, "Ascend910", trains=True, saturates=True),
-    # Not to be taken for the 910B1 to 910B4 of A2.
-    Chip("910B", "ascend910", TRAINING, "Ascend910", trains=True, saturates=True),
-    Chip("910ProA", "ascend910", TRAINING, "Ascend910", trains=True, saturates=True),
-    Chip("910ProB", "ascend910", TRAINING, "Ascend910", trains=True, saturates=True),
-    Chip("910PremiumA", "ascend910", TRAINING, "Ascend910", trains=True, saturates=True),
-    Chip("910B1", "ascend910", A2, trains=True, saturates=False),
-    Chip("910B2", "ascend910", A2, trains=True, saturates=False),
-    Chip("910B2C", "ascend910", A2, trains=True, saturates=False),
-    Chip("910B3", "ascend910", A2, trains=True, saturates=False),
-    Chip("910B4", "ascend910", A2, trains=True, saturates=False),
-    Chip("910B4-1", "ascend910", A2, trains=True, saturates=False),
-    Chip("910_9362", "ascend910", A3, trains=True, saturates=False, dvpp=None),
-    Chip("910_9372", "ascend910", A3, trains=True, saturates=False, dvpp=None),
-    Chip("910_9381", "ascend910", A3, trains=True, saturates=False, dvpp=None),
-    Chip("910_9382", "ascend910", A3, trains=True, saturates=False, dvpp=None),
-    Chip("910_9391", "ascend910", A3, trains=True, saturates=False, dvpp=None),
-    Chip("910_9392", "ascend910", A3, trains=True, saturates=False, dvpp=None),
+    *_series("ascend310", INFERENCE_310, "310", cann="up to 8.2.RC1", lite="2.0 with CANN 6"),
+    *_series("ascend310p", INFERENCE_310P, "310P3 310P1 310P5 310P7", lite="up to 2.10 (Atlas 300I Duo)"),
+    *_series("ascend310b", INFERENCE_310B, "310B1 310B2 310B3 310B4"),
+    *_series(
+        "ascend910",
+        TRAINING,
+        "910A 910B 910ProA 910ProB 910PremiumA",
+        trains=True,
+        saturates=True,
+        mindspore="up to 2.10, without custom operators",
+    ),
+    *_series(
+        "ascend910",
+        A2,
+        "910B1 910B2 910B2C 910B3 910B4 910B4-1",
+        trains=True,
+        saturates=False,
+        mindspore="2.10",
+        cann="8.2 to 9.1",
+        lite="up to 2.10 (Atlas 800I A2)",
+    ),
+    *_series(
+        "ascend910",
+        A3,
+        "910_9362 910_9372 910_9381 910_9382 910_9391 910_9392",
+        trains=True,
+        saturates=False,
+        dvpp=None,
+        mindspore="2.10",
+        cann="8.2 to 9.1",
+        lite="up to 2.10",
+    ),
 )
 FAMILIES = tuple(dict.fromkeys(chip.family for chip in CHIPS))
 
 
 def find_chip(soc: str | None) -> Chip | None:
     """The chip of this name, with or without "Ascend" before it; None for one that is not in the table."""
-    name = (soc or "").removeprefix("Ascend").lower()
+    name = (soc or "").lower().removeprefix("ascend")
     return next((chip for chip in CHIPS if chip.name.lower() == name), None)
 
 
@@ -100,6 +115,25 @@ def saturates(soc: str) -> bool | None:
     return chip.saturates if chip else None
 
 
-def chip_of(family: str) -> Chip:
-    """The chip for which `--target FAMILY` converts."""
-    return next(chip for chip in CHIPS if chip.family == family)
+def chips_of(family: str) -> tuple[Chip, ...]:
+    """The chips of a family."""
+    return tuple(chip for chip in CHIPS if chip.family == family)
+
+
+def target_of(text: str) -> tuple[str, str | None]:
+    """The family that `--target` names and the exact chip, "Ascend310P3"; None where the family has several.
+
+    Raises:
+        UsageError: neither a family nor a chip of the table.
+    """
+    chip = find_chip(text)
+    if chip is None and text.lower() not in FAMILIES:
+        raise UsageError(
+            expected=f"a target out of cpu, {', '.join(FAMILIES)}, or a chip's exact name such as Ascend310P3",
+            found=text,
+            where="--target",
+            do='The exact name is "Ascend" and what `npu-smi info` shows.',
+        )
+    family = chip.family if chip else text.lower()
+    same = chips_of(family)
+    return family, (chip or same[0]).soc if chip or len(same) == 1 else None

@@ -10,6 +10,7 @@ from glorext.models import InputSpec
 from glorext.models.labels import labels_digest
 from glorext.models.trained import Identity
 from glorext.runtime import DataError, IntegrityError, json_bytes, sha256_file, write_json
+from glorext.runtime.chips import FAMILIES
 from glorext.runtime.fields import Fields, shown
 
 SCHEMA = "glorext.artifact/1"
@@ -18,6 +19,9 @@ LARGEST_CONTRACT = 16 << 20
 FILE, FILE_WORDS = re.compile(r"(?!\.\.?\Z)[^/\\\x00-\x1f\x7f]+"), "the name of a file, without a folder"
 LARGEST_SIDE = 1 << 16
 FORMATS = ("mindir", "onnx", "air", "ms", "lite-mindir")
+CHIP_NAME = re.compile(r"Ascend[0-9A-Za-z_-]{1,40}")
+# How many batch sizes a card's compiler prepares a model for, and the largest of them (MindSpore Lite, dynamic_dims).
+MOST_PREPARED, LARGEST_PREPARED = 100, 2048
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Device:
+    """Where alone a converted model runs.
+
+    Attributes:
+        family: "cpu", or the family of chips.
+        chip: the exact chip that it was compiled for, "Ascend310P3"; None for the cpu and where it is not known.
+        batches: the batch sizes that a model with an open batch was prepared for, rising.
+    """
+
+    family: str
+    chip: str | None = None
+    batches: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A model file together with what it expects, what it computes and where it comes from.
 
@@ -66,6 +85,7 @@ class Artifact:
         weights_dtype: what the kernels and matrices are stored in, "float32" or "float16".
         deviation: how far the outputs moved by storing them so, on the golden inputs: {"max_difference", "cosine"};
             None for float32.
+        device: where alone it runs; None for a model that was compiled and rearranged for none.
     """
 
     file: str
@@ -80,6 +100,7 @@ class Artifact:
     versions: dict = field(default_factory=dict)
     weights_dtype: str = "float32"
     deviation: dict | None = None
+    device: Device | None = None
 
     @property
     def name(self) -> str:
@@ -178,6 +199,7 @@ def parse_contract(data: bytes, where) -> Artifact:
         labels=top.values("labels", str),
         versions=top.strings("versions"),
         deviation=_deviation(top.inner("deviation", optional=True)),
+        device=_device(top.inner("device", optional=True)),
     )
     top.done()
     _check(artifact, top)
@@ -196,6 +218,10 @@ def _check(artifact: Artifact, top: Fields) -> None:
         )
     if artifact.output.batch != artifact.input.batch:
         raise top.wrong(f"the batch of the input, {artifact.input.batch}", artifact.output.batch, "output.shape")
+    if (device := artifact.device) and bool(device.batches) != (device.family != "cpu" and artifact.input.batch == -1):
+        raise top.wrong(
+            "sizes for a card and an open batch, and for nothing else", list(device.batches), "device.batches"
+        )
     if artifact.model.num_classes != classes:
         raise top.wrong(f"{classes}, as output.shape says", artifact.model.num_classes, "model.num_classes")
     # A model without known class names is a model all the same.
@@ -230,6 +256,28 @@ def _deviation(fields: Fields | None) -> dict | None:
     deviation = {key: fields.take(key, float) for key in ("max_difference", "cosine")}
     fields.done()
     return deviation
+
+
+def is_prepared(sizes: tuple[int, ...]) -> bool:
+    """Whether a card's compiler prepares a model for these batch sizes."""
+    within = all(1 <= size <= LARGEST_PREPARED for size in sizes)
+    return len(sizes) <= MOST_PREPARED and list(sizes) == sorted(set(sizes)) and within
+
+
+def _device(fields: Fields | None) -> Device | None:
+    if fields is None:
+        return None
+    device = Device(
+        fields.one_of("family", "cpu", *FAMILIES),
+        fields.take("chip", str, optional=True),
+        fields.values("batches", int),
+    )
+    fields.done()
+    if device.chip is not None and (device.family == "cpu" or not CHIP_NAME.fullmatch(device.chip)):
+        raise fields.wrong("null, or a card's exact name such as Ascend310P3", shown(device.chip), "chip")
+    if not is_prepared(device.batches):
+        raise fields.wrong(f"rising sizes from 1 to {LARGEST_PREPARED}", list(device.batches), "batches")
+    return device
 
 
 def _shape(fields: Fields, axes: int) -> tuple[int, ...]:

@@ -19,8 +19,8 @@ class Golden(NamedTuple):
     outputs: np.ndarray
 
     def at_batch(self, batch: int) -> Golden:
-        """For a model of this batch: all of them where it is open (-1), else the first one repeated."""
-        return self if batch < 0 else Golden(*(array[:1].repeat(batch, 0) for array in self))
+        """For a model of this batch: all of them where it is open (-1), else as many, from the first one again."""
+        return self if batch < 0 else Golden(*(np.resize(array, (batch, *array.shape[1:])) for array in self))
 
 
 def golden_pixels(size: int) -> np.ndarray:

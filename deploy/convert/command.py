@@ -6,7 +6,16 @@ import shlex
 from pathlib import Path
 
 from glorext.deploy.contract.artifact import read_artifact
-from glorext.deploy.convert.ascend import CONFIG_FILE, AscendOptions, add_card_arguments, chosen_card, plan
+from glorext.deploy.convert.ascend import (
+    CONFIG_FILE,
+    AscendOptions,
+    add_card_arguments,
+    atc_text,
+    chosen_card,
+    for_chip_here,
+    kept_operators,
+    plan,
+)
 from glorext.deploy.convert.converter import (
     OUTPUTS,
     ROUTES,
@@ -38,7 +47,12 @@ def main(argv: list[str]) -> int:
     )
     arguments.add_argument("--out", type=Path, help="folder for the converted models")
     arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}; for the cpu")
-    arguments.add_argument("--target", default="cpu", choices=("cpu", *FAMILIES))
+    arguments.add_argument(
+        "--target",
+        default="cpu",
+        help=f"cpu (default), {', '.join(FAMILIES)}, or a chip's exact name such as Ascend310P3; "
+        "of a family the chip that is here",
+    )
     add_card_arguments(arguments)
     arguments.add_argument("--dry_run", action="store_true", help="print configuration and commands, do nothing")
     options = arguments.parse_args(argv)
@@ -57,7 +71,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main_for_card(options) -> int:
-    card = chosen_card(options)
+    card = for_chip_here(chosen_card(options))
     for model in options.models:
         if options.dry_run:
             _show_plan(model, card)
@@ -88,11 +102,13 @@ def _show_commands(model: Path, formats: list[str], config: Path | None = None, 
 
 def _show_plan(model: Path, card: AscendOptions) -> None:
     source = read_artifact(model)
-    found = plan(source, card, f"{model.stem}_{card.target}")
+    found = plan(source, card, f"{model.stem}_{card.target}", kept_operators(model, source, card))
     for name, text in found.files.items():
         print(f"# {name}\n{text}")
+    if card.keep_fp32:
+        print("# the converter takes no list of layers that stay in float32: only atc does, as --keep_dtype")
     _show_commands(model, ["mindir"], Path(CONFIG_FILE), f"_{card.target}")
-    print("# the same with atc\n" + shlex.join(found.atc))
+    print(atc_text(found, card), end="")
     print(
         f"# the result takes {found.input.dtype} {list(found.input.shape)}; not converted, not measured: "
         "this was a dry run"

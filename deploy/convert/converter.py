@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from glorext.deploy.contract.aipp import pixels_of
-from glorext.deploy.contract.artifact import Artifact, Port, read_artifact, write_artifact
+from glorext.deploy.contract.artifact import Artifact, Device, Port, read_artifact, write_artifact
 from glorext.deploy.contract.closeness import converted_tolerance, require_close
 from glorext.deploy.contract.golden import Golden, read_golden, write_golden
 from glorext.deploy.convert import cpu_graph
-from glorext.deploy.convert.ascend import AscendOptions, plan, write_files
+from glorext.deploy.convert.ascend import AscendOptions, for_chip_here, plan, write_files
 from glorext.deploy.export import mindir
+from glorext.deploy.runners.ascend_host import chip_here
 from glorext.deploy.runners.lite import input_shape, run_tensor
 from glorext.deploy.runners.programs import Programs, build
 from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_path, get_logger, version
@@ -24,7 +25,8 @@ from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_
 logger = get_logger("deploy")
 # What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
 OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".ms", "ms")}
-# Formats that can be converted -> what the results' names carry beside the model's name; MINDIR is the main route.
+# Formats that can be converted -> what the results' names carry beside the model's name; MINDIR is the main route for
+# the CPU. For cards it is ONNX, which every MindSpore Lite reads.
 ROUTES = {"mindir": "", "onnx": "_onnx"}
 # The graph's own axes: with NHWC, the converter puts a transposition in front that it cannot always remove again.
 LAYOUT = "NCHW"
@@ -76,7 +78,7 @@ def _convert_one(
     target = f"_{card.target}" if card else ""
     final = out / f"{model.stem}{ROUTES[source.format]}{target}{ending}"
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
-        readable = _readable(model, Path(scratch), source, programs.lite.version, card)
+        readable, rearranged = _readable(model, Path(scratch), source, programs.lite.version, card)
         planned = plan(source, card, final.stem) if card else None
         config = write_files(planned, Path(scratch)) if planned else None
         written = _run_converter(readable, Path(scratch) / model.stem, save, source, programs, config)
@@ -90,11 +92,12 @@ def _convert_one(
             "labels": source.labels,
             "weights_dtype": source.weights_dtype,
             "deviation": source.deviation,
+            "device": card.device if card else Device("cpu") if rearranged else None,
             "versions": {**source.versions, "glorext": version(), "mindspore_lite": programs.lite.version},
         }
         proved = write_artifact(written, **values)
         given = golden._replace(inputs=pixels_of(golden.inputs, source.input_spec)) if card and card.aipp else golden
-        worst = _prove(written, given, proved, programs, card.target if card else "cpu")
+        worst = _prove(written, given, proved, programs)
         with atomic_path(final) as temporary:
             shutil.copyfile(written, temporary)
     if out.resolve() != model.parent.resolve():
@@ -126,13 +129,27 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
     """Convert an exported model for an Ascend card and prove the result on that card.
 
     Raises:
-        UsageError: a combination that cannot work (see `ascend.plan`).
+        UsageError: a combination that cannot work (see `ascend.plan`), or another chip than the one that is here.
         ConversionError: CANN is not there, the converter failed, or the card computes something else.
         InferenceError: the card is not in this machine, so nothing could be proved and nothing was kept.
     """
-    model = Path(model)
+    model, card = Path(model), for_chip_here(card)
     source = read_artifact(model)
     plan(source, card, model.stem)
+    if card.keep_fp32 and card.precision_mode == "enforce_fp16":
+        raise UsageError(
+            "MindSpore Lite's converter takes no list of layers that stay in float32",
+            where="--keep_fp32",
+            do="Use atc as --dry_run shows, or choose --precision_mode preferred_fp32 or enforce_origin.",
+        )
+    here = chip_here(card.target)
+    if here and here != card.chip:
+        raise UsageError(
+            expected=f"the chip of this machine, {here}: the result is proved on it",
+            found=card.chip,
+            where="--target",
+            do="Convert on the machine with that chip; `glorext bundle` packs what it needs.",
+        )
     golden = read_golden(model)
     try:
         ctypes.CDLL("libge_compiler.so")
@@ -146,16 +163,16 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
     return _convert_one(source, model, Path(out), "mindir", golden, build(), card)
 
 
-def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> Path:
-    """`model`, or for the older MindSpore Lite its MINDIR in the version that it reads, rearranged for the CPU."""
+def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> tuple[Path, bool]:
+    """`model`, or its MINDIR in the version that an older MindSpore Lite reads; whether rearranged for the CPU."""
     if source.format != "mindir" or not lite.startswith("2.0."):
-        return model
+        return model, False
     rewritten = scratch / "rewritten" / model.name
     rewritten.parent.mkdir()
     mindir.rewrite(model, rewritten)
     if card is None:
         cpu_graph.rearrange(rewritten)
-    return rewritten
+    return rewritten, card is None
 
 
 def converter_command(
@@ -203,18 +220,24 @@ def _run_converter(
     return written
 
 
-def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs, device: str) -> float:
-    golden = golden.at_batch(model.input.batch)
-    return require_close(
-        run_tensor(written, golden.inputs, programs, device),
-        golden.outputs,
-        converted_tolerance(device, model.weights_dtype),
-        model.output.name,
-        ConversionError,
-        of="as MindSpore gives them for the golden inputs",
-        where=f"the converted {written.name}",
-        do="The converter reported success, but the result computes something else; it was not kept.",
-    ).max_difference
+def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs) -> float:
+    """How far the outputs are off at most; at every batch size that the model was prepared for."""
+    device = model.device or Device("cpu")
+    differences = []
+    for size in device.batches or (model.input.batch,):
+        given = golden.at_batch(size)
+        comparison = require_close(
+            run_tensor(written, given.inputs, programs, device.family),
+            given.outputs,
+            converted_tolerance(device.family, model.weights_dtype),
+            model.output.name,
+            ConversionError,
+            of="as MindSpore gives them for the golden inputs",
+            where=f"the converted {written.name}" + (f" at the batch size {size}" if device.batches else ""),
+            do="The converter reported success, but the result computes something else; it was not kept.",
+        )
+        differences.append(comparison.max_difference)
+    return max(differences)
 
 
 def convert_routes(

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from glorext.deploy.doctor import ascend_host
-from glorext.deploy.doctor.ascend_host import AscendHost
+from glorext.deploy.runners import ascend_host
+from glorext.deploy.runners.ascend_host import AscendHost
 from glorext.deploy.runners.find_lite import locate
 from glorext.hub.official import NAME as HUB_MODULE
 from glorext.hub.official import OURS, official_client
@@ -88,7 +88,9 @@ def _cards(found: AscendHost):
     """Card, driver, CANN: without a card none of them is missing, they are only absent."""
     state = "missing" if found.devices else "absent"
     chip = find_chip(found.soc)
-    sold_as = f", of {chip.sold_as}" if chip else ""
+    documented = chip and {"MindSpore": chip.mindspore, "CANN": chip.cann, "MindSpore Lite": chip.lite}
+    versions = ", ".join(f"{name} {text}" for name, text in (documented or {}).items() if text)
+    sold_as = (f", of {chip.sold_as}" if chip else "") + (f"; documented for {versions}" if versions else "")
     name = f"{found.soc}{sold_as} (says {found.soc_source})" if found.soc else "chip unknown"
     yield (
         Finding("Ascend card", "ok", f"{found.devices} devices, {name}")

@@ -17,7 +17,7 @@ Model = message_class(
             "repeated Value input = 11",
             "repeated Value output = 12",
         ),
-        "Node": ("repeated string input = 1", "repeated string output = 2"),
+        "Node": ("repeated string input = 1", "repeated string output = 2", "optional string name = 3"),
         "Weight": ("optional string name = 8",),
         "Value": ("optional string name = 1", "optional Type type = 2"),
         "Type": ("optional Tensor tensor_type = 1",),

@@ -15,6 +15,7 @@ from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.convert.converter import convert, convert_for_card
 from glorext.deploy.export.exporter import export, network
 from glorext.deploy.export.formats import Variant
+from glorext.deploy.runners import ascend_host
 from glorext.deploy.runners.common import in_batches
 from glorext.deploy.runners.lite import infer, run_tensor
 from glorext.deploy.runners.mindspore import run_mindir, run_network
@@ -22,6 +23,7 @@ from glorext.deploy.runners.onnxruntime import require_onnxruntime, run_onnx
 from glorext.models.preprocess import preprocess
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
+from glorext.runtime.chips import family_of
 from glorext.train.pictures import PICTURE_ENDINGS, is_picture
 
 NOISE, COUNT = 8, 100
@@ -100,10 +102,13 @@ def _ascend(folder: Path, source: TrainedModel, inputs: np.ndarray) -> np.ndarra
         ctypes.CDLL("libascendcl.so")
     except OSError as error:
         raise SetupError(f"no CANN on this machine ({error})") from error
-    # The card runs only the batch sizes that a model was built for.
-    (exported,) = export(source, folder, ["mindir"], batch=1)
-    converted = convert_for_card(folder / exported.file, folder, AscendOptions("ascend310"))
-    return np.concatenate([run_tensor(folder / converted.file, one[None], device="ascend310") for one in inputs])
+    family = family_of(ascend_host.look().soc)
+    if family is None:
+        raise SetupError("the chip of this machine is not known; see `glorext doctor`")
+    # The card runs only the batch sizes that a model was built for. Every MindSpore Lite reads ONNX.
+    (exported,) = export(source, folder, ["onnx"], batch=1)
+    converted = convert_for_card(folder / exported.file, folder, AscendOptions(family))
+    return np.concatenate([run_tensor(folder / converted.file, one[None], device=family) for one in inputs])
 
 
 def all_hops(
@@ -144,5 +149,5 @@ def all_hops(
         ("MindSpore Lite .mindir", ON_PICTURES, lite("mindir")),
         ("MindSpore Lite .ms", ON_PICTURES, lite("ms")),
         ("C++ from the picture files", ON_PICTURES, from_files),
-        ("Ascend 310", None, lambda: _ascend(folder / "ascend", source, images)),
+        ("Ascend card", None, lambda: _ascend(folder / "ascend", source, images)),
     ]

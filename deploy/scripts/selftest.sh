@@ -27,16 +27,24 @@ echo "selftest: building"
 rm -rf selftest_out
 model=$(cat MODEL)
 input=golden_input.npy
+sizes=
 # A bundle for a card brings a model for the card's compiler; it is converted here the first time.
 if [ "$device" != cpu ] && [ -f card/TARGET ]; then
   [ "$device" = "$(cat card/TARGET)" ] || { echo "selftest: this bundle is for $(cat card/TARGET), not $device" >&2; exit 2; }
   [ -f "card/$(cat card/MODEL).json" ] || ./convert.sh
   model=card/$(cat card/MODEL)
   input=card/golden_input.npy
+  sizes=$(cat card/BATCHES)
 fi
-echo "selftest: $model on $device"
-./build/glorext_infer --model "$model" --tensor "$input" --device "$device" --device_id "$device_id" --out selftest_out
 set -- --found selftest_out/logits.npy --expected golden_output.npy --tolerance "$tolerance"
 # Of logits the share counts against at least 1, of probabilities against the largest however small it is.
 [ "$(cat OUTPUT)" != probabilities ] || set -- "$@" --probabilities
-./build/glorext_compare "$@"
+# Each batch size that the model was prepared for computes for itself; without such sizes the model chooses.
+for size in ${sizes:-own}; do
+  echo "selftest: $model on $device$([ "$size" = own ] || echo ", batch $size")"
+  batch=$([ "$size" = own ] || echo "--batch $size")
+  # shellcheck disable=SC2086 # two words or none
+  ./build/glorext_infer --model "$model" --tensor "$input" --device "$device" --device_id "$device_id" $batch \
+    --out selftest_out
+  ./build/glorext_compare "$@"
+done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shlex
 import tarfile
 import tempfile
 from dataclasses import replace
@@ -17,7 +16,15 @@ from glorext.deploy.contract.aipp import pixels_of
 from glorext.deploy.contract.artifact import Artifact, contract_path
 from glorext.deploy.contract.closeness import converted_tolerance, relative_tolerance
 from glorext.deploy.contract.golden import golden_paths, read_golden
-from glorext.deploy.convert.ascend import AscendOptions, add_card_arguments, chosen_card, plan
+from glorext.deploy.convert.ascend import (
+    AscendOptions,
+    Plan,
+    add_card_arguments,
+    atc_text,
+    chosen_card,
+    kept_operators,
+    plan,
+)
 from glorext.deploy.convert.converter import convert
 from glorext.deploy.export.exporter import export
 from glorext.deploy.export.formats import Variant, add_variant_arguments, chosen_variant
@@ -128,7 +135,7 @@ def _card_parts(source: TrainedModel, folder: Path, variant: Variant, card: Asce
     (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
     stem = Path(exported.file).stem
     model = f"{stem}_{card.target}.mindir"
-    planned = plan(exported, card, Path(model).stem)
+    planned = plan(exported, card, Path(model).stem, kept_operators(folder / exported.file, exported, card))
     inputs = read_golden(folder / exported.file).inputs
     packed = io.BytesIO()
     np.save(packed, pixels_of(inputs, source.input_spec) if card.aipp else inputs)
@@ -140,17 +147,20 @@ def _card_parts(source: TrainedModel, folder: Path, variant: Variant, card: Asce
             "SOURCE": f"{exported.file}\n".encode(),
             "MODEL": f"{model}\n".encode(),
             "TARGET": f"{card.target}\n".encode(),
-            "contract.json.in": _contract_template(exported, model, planned),
-            "atc.sh": f"{shlex.join(planned.atc)}\n".encode(),
+            "BATCHES": f"{' '.join(map(str, card.dynamic_dims))}\n".encode(),
+            "contract.json.in": _contract_template(exported, model, planned, card),
+            "atc.sh": atc_text(planned, card).encode(),
             **{name: text.encode() for name, text in planned.files.items()},
         }.items()
     } | {"convert.sh": _script("convert.sh")}
 
 
-def _contract_template(exported: Artifact, model: str, planned) -> bytes:
+def _contract_template(exported: Artifact, model: str, planned: Plan, card: AscendOptions) -> bytes:
     """The contract of the model that convert.sh writes, with @SIZE@ and @SHA256@ for it to fill in."""
     source = {"file": exported.file, "sha256": exported.sha256}
-    artifact = replace(exported, file=model, format="lite-mindir", source=source, input=planned.input)
+    artifact = replace(
+        exported, file=model, format="lite-mindir", source=source, input=planned.input, device=card.device
+    )
     return json_bytes(artifact.to_dict() | {"size": "@SIZE@", "sha256": "@SHA256@"})
 
 
@@ -164,7 +174,10 @@ def main(argv: list[str]) -> int:
     add_model_arguments(arguments)
     arguments.add_argument("out", type=Path, help="the archive, .tar.gz")
     add_variant_arguments(arguments)
-    arguments.add_argument("--target", choices=FAMILIES, help="prepare the conversion on the machine with this card")
+    arguments.add_argument(
+        "--target",
+        help=f"prepare the conversion on the machine with this card: {', '.join(FAMILIES)}, or a chip's exact name",
+    )
     add_card_arguments(arguments)
     options = arguments.parse_args(argv)
     card = chosen_card(options) if options.target else None

@@ -62,7 +62,8 @@ def _require_same(artifact: Artifact, model: TrainedModel, path: Path) -> None:
 def _made(source: TrainedModel, request: Request, scratch: Path) -> Path:
     # Models are exported and proved against MindSpore on the CPU, whichever device they are for.
     set_device("CPU")
-    kind = "onnx" if request.backend == "onnx" else "mindir"
+    # For a card ONNX is the first route: every MindSpore Lite reads it.
+    kind = "mindir" if request.device == "cpu" and request.backend != "onnx" else "onnx"
     (exported,) = export(source, scratch, [kind], "dynamic" if request.device == "cpu" else 1)
     path = scratch / exported.file
     if request.backend == "onnx":

@@ -34,6 +34,7 @@ GOOD: dict[str, Any] = {
     "labels": LABELS,
     "versions": {"glorext": "0.9", "mindspore": "2.2.14"},
     "deviation": None,
+    "device": None,
 }
 MISSING = object()
 # What is named where there is no key.
@@ -75,6 +76,8 @@ def nested(depth: int) -> list:
 
 
 DEVIATION = {"max_difference": 1e-3, "cosine": 0.99999}
+CARD = {"family": "ascend310p", "chip": "Ascend310P3", "batches": [1, 4, 8]}
+FIXED = {"input": GOOD["input"] | {"shape": [4, 3, 32, 32]}, "output": GOOD["output"] | {"shape": [4, 3]}}
 ELSEWHERE = ("", ".", "..", "../m.ms", "/m.ms", "a/m.ms", "a\\m.ms", "m\n.ms", "m\0.ms", "m" * 201)
 OBJECTS = ("model", "model.network_args", "model.input_spec", "input", "output", "versions")
 KEYS = [
@@ -107,6 +110,29 @@ BROKEN = (
         "text in deviation": put("deviation", {**DEVIATION, "cosine": "1"}, "deviation.cosine"),
         "null in deviation": put("deviation", {**DEVIATION, "cosine": None}, "deviation.cosine"),
         "deviation as a list": put("deviation", [1e-3, 0.99999]),
+        # where it runs
+        "a device as text": put("device", "cpu"),
+        "a device without a family": put("device", {"chip": None, "batches": []}, "device.family"),
+        "a device without a chip": put("device", {"family": "cpu", "batches": []}, "device.chip"),
+        "a device without batches": put("device", {"family": "cpu", "chip": None}, "device.batches"),
+        "an unknown key in device": put("device", {**CARD, "cores": 8}, "device.cores"),
+        "a device of another family": put("device", {**CARD, "family": "ascend610"}, "device.family"),
+        "a chip of the cpu": put("device", {"family": "cpu", "chip": "Ascend310", "batches": []}, "device.chip"),
+        "a chip as a number": put("device", {**CARD, "chip": 310}, "device.chip"),
+        "a chip of another maker": put("device", {**CARD, "chip": "310P3"}, "device.chip"),
+        "a chip without a name": put("device", {**CARD, "chip": "Ascend"}, "device.chip"),
+        "a chip with a space": put("device", {**CARD, "chip": "Ascend 310"}, "device.chip"),
+        "a chip with a newline": put("device", {**CARD, "chip": "Ascend310\n"}, "device.chip"),
+        "a chip with a long name": put("device", {**CARD, "chip": "Ascend" + "3" * 41}, "device.chip"),
+        "an open batch for a card without sizes": put("device", {**CARD, "batches": []}, "device.batches"),
+        "sizes for the cpu": put("device", {"family": "cpu", "chip": None, "batches": [1]}, "device.batches"),
+        "sizes for a fixed batch": (encoded(GOOD | FIXED | {"device": CARD}), "device.batches"),
+        "falling sizes": put("device", {**CARD, "batches": [4, 1]}, "device.batches"),
+        "a size twice": put("device", {**CARD, "batches": [1, 1]}, "device.batches"),
+        "a prepared size of 0": put("device", {**CARD, "batches": [0, 1]}, "device.batches"),
+        "a prepared size of 2049": put("device", {**CARD, "batches": [1, 2049]}, "device.batches"),
+        "a prepared size as text": put("device", {**CARD, "batches": ["1"]}, "device.batches"),
+        "101 prepared sizes": put("device", {**CARD, "batches": list(range(1, 102))}, "device.batches"),
         "another schema": put("schema", "glorext.artifact/2"),
         "another format": put("format", "exe"),
         "weights of int4": put("weights_dtype", "int4"),
@@ -256,9 +282,15 @@ WHOLE = {
     "channels last": put("input", GOOD["input"] | SIDES_LAST)[0],
     "pixels": put("input.values", "pixels")[0],
     "pixels as bytes": put("input", GOOD["input"] | {"dtype": "uint8", "values": "pixels"})[0],
-    "a batch of 4": encoded(
-        GOOD | {"input": GOOD["input"] | {"shape": [4, 3, 32, 32]}, "output": GOOD["output"] | {"shape": [4, 3]}}
+    "a batch of 4": encoded(GOOD | FIXED),
+    "rearranged for the cpu": put("device", {"family": "cpu", "chip": None, "batches": []})[0],
+    "compiled for a chip and three sizes": put("device", CARD)[0],
+    "compiled for a family and a fixed batch": encoded(
+        GOOD | FIXED | {"device": {"family": "ascend910", "chip": None, "batches": []}}
     ),
+    "compiled for an A3 and 100 sizes": put(
+        "device", {"family": "ascend910", "chip": "Ascend910_9392", "batches": list(range(1949, 2049))}
+    )[0],
     "float16 weights with their deviation": encoded(GOOD | {"weights_dtype": "float16", "deviation": DEVIATION}),
     "a deviation of whole numbers": put("deviation", {"max_difference": 0, "cosine": 1})[0],
     "probabilities": put("output.name", "probabilities")[0],

@@ -3,13 +3,15 @@
 import configparser
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from glorext.deploy.contract.artifact import Artifact, Port
-from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, AscendOptions, plan, write_files
+from glorext.deploy.convert import ascend
+from glorext.deploy.convert.ascend import AIPP_FILE, CONFIG_FILE, PRECISION, AscendOptions, atc_text, plan, write_files
 from glorext.runtime import UsageError
-from glorext.runtime.chips import FAMILIES
+from glorext.runtime.chips import CHIPS, FAMILIES
 
 from .made import identity
 
@@ -17,7 +19,7 @@ from .made import identity
 def model(batch=-1, dtype="float32", kind="mindir", values="", layout="NCHW"):
     shape = (batch, 3, 224, 224) if layout == "NCHW" else (batch, 224, 224, 3)
     return Artifact(
-        "m.mindir",
+        f"m.{kind}",
         kind,
         identity(num_classes=1000),
         1,
@@ -37,20 +39,19 @@ def config(found):
 
 
 def test_a_dynamic_batch_for_the_310():
-    found = plan(model(), AscendOptions("ascend310", (1, 4, 8)), "m_310")
+    found = plan(model(kind="onnx"), AscendOptions("ascend310", (1, 4, 8)), "m_310")
     assert config(found) == {
         "ascend_context": {
             "input_format": "NCHW",
             "precision_mode": "enforce_fp16",
             "dynamic_dims": "[1],[4],[8]",
             "input_shape": "image:[-1,3,224,224]",
-        },
-        "acl_init_options": {"ge.socVersion": "Ascend310"},
+        }
     }
     assert found.atc == [
         "atc",
-        "--framework=1",
-        "--model=m.mindir",
+        "--framework=5",
+        "--model=m.onnx",
         "--output=m_310",
         "--soc_version=Ascend310",
         "--input_format=NCHW",
@@ -62,21 +63,68 @@ def test_a_dynamic_batch_for_the_310():
 
 
 def test_a_fixed_batch_is_left_to_the_model():
-    found = plan(model(batch=4), AscendOptions("ascend910"), "m")
+    found = plan(model(batch=4, kind="onnx"), AscendOptions("ascend910"), "m")
     assert "input_shape" not in config(found)["ascend_context"]
     assert "--input_shape=image:4,3,224,224" in found.atc
 
 
-def test_the_310p_goes_by_two_names_and_the_310b_by_one():
-    assert config(plan(model(1), AscendOptions("ascend310p"), "m"))["acl_init_options"] == {
-        "ge.socVersion": "Ascend710"
-    }
-    found = plan(model(1), AscendOptions("ascend310b"), "m")
-    assert "acl_init_options" not in config(found) and "--soc_version=Ascend310B1" in found.atc
+def dry_run(chip):
+    """What `convert --dry_run` shows for an ONNX, sizes, AIPP and a keep list, but not the converter's command."""
+    card = AscendOptions(chip, (1, 4, 8), "enforce_fp16", True, ("head",))
+    found = plan(model(kind="onnx"), card, f"m_{card.target}", ("Gemm_1",))
+    return "".join(f"# {name}\n{text}\n" for name, text in found.files.items()) + atc_text(found, card)
+
+
+@pytest.mark.parametrize("chip", [chip.soc for chip in CHIPS] + list(FAMILIES))
+def test_the_plan_for_each_chip_is_what_the_manuals_say(chip):
+    recorded = (Path(__file__).parent / "dry_run.txt").read_text()
+    common, *sections = recorded.split("\n== ")
+    told = dict(section.split(" ==\n", 1) for section in sections)
+    assert dry_run(chip) == common.split("\n", 1)[1] + told[chip]
+
+
+def test_the_configuration_names_no_chip_whatever_the_target():
+    for target in (*FAMILIES, "Ascend310P3"):
+        found = plan(model(1), AscendOptions(target), "m")
+        assert list(config(found)) == ["ascend_context"] and "soc" not in found.files[CONFIG_FILE].lower()
+
+
+def test_atc_reads_no_mindir():
+    found = plan(model(1), AscendOptions("ascend310"), "m")
+    assert found.atc == [] and "MINDIR" in atc_text(found, AscendOptions("ascend310"))
+
+
+def test_atc_is_not_called_before_the_exact_chip_is_named(tmp_path):
+    (tmp_path / "atc").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "atc").chmod(0o755)
+    card = AscendOptions("ascend310p")
+    (tmp_path / "atc.sh").write_text(atc_text(plan(model(1, kind="onnx"), card, "m"), card))
+
+    def call(*words):
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        return subprocess.run(["sh", "atc.sh", *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert call().returncode and "exact name of the chip" in call().stderr
+    assert "--soc_version=Ascend310P1 " in call("Ascend310P1").stdout
+
+
+def test_the_chip_that_is_here_is_taken_for_its_family(monkeypatch):
+    here = {"ascend310p": "Ascend310P1"}
+    monkeypatch.setattr(ascend, "chip_here", here.get)
+    assert ascend.for_chip_here(AscendOptions("ascend310p")).chip == "Ascend310P1"
+    assert ascend.for_chip_here(AscendOptions("Ascend310P3")).chip == "Ascend310P3"
+    assert ascend.for_chip_here(AscendOptions("ascend910")).chip is None
+
+
+def test_aipp_and_prepared_sizes_go_together():
+    found = plan(model(), AscendOptions("ascend310", (1, 4), aipp=True), "m")
+    assert found.input == Port("image", "uint8", (-1, 224, 224, 3), "NHWC", "pixels")
+    context = config(found)["ascend_context"]
+    assert context["dynamic_dims"] == "[1],[4]" and context["insert_op_config_file_path"] == AIPP_FILE
 
 
 def test_aipp_makes_the_input_uint8_and_is_named_by_its_full_path(tmp_path):
-    found = plan(model(1), AscendOptions("ascend310", aipp=True), "m")
+    found = plan(model(1, kind="onnx"), AscendOptions("ascend310", aipp=True), "m")
     assert found.input == Port("image", "uint8", (1, 224, 224, 3), "NHWC", "pixels")
     assert f"--insert_op_conf={AIPP_FILE}" in found.atc
     text = write_files(found, tmp_path).read_text()
@@ -86,7 +134,7 @@ def test_aipp_makes_the_input_uint8_and_is_named_by_its_full_path(tmp_path):
 
 @pytest.mark.parametrize("mode", PRECISION)
 def test_every_precision_mode_has_its_atc_name(mode):
-    found = plan(model(1), AscendOptions("ascend310", precision_mode=mode), "m")
+    found = plan(model(1, kind="onnx"), AscendOptions("ascend310", precision_mode=mode), "m")
     assert config(found)["ascend_context"]["precision_mode"] == mode
     assert f"--precision_mode={PRECISION[mode]}" in found.atc
 
@@ -96,19 +144,17 @@ def test_every_precision_mode_has_its_atc_name(mode):
     [
         (model(), AscendOptions("ascend310"), "only the sizes it was built for"),
         (model(1), AscendOptions("ascend310", (1, 4)), "fixed batch 1"),
-        (model(), AscendOptions("ascend310", (1, 4), aipp=True), "excludes --dynamic_dims"),
         (model(1, "uint8"), AscendOptions("ascend310", aipp=True), "normalize again"),
         (model(1, values="pixels"), AscendOptions("ascend310", aipp=True), "normalize again"),
         (model(1, "uint8"), AscendOptions("ascend310"), "uint8 only through AIPP"),
         (model(1, layout="NHWC"), AscendOptions("ascend310"), "NCHW only"),
         (model(1), AscendOptions("ascend310", keep_fp32=("head.fc",)), "keep list"),
-        (model(1), AscendOptions("ascend610"), "ascend610"),
         (model(1), AscendOptions("ascend310", precision_mode="fast"), "--precision_mode"),
         (model(), AscendOptions("ascend310", (4, 1)), "rising"),
         (model(), AscendOptions("ascend310", (0, 1)), "from 1 to 2048"),
         (model(), AscendOptions("ascend310", (1, 4096)), "from 1 to 2048"),
         (model(), AscendOptions("ascend310", tuple(range(1, 102))), "at most 100"),
-        (model(1, kind="ms"), AscendOptions("ascend310"), "m.mindir"),
+        (model(1, kind="ms"), AscendOptions("ascend310"), "m.ms"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(artifact, options, reason):
@@ -134,8 +180,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsy
         "[ascend_context]",
         "dynamic_dims=[1],[4]",
         "input_shape=image:[-1,3,32,32]",
-        "ge.socVersion=Ascend310",
-        "--dynamic_batch_size=1,4",
+        "# atc reads no MINDIR",
         "not measured",
     ):
         assert line in told
@@ -150,6 +195,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(exported, tmp_path, capsy
         (["--dry_run", "--format", "om"], "--format"),
         (["--target", "ascend310", "--dynamic_dims", "1,x", "--dry_run"], "numbers"),
         (["--target", "ascend310", "--dynamic_dims", "1", "--keep_fp32", "head.fc", "--dry_run"], "keep list"),
+        (["--target", "ascend610", "--dynamic_dims", "1", "--dry_run"], "ascend310p.*ascend610"),
     ],
 )
 def test_the_command_refuses_in_the_same_words(exported, words, reason):
@@ -170,3 +216,33 @@ def test_without_cann_nothing_is_converted(exported, tmp_path):
     with pytest.raises(ConversionError, match="CANN.*libge_compiler"):
         convert_for_card(exported / "tiny.mindir", tmp_path / "out", AscendOptions("ascend310", (1, 4)))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_keep_list_names_nodes_of_the_onnx_file_for_atc(exported, capsys):
+    from glorext.deploy.convert.command import main
+    from glorext.deploy.export import onnx_file
+
+    words = ["--target", "Ascend310P3", "--dynamic_dims", "1,4", "--keep_fp32", "head.fc", "--dry_run"]
+    assert main([str(exported / "tiny.onnx"), *words]) == 0
+    told = capsys.readouterr().out
+    names = told.split("# keep_dtype.cfg\n")[1].split("\n\n")[0].splitlines()
+    nodes = {node.name: node for node in onnx_file.read(exported / "tiny.onnx").graph.node}
+    assert names and all(any(one.startswith("head.fc.") for one in nodes[name].input) for name in names)
+    assert "--keep_dtype=keep_dtype.cfg" in told and "--soc_version=Ascend310P3" in told
+    assert "the converter takes no list" in told and "--precision_mode=force_fp16" in told
+
+
+def test_a_conversion_that_cannot_take_the_keep_list_is_refused(exported, tmp_path):
+    from glorext.deploy.convert.converter import convert_for_card
+
+    card = AscendOptions("ascend310", (1, 4), keep_fp32=("head.fc",))
+    with pytest.raises(UsageError, match="no list of layers"):
+        convert_for_card(exported / "tiny.onnx", tmp_path / "out", card)
+
+
+def test_a_model_is_converted_only_for_the_chip_that_proves_it(exported, tmp_path, monkeypatch):
+    from glorext.deploy.convert import converter
+
+    monkeypatch.setattr(converter, "chip_here", {"ascend310p": "Ascend310P1"}.get)
+    with pytest.raises(UsageError, match="Ascend310P1.*Ascend310P3"):
+        converter.convert_for_card(exported / "tiny.onnx", tmp_path / "out", AscendOptions("Ascend310P3", (1, 4)))

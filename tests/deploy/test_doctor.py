@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from glorext.deploy.doctor import ascend_host, examine
+from glorext.deploy.doctor import examine
+from glorext.deploy.runners import ascend_host
+from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.device import CAP
 
 
@@ -50,29 +53,65 @@ def test_an_absent_card_is_not_a_failure(capsys):
     assert "--target ascend310 " in out and "no /dev/davinci*" in out
 
 
-NPU_SMI_310 = """\
-+------------------------------------------------------------------------------+
-| npu-smi 22.0.2                       Version: 22.0.2                         |
-+-------------------+-----------------+----------------------------------------+
-| NPU     Name      | Health          | Power(W)          Temp(C)              |
-| Chip    Device    | Bus-Id          | AICore(%)         Memory-Usage(MB)     |
-+===================+=================+========================================+
-| 0       310       | OK              | 12.8              45                   |
-| 0       0         | 0000:83:00.0    | 0                 2621 / 8192          |
-+===================+=================+========================================+
-| 1       310       | Alarm           | 12.8              46                   |
-| 1       1         | 0000:84:00.0    | 0                 2621 / 8192          |
-+===================+=================+========================================+
-"""
+NPU_SMI = Path(__file__).parent / "npu_smi"
+SHOWN = {
+    "310": ["310", "310"],
+    "310P3": ["310P3", "310P3"],
+    "310B4": ["310B4"],
+    "910A": ["910A", "910A"],
+    "910ProB": ["910ProB", "910ProB"],
+    "910B3": ["910B3", "910B3"],
+    "910B4-1": ["910B4-1", "910B4-1"],
+    "A3": ["Ascend910", "Ascend910"],
+}
 
 
-def test_chips_are_read_from_the_table_of_npu_smi():
-    assert ascend_host.parse_npu_smi(NPU_SMI_310) == ["310", "310"]
-    assert ascend_host.parse_npu_smi(
-        "| 0     910B3               | OK            | 67.3        42    0 / 0   |\n"
-        "| 0                         | 0000:C1:00.0  | 0           1172  1 / 2   |"
-    ) == ["910B3"]
+@pytest.mark.parametrize("chip", SHOWN)
+def test_chips_are_read_from_the_table_of_npu_smi(chip):
+    rows = ascend_host.parse_npu_smi((NPU_SMI / f"{chip}.txt").read_text())
+    assert [name for _, name in rows] == SHOWN[chip]
+
+
+def test_a_driver_that_does_not_answer_shows_no_chip():
     assert ascend_host.parse_npu_smi("dcmi module initialize failed. ret is -8005") == []
+    assert ascend_host.parse_board("dcmi module initialize failed. ret is -8005") is None
+
+
+@pytest.fixture
+def npu_smi(tmp_path, monkeypatch):
+    """Puts an npu-smi on PATH that prints the files of a chip, and no libascendcl."""
+
+    def put(chip):
+        program = tmp_path / "npu-smi"
+        board = NPU_SMI / f"{chip}_board.txt"
+        program.write_text(
+            "#!/bin/sh\n"
+            f'case "$*" in info) cat "{NPU_SMI}/{chip}.txt";; '
+            f'"info -t board -i 0 -c 0") cat "{board}";; *) exit 1;; esac\n'
+        )
+        program.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(ascend_host, "_by_acl", lambda: (None, "no libascendcl.so"))
+    return put
+
+
+@pytest.mark.parametrize("chip", SHOWN)
+def test_the_chip_has_the_name_that_ascendcl_gives_it(npu_smi, chip):
+    npu_smi(chip)
+    seen = ascend_host.look()
+    soc = "Ascend910_9392" if chip == "A3" else f"Ascend{chip}"
+    assert (seen.soc, seen.soc_source) == (soc, "npu-smi")
+    assert find_chip(seen.soc).family == seen.target and ascend_host.chip_here(seen.target) == soc
+    others = set(FAMILIES) - {seen.target}
+    assert not any(map(ascend_host.chip_here, others))
+
+
+def test_an_a3_that_shows_no_board_has_a_family_but_no_chip(npu_smi, tmp_path):
+    npu_smi("A3")
+    (tmp_path / "npu-smi").write_text(f'#!/bin/sh\n[ "$*" = info ] && cat "{NPU_SMI}/A3.txt"\n')
+    assert ascend_host.look().soc == "Ascend910" and ascend_host.look().target == "ascend910"
+    assert ascend_host.chip_here("ascend910") is None
 
 
 @pytest.fixture

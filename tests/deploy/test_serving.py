@@ -1,14 +1,9 @@
-"""The folders for Triton and MindSpore Serving say what the contract says, in the servers' own formats."""
+"""The folder for Triton says what the contract says, in the server's own format and as its backends read it."""
 
-import py_compile
-import sys
-import types
-
-import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from glorext.deploy.contract.artifact import Port, write_artifact
+from glorext.deploy.contract.artifact import Device, Port, write_artifact
 from glorext.deploy.ship.serving import main, write_servable
 from glorext.models import InputSpec
 from glorext.runtime import UsageError
@@ -26,7 +21,11 @@ TRITON = {
         (6, "output", "ModelOutput", 1),
         (8, "default_model_filename", "string", 0),
         (11, "dynamic_batching", "ModelDynamicBatching", 0),
+        (14, "parameters", "ParametersEntry", 1),
     ],
+    # A map<string, ModelParameter> is written as its entries.
+    "ParametersEntry": [(1, "key", "string", 0), (2, "value", "ModelParameter", 0)],
+    "ModelParameter": [(1, "string_value", "string", 0)],
     "ModelInput": [(1, "name", "string", 0), (2, "data_type", "DataType", 0), (4, "dims", "int64", 1)],
     "ModelOutput": [
         (1, "name", "string", 0),
@@ -34,7 +33,7 @@ TRITON = {
         (3, "dims", "int64", 1),
         (4, "label_filename", "string", 0),
     ],
-    "ModelDynamicBatching": [],
+    "ModelDynamicBatching": [(1, "preferred_batch_size", "int32", 1)],
 }
 DATA_TYPES = {"TYPE_INVALID": 0, "TYPE_UINT8": 2, "TYPE_FP32": 11}
 
@@ -60,7 +59,14 @@ def parse(text):
 
 
 def model(
-    folder, batch=-1, kind="onnx", ending=".onnx", labels=("cat", 'a "dog"', "狗"), dtype="float32", output="logits"
+    folder,
+    batch=-1,
+    kind="onnx",
+    ending=".onnx",
+    labels=("cat", 'a "dog"', "狗"),
+    dtype="float32",
+    output="logits",
+    device=None,
 ):
     path = folder / f"net{ending}"
     path.write_bytes(b"the model")
@@ -72,8 +78,13 @@ def model(
         input=Port("image", dtype, (batch, 3, 32, 32), "NCHW"),
         output=Port(output, "float32", (batch, 3)),
         labels=labels,
+        device=device,
     )
     return path
+
+
+def parameters(config):
+    return {entry.key: entry.value.string_value for entry in config.parameters}
 
 
 def test_tritons_configuration_is_the_contract(tmp_path):
@@ -83,10 +94,8 @@ def test_tritons_configuration_is_the_contract(tmp_path):
     image, answer = config.input[0], config.output[0]
     assert (image.name, image.data_type, list(image.dims)) == ("image", DATA_TYPES["TYPE_UINT8"], [3, 32, 32])
     assert (answer.name, answer.data_type, list(answer.dims)) == ("probabilities", DATA_TYPES["TYPE_FP32"], [3])
-    assert (
-        config.HasField("dynamic_batching")
-        and (folder / "1" / config.default_model_filename).read_bytes() == b"the model"
-    )
+    assert config.HasField("dynamic_batching") and not config.parameters
+    assert (folder / "1" / config.default_model_filename).read_bytes() == b"the model"
     assert (folder / answer.label_filename).read_text().splitlines() == ["cat", 'a "dog"', "狗"]
 
 
@@ -98,41 +107,30 @@ def test_a_fixed_batch_stands_in_tritons_shapes(tmp_path):
     assert not config.output[0].label_filename
 
 
-def test_the_servable_calls_mindspore_serving_as_its_interface_wants(tmp_path, monkeypatch):
-    folder = write_servable(model(tmp_path, kind="mindir", ending=".mindir"), tmp_path / "servables", "mindspore")
-    py_compile.compile(str(folder / "servable_config.py"), doraise=True)
-    calls, methods = [], {}
+def test_mindspore_lites_backend_finds_its_file_its_device_and_the_prepared_sizes(tmp_path):
+    card = Device("ascend310p", "Ascend310P3", (1, 4, 16))
+    folder = write_servable(model(tmp_path, -1, "lite-mindir", "_lite.mindir", device=card), tmp_path / "out", "triton")
+    config = parse((folder / "config.pbtxt").read_text())
+    assert parameters(config) == {"model_type": "mindir", "device_type": "ascend", "device_id": "0"}
+    assert config.max_batch_size == 16 and list(config.dynamic_batching.preferred_batch_size) == [1, 4, 16]
+    assert not config.default_model_filename
+    assert (folder / "1" / f"{config.name}.{parameters(config)['model_type']}").read_bytes() == b"the model"
 
-    def declare_model(model_file, model_format, with_batch_dim):
-        calls.append((model_file, model_format, with_batch_dim))
-        return lambda image: np.array([0.1, 0.7, 0.2])
 
-    def register_method(output_names):
-        return lambda function: methods.setdefault(function.__name__, (function, output_names))[0]
-
-    register = types.SimpleNamespace(
-        declare_model=declare_model,
-        register_method=register_method,
-        add_stage=lambda stage, *arguments, outputs_count: stage(*arguments),
-    )
-    server = types.ModuleType("mindspore_serving.server")
-    vars(server).update(register=register)
-    monkeypatch.setitem(sys.modules, "mindspore_serving", types.ModuleType("mindspore_serving"))
-    monkeypatch.setitem(sys.modules, "mindspore_serving.server", server)
-    exec(compile((folder / "servable_config.py").read_text(), "servable_config.py", "exec"), {"__name__": "servable"})
-    assert calls == [("net.mindir", "MindIR", True)] and (folder / "1" / "net.mindir").is_file()
-    assert methods["predict"][1] == ["logits"] and methods["classify"][1] == ["label", "index"]
-    image = np.zeros((3, 32, 32), np.float32)
-    assert methods["classify"][0](image) == ('a "dog"', 1)
-    with pytest.raises(ValueError, match="expected float32"):
-        methods["predict"][0](image.astype(np.float64))
+@pytest.mark.parametrize("kind, ending, save", [("lite-mindir", "_lite.mindir", "mindir"), ("ms", ".ms", "ms")])
+def test_on_the_cpu_no_request_is_filled_up(tmp_path, kind, ending, save):
+    path = model(tmp_path, -1, kind, ending, device=Device("cpu"))
+    folder = write_servable(path, tmp_path / "out", "triton")
+    config = parse((folder / "config.pbtxt").read_text())
+    assert parameters(config) == {"model_type": save, "device_type": "cpu"} and (folder / "1" / f"net.{save}").is_file()
+    assert list(config.dynamic_batching.preferred_batch_size) == list(range(1, config.max_batch_size + 1))
 
 
 @pytest.mark.parametrize(
     "kind, ending, server, told",
     [
-        ("ms", ".ms", "triton", "onnx or lite-mindir"),
-        ("onnx", ".onnx", "mindspore", "mindir or ms"),
+        ("mindir", ".mindir", "triton", "onnx or lite-mindir"),
+        ("onnx", ".onnx", "mindspore", "MindSpore Serving reads no model"),
         ("onnx", ".onnx", "tensorflow", "--server"),
     ],
 )

@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kLargestContract = size_t{16} << 20;  // bytes
 constexpr int64_t kLargestSpecSide = 1 << 14;
 constexpr int64_t kLargestSide = 1 << 16;
+constexpr size_t kMostPrepared = 100;
+constexpr int64_t kLargestPrepared = 2048;
 
 std::string listed(const std::vector<int64_t>& values) {
   std::string out;
@@ -154,6 +156,39 @@ void read_output(Fields fields, Contract& contract) {
   contract.classes = shape[1];
 }
 
+bool is_chip(const std::string& name) {
+  const auto fits = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-';
+  };
+  return name.compare(0, 6, "Ascend") == 0 && name.size() > 6 && name.size() <= 46 &&
+         std::all_of(name.begin(), name.end(), fits);
+}
+
+bool is_prepared(const std::vector<int64_t>& sizes) {
+  int64_t last = 0;
+  for (const int64_t size : sizes) {
+    if (size <= last || size > kLargestPrepared) return false;
+    last = size;
+  }
+  return sizes.size() <= kMostPrepared;
+}
+
+void read_device(Fields fields, Contract& contract) {
+  std::vector<std::string> families = kFamilies;
+  families.push_back("cpu");
+  contract.family = fields.one_of("family", families);
+  if (!fields.null("chip")) {
+    contract.chip = fields.text("chip");
+    if (contract.family == "cpu" || !is_chip(contract.chip))
+      throw fields.wrong("chip", "null, or a card's exact name such as Ascend310P3", in_quotes(contract.chip));
+  }
+  contract.batches = fields.integers("batches");
+  fields.done();
+  if (!is_prepared(contract.batches))
+    throw fields.wrong("batches", "rising sizes from 1 to " + std::to_string(kLargestPrepared),
+                       listed(contract.batches));
+}
+
 void check_labels(const Contract& contract, const Model& model, const Fields& top) {
   const std::vector<std::string>& labels = contract.labels;
   // A model without known class names is a model all the same.
@@ -201,7 +236,12 @@ Contract read_contract_file(const std::string& path) {
     versions.text(key);
   }
   if (!top.null("deviation")) check_deviation(top.inner("deviation"));
+  if (!top.null("device")) read_device(top.inner("device"), contract);
   top.done();
+  const bool open_on_card = !contract.family.empty() && contract.family != "cpu" && contract.batch == -1;
+  if (open_on_card == contract.batches.empty())
+    throw top.wrong("device.batches", "sizes for a card and an open batch, and for nothing else",
+                    listed(contract.batches));
   if (model.classes != contract.classes)
     throw top.wrong("model.num_classes", std::to_string(contract.classes) + ", as output.shape says",
                     model.classes == 0 ? "none" : std::to_string(model.classes));

@@ -9,6 +9,9 @@
 
 namespace glorext {
 
+// The families of Ascend chips, as --device and contracts call them.
+inline const std::vector<std::string> kFamilies = {"ascend310", "ascend310p", "ascend310b", "ascend910"};
+
 enum class ResizeRule { squash, short_side };
 
 // How a picture becomes a tensor. Mean and standard deviation are in units of 0 to 1, in the order R, G, B.
@@ -35,6 +38,9 @@ struct Contract {
   std::string output_name;  // "logits" or "probabilities"
   InputSpec spec;
   std::vector<std::string> labels;
+  std::string family;            // where alone the model runs, "cpu" or one of kFamilies; empty: not said
+  std::string chip;              // the exact chip, such as "Ascend310P3"; empty: not said
+  std::vector<int64_t> batches;  // the sizes, rising, that an open batch was prepared for; empty: any
 };
 
 InputSpec read_input_spec(const std::string& path);

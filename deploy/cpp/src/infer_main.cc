@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "card.h"
 #include "cores.h"
 #include "failure.h"
 #include "flags.h"
@@ -58,11 +59,14 @@ bool parse(int argc, char** argv, Options& options) {
   flags.text("tensor", "FILE", options.tensor, "inputs [N, 3, H, W] in a .npy file, as the contract wants them");
   flags.text("out", "OUT", options.out, "new folder for the results, or one of earlier results, which is replaced");
   flags.on("inspect", options.inspect, "print inputs and outputs of the built model as JSON");
-  flags.choice("device", "D", device.device, {"cpu", "ascend310", "ascend310p", "ascend310b", "ascend910"},
-               "no other device is ever used instead");
+  std::vector<std::string> devices = kFamilies;
+  devices.insert(devices.begin(), "cpu");
+  flags.choice("device", "D", device.device, devices, "no other device is ever used instead");
   flags.number("device_id", "N", device.device_id, 0, 1023, "which card");
-  flags.number("batch", "N", options.batch, 1, 4096,
-               "for models with a dynamic batch (default: cpu 2, Ascend 1); otherwise the model's own");
+  flags.number(
+      "batch", "N", options.batch, 1, 4096,
+      "for models with a dynamic batch (default: cpu 2, Ascend the largest that the model was prepared for, and the "
+      "smallest that fits for the rest; a number holds for the rest too); otherwise the model's own");
   flags.number("workers", "N", options.workers, 1, 1024,
                "models that run at once (default: cpu the cores divided by --threads, Ascend 1)");
   flags.number("decoders", "N", options.decoders, 1, 1024,
@@ -149,8 +153,9 @@ int run(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) return 0;
   const DeviceOptions& device = options.device;
+  const auto asked = [&] { return device.device == "cpu" ? Card{} : find_card(device.device, device.device_id); };
   if (options.inspect) {
-    require_device(device);
+    asked();
     return inspect(options.model, device);
   }
   const Contract contract = read_contract(options.model);
@@ -159,7 +164,8 @@ int run(int argc, char** argv) {
   const bool stored = !options.tensor.empty();
   const NpyArray tensor = stored ? read_tensor(options.tensor, contract) : NpyArray{};
   const std::vector<std::string> names = stored ? row_names(tensor.rows()) : list_pictures(options.images);
-  require_device(device);
+  const Card card = asked();
+  require_model_for(contract, device.device, card);
 
   const int wanted = options.workers > 0      ? options.workers
                      : device.device == "cpu" ? std::max(1, usable_cores() / device.threads)
@@ -177,6 +183,7 @@ int run(int argc, char** argv) {
                              contract.model,
                              contract.output_name,
                              device.device,
+                             card.json(),
                              first.batch(),
                              workers,
                              device.threads,

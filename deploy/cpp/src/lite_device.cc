@@ -1,6 +1,4 @@
-// Devices: whether the runtime of each is installed, and the context that it needs.
-#include <dlfcn.h>
-
+// The context that each device needs, and building in it.
 #include "include/api/context.h"
 
 #include "failure.h"
@@ -46,15 +44,6 @@ Json describe(const std::vector<mindspore::MSTensor>& tensors) {
 }
 
 }  // namespace
-
-void require_device(const DeviceOptions& options) {
-  if (options.device == "cpu") return;
-  // The runtime's own message for a missing CANN names only one of its many libraries.
-  if (::dlopen("libascendcl.so", RTLD_LAZY | RTLD_LOCAL) == nullptr)
-    throw Failure("--device " + options.device + ": the CANN runtime is not there (" + ::dlerror() +
-                  "); install CANN with the driver of this card and run `source .../ascend-toolkit/set_env.sh`, "
-                  "or choose --device cpu");
-}
 
 std::string runtime_version() {
   const std::string own = mindspore::Version();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "card.h"
 #include "failure.h"
 
 namespace glorext {
@@ -24,11 +25,13 @@ std::string spelled(const std::vector<int64_t>& shape) {
 LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch)
     : model_(build_model(file, contract.model_path, contract.format, options)),
       path_(contract.model_path),
+      prepared_(contract.batches),
+      least_(batch),
       classes_(contract.classes) {
-  check_input(contract, batch, options.device == "cpu" ? kCpuBatch : 1);
+  check_input(contract, batch, options.device == "cpu" ? kCpuBatch : prepared_.empty() ? 1 : prepared_.back());
   // Ascend models hold a list of batches chosen at conversion, so there a partial batch is padded.
   resizable_ = resizable_ && options.device == "cpu";
-  if (shape_[0] != batch_) resize_batch(batch_);
+  if (shape_[0] != size_for(batch_)) resize_batch(size_for(batch_));
 }
 
 void LiteModel::check_input(const Contract& contract, int64_t batch, int64_t default_batch) {
@@ -62,6 +65,10 @@ void LiteModel::check_input(const Contract& contract, int64_t batch, int64_t def
   resizable_ = dynamic && contract.batch == -1;
 }
 
+int64_t LiteModel::size_for(int64_t rows) const {
+  return !prepared_.empty() ? prepared_size(prepared_, std::max(rows, least_)) : resizable_ ? rows : batch_;
+}
+
 void LiteModel::resize_batch(int64_t rows) {
   std::vector<int64_t> shape = shape_;
   shape[0] = rows;
@@ -72,7 +79,7 @@ void LiteModel::resize_batch(int64_t rows) {
 
 void LiteModel::predict(const uint8_t* input, int64_t rows, float* logits) {
   if (rows < 1 || rows > batch_) throw Failure("expected 1 to " + std::to_string(batch_) + " rows");
-  const int64_t wanted = resizable_ ? rows : batch_;
+  const int64_t wanted = size_for(rows);
   if (shape_[0] != wanted) resize_batch(wanted);
 
   std::vector<mindspore::MSTensor> inputs = model_->GetInputs();

@@ -22,9 +22,6 @@ struct DeviceOptions {
   std::string precision;  // Ascend only; empty: the runtime's default
 };
 
-// Throws Failure when the device's runtime is not there; nothing ever falls back to another device.
-void require_device(const DeviceOptions& options);
-
 std::string runtime_version();
 
 // The runtime's model for the bytes of `file`, which must outlive it. `format` is "ms" or "lite-mindir".
@@ -36,8 +33,9 @@ Json describe_model(mindspore::Model& model);
 
 class LiteModel {
  public:
-  // `batch` 0: the model's own batch; for a dynamic one 2 on the CPU, else 1. Throws Usage when a fixed batch is asked
-  // to be another, Failure when the built model contradicts the contract.
+  // `batch` 0: the model's own batch; for a dynamic one 2 on the CPU, else the largest that it was prepared for, or 1.
+  // Throws Usage when a fixed batch is asked to be another, or no prepared one is as large; Failure when the built
+  // model contradicts the contract.
   LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch);
 
   Layout layout() const { return layout_; }
@@ -46,11 +44,13 @@ class LiteModel {
   size_t row_bytes() const { return row_bytes_; }
 
   // `rows` (1 to batch()) inputs one after the other, row_bytes() each, to rows x classes() logits.
-  // A partial batch is padded by its last row, or the model resized if it was built for any batch and runs on the CPU.
+  // A partial batch is padded by its last row to the smallest prepared size that holds it, or that holds the batch
+  // that was asked for. A model that was built for any batch and runs on the CPU is resized.
   void predict(const uint8_t* input, int64_t rows, float* logits);
 
  private:
   void check_input(const Contract& contract, int64_t batch, int64_t default_batch);
+  int64_t size_for(int64_t rows) const;
   void resize_batch(int64_t rows);
 
   std::unique_ptr<mindspore::Model> model_;
@@ -58,6 +58,8 @@ class LiteModel {
   std::vector<int64_t> shape_;
   Layout layout_ = Layout::nchw;
   bool resizable_ = false;
+  std::vector<int64_t> prepared_;  // batch sizes, rising; empty: any, or the one of the model
+  int64_t least_ = 0;              // fewer rows are filled up to a prepared size of at least this one
   int64_t batch_ = 1;
   int64_t classes_ = 0;
   size_t row_bytes_ = 0;

@@ -68,6 +68,7 @@ Json results_json(const RunSettings& settings, const RunResult& result) {
                                                 {"output", settings.output},
                                                 {"weights_dtype", settings.weights_dtype}}},
                       {"device", settings.device},
+                      {"card", settings.card},
                       {"batch", settings.batch},
                       {"workers", settings.workers},
                       {"threads", settings.threads},

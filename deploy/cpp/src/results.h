@@ -33,6 +33,7 @@ struct RunSettings {
   Json model;          // what the model is, from its contract
   std::string output;  // what the rows are: "logits" or "probabilities"
   std::string device;
+  Json card;  // id, count and chip; null on the cpu
   int64_t batch = 1;
   int workers = 1;
   int threads = 1;

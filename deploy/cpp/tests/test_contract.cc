@@ -42,7 +42,8 @@ Json::Object good_contract() {
           {"labels", Json::Array{"cat", "dog"}},
           {"versions", Json::Object{}},
           {"weights_dtype", "float32"},
-          {"deviation", Json()}};
+          {"deviation", Json()},
+          {"device", Json()}};
 }
 
 Contract read(const Json::Object& json) {

@@ -11,12 +11,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from glorext.runtime.chips import family_of
+from glorext.runtime.chips import family_of, find_chip
 
 ROOT = Path("/usr/local/Ascend")
 DEVICES = Path("/dev")
-# A row of `npu-smi info`: | 0     310P3     | OK   ...; the row below it has a bus address where the health stands.
-NPU_SMI_ROW = re.compile(r"^\|\s*\d+\s+([0-9A-Za-z]+)\s*\|\s*[A-Za-z]+\s*\|", re.M)
+# A row of `npu-smi info`: | 0     310P3     | OK   ...; the row below it has numbers of one or two digits, and a bus
+# address or NA.
+NPU_SMI_ROW = re.compile(r"^\|\s*(\d+)\s+([0-9A-Za-z-]{3,})\s*\|\s*[A-Za-z]+\s*\|", re.M)
+# A line of `npu-smi info -t board`.
+BOARD_LINE = re.compile(r"^\s*(Chip Name|NPU Name)\s*:\s*(\S+)", re.M)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,15 @@ def _cann(root: Path) -> tuple[Path | None, str | None, bool]:
     return home, None, bool(named)
 
 
-def parse_npu_smi(text: str) -> list[str]:
-    """Names of the chips in the table that `npu-smi info` prints, such as "310P3"."""
+def parse_npu_smi(text: str) -> list[tuple[str, str]]:
+    """(NPU ID, Name) of the chips in the table that `npu-smi info` prints: ("0", "310P3"), or on A3 "Ascend910"."""
     return NPU_SMI_ROW.findall(text)
+
+
+def parse_board(text: str) -> str | None:
+    """The chip that `npu-smi info -t board` of an A3 describes, "Ascend910_9392"; None without both of its names."""
+    names = dict(BOARD_LINE.findall(text))
+    return f"{names['Chip Name']}_{names['NPU Name']}" if len(names) == 2 else None
 
 
 def _by_acl() -> tuple[str | None, str | None]:
@@ -94,16 +103,44 @@ def _by_acl() -> tuple[str | None, str | None]:
     return (name.decode() if name else None), None
 
 
-def _by_npu_smi() -> str | None:
+def _npu_smi(*words: str) -> str:
     program = shutil.which("npu-smi")
     if program is None:
-        return None
+        return ""
     try:
-        done = subprocess.run([program, "info"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([program, "info", *words], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _by_npu_smi() -> str | None:
+    rows = parse_npu_smi(_npu_smi())
+    if not rows:
         return None
-    names = parse_npu_smi(done.stdout) if done.returncode == 0 else []
-    return f"Ascend{names[0]}" if names else None
+    number, name = rows[0]
+    if not name.startswith("Ascend"):
+        return f"Ascend{name}"
+    # A3 shows one name for all of its chips here.
+    return parse_board(_npu_smi("-t", "board", "-i", number, "-c", "0")) or name
+
+
+def _soc() -> tuple[str | None, str | None, str | None]:
+    """The chip, what says so, and why CANN's library cannot be loaded."""
+    soc, acl = _by_acl()
+    if soc:
+        return soc, "CANN", acl
+    soc = _by_npu_smi()
+    return soc, "npu-smi" if soc else None, acl
+
+
+def chip_here(family: str) -> str | None:
+    """The exact name of this machine's chip, if it is one of `family`."""
+    soc = _soc()[0]
+    if soc is None or family_of(soc) != family:
+        return None
+    # "Ascend910" names no chip: it is what an A3 says before it is asked for more.
+    return soc if find_chip(soc) or soc.lower() != family else None
 
 
 def look(root: Path | None = None, devices: Path | None = None) -> AscendHost:
@@ -116,11 +153,7 @@ def look(root: Path | None = None, devices: Path | None = None) -> AscendHost:
     root = root or ROOT
     nodes = sorted((devices or DEVICES).glob("davinci[0-9]*"))
     home, cann, set_up = _cann(root)
-    soc, acl = _by_acl()
-    soc_source = "CANN" if soc else None
-    if soc is None:
-        soc = _by_npu_smi()
-        soc_source = "npu-smi" if soc else None
+    soc, soc_source, acl = _soc()
     return AscendHost(
         len(nodes),
         version_in(root / "driver" / "version.info"),
