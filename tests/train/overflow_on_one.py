@@ -22,7 +22,7 @@ SMALL = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width"
 
 @ms.jit_class
 class Register:
-    """A status register made of a parameter."""
+    """Stands for the status register of a chip that saturates, whose gradients stay finite: a parameter."""
 
     def __init__(self):
         self.mark = ms.Parameter(ms.Tensor(0.0, ms.float32), name="register", requires_grad=False)

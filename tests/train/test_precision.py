@@ -24,6 +24,7 @@ from glorext.train.recipe import Recipe
 from glorext.train.step import TrainStep, make_scaler, norm_and_check
 
 from .conftest import SMALL
+from .overflow_on_one import Overflowing, Register
 
 
 def small_step(level, **changes):
@@ -95,33 +96,6 @@ def test_one_element_decides_whether_gradients_are_finite(value, finite):
     if finite:
         expected = np.sqrt(sum(np.square(gradient.astype(np.float64)).sum() for gradient in gradients))
         assert float(norm.asnumpy()) == pytest.approx(expected, rel=1e-3)
-
-
-@ms.jit_class
-class Register:
-    """Stands for the status register of a chip that saturates, whose gradients stay finite."""
-
-    def __init__(self):
-        self.mark = ms.Parameter(ms.Tensor(0.0, ms.float32), name="register", requires_grad=False)
-
-    def cleared_before(self, inputs):
-        return ms.ops.depend(inputs, ms.ops.assign(self.mark, ms.Tensor(0.0, ms.float32)))
-
-    def clear_after(self, outputs):
-        return ms.ops.depend(self.mark.value(), outputs) == 0
-
-
-class Overflowing(ms.nn.Cell):
-    """`net`, whose forward overflows on this chip where a pixel is above 50."""
-
-    def __init__(self, net, register):
-        super().__init__(auto_prefix=False)
-        self.net, self.mark = net, register.mark
-
-    def construct(self, images):
-        above = ms.ops.cast(ms.ops.amax(images) > 50, ms.float32)
-        ms.ops.assign(self.mark, ms.ops.maximum(self.mark, above))
-        return self.net(images)
 
 
 @pytest.mark.parametrize("skips", [True, False])
