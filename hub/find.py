@@ -18,7 +18,6 @@ from glorext.runtime import (
     PackageError,
     RegistryError,
     UsageError,
-    env,
     get_logger,
 )
 
@@ -36,13 +35,14 @@ from .manifest import (
     read_manifest,
     version_key,
 )
-from .registry import find_release, inside, open_registry
+from .registry import find_release, inside
+from .sources import Source, Sources
 
 logger = get_logger("hub")
 UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
 ASK_OTHERS = (
     "No other registry was asked, since it may have another model by this name: take this one out of "
-    "GLOREXT_REGISTRIES, or name another with --registry, to load from elsewhere."
+    "GLOREXT_REGISTRIES, write mirror: before it if it is a copy of one after it, or name another with --registry."
 )
 # Which files of a package are wanted, and so fetched and hashed; None stands for all.
 Wanted = Callable[[Manifest, str], bool]
@@ -99,30 +99,35 @@ def find_model(
         return from_folder(name, wanted)
     wanted_name, version = parse_name(name)
     # a UID names a card of the official hub: no registry can have it
-    is_uid = "/" in wanted_name
-    searched = [] if is_uid else locations(registry)
+    searched, built_in = ((), True) if "/" in wanted_name else Sources.of(registry).holding(wanted_name)
     model, lacking = _search(searched, wanted_name, version, force_reload, wanted)
     if model:
         return model
-    built_in = registry is None or is_uid
     published = _published(name, wanted_name, version) if built_in else None
     if published:
         return _from_published(published, wanted is not IDENTITY)
     raise NotFoundError(
         expected=f"a registry that has {str(name)!r}",
-        found="; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else [])),
-        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search.",
+        found="; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else [])) or "none that may give it",
+        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search"
+        + (
+            f", and {wanted_name}=ADDRESS in it one that may give a built-in name."
+            if built_in and not searched
+            else "."
+        ),
     )
 
 
 def _search(
-    searched: list, name: str, version: str | None, force_reload: bool, wanted: Wanted | None
+    searched: tuple[Source, ...], name: str, version: str | None, force_reload: bool, wanted: Wanted | None
 ) -> tuple[TrainedModel | None, list[str]]:
     """The first model called `name` in the registries `searched`, or None with a line for each that lacks it."""
     failures: list[GlorextError] = []
+    silent: list[GlorextError] = []
     lacking: list[str] = []
     promised: FileEntry | None = None
-    for opened in map(open_registry, searched):
+    for source in searched:
+        opened = source.registry
         try:
             version, release = find_release(opened, name, version, force_reload)
             if promised not in (None, release.manifest):
@@ -138,6 +143,11 @@ def _search(
         except NotFoundError as error:
             lacking.append(f"{opened.location}: {error.found}")
         except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
+            if promised is None and source.mirror:
+                logger.warning("%s: %s", opened.location, error)
+                silent.append(error)
+                lacking.append(f"{opened.location}: not asked")
+                continue
             if promised is None:
                 # Which model it has by this name nobody knows; one of a later registry may be another.
                 raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
@@ -145,6 +155,8 @@ def _search(
             # forgotten when none has.
             logger.warning("%s: %s", opened.location, error)
             failures.append(error)
+    if silent and len(silent) == len(searched):
+        failures = silent
     if len(failures) == 1:
         raise failures[0]
     if failures:
@@ -170,13 +182,6 @@ def official_uid(name):
         found=repr(address[:200]),
         do="Put the address of a registry into GLOREXT_REGISTRIES and load by name.",
     )
-
-
-def locations(registry) -> list:
-    """The registries to search: `registry` (one, or several in order), or those of GLOREXT_REGISTRIES for None."""
-    if registry is None:
-        return env.registries()
-    return [registry] if isinstance(registry, (str, os.PathLike)) else list(registry)
 
 
 def parse_name(name) -> tuple[str, str | None]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 
 from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
 from glorext.runtime.cli import parser
 
 from .builtin import LOCATION, published_checkpoints
-from .find import locations, official_uid, parse_name
+from .find import official_uid, parse_name
 from .manifest import version_key
 from .open_model import add_registry_argument
-from .registry import latest, open_registry
+from .registry import latest
+from .sources import Sources
 
 logger = get_logger("hub")
 
@@ -27,16 +26,22 @@ def offers(registry=None, force_reload: bool = False) -> list[dict]:
     Raises:
         RegistryError, DownloadError: none of the named registries can be read.
     """
-    rows, failures = [], []
-    for opened in map(open_registry, locations(registry)):
+    rows, failures, sources = [], [], Sources.of(registry)
+    for source in sources.all:
         try:
-            rows += _rows(opened, force_reload)
+            found = _rows(source.registry, force_reload)
         except (DownloadError, RegistryError) as error:
-            logger.warning("%s: %s", opened.location, error)
+            logger.warning("%s: %s", source.location, error)
             failures.append(error)
-    if failures and len(failures) == len(locations(registry)):
+            continue
+        rows += [row for row in found if source in sources.holding(row["name"])[0]]
+        for name in sorted({row["name"] for row in found if sources.holding(row["name"]) == ((), True)}):
+            logger.warning(
+                "%s: has a %s too, which is built in; to load that one, write %s=ADDRESS", source.location, name, name
+            )
+    if failures and len(failures) == len(sources.all):
         raise failures[0]
-    return rows + (_built_in() if registry is None else [])
+    return rows + [row for row in _built_in() if sources.holding(row["name"])[1]]
 
 
 def _rows(opened, force_reload: bool) -> list[dict]:
@@ -97,14 +102,20 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
     """
     name = official_uid(name)
     wanted, version = parse_name(name)
-    is_uid = "/" in wanted
-    sources: list[Callable[[], list[dict]]] = (
-        [] if is_uid else [partial(_rows, opened, force_reload) for opened in map(open_registry, locations(registry))]
-    )
-    for rows in [*sources, *([_built_in] if is_uid or registry is None else [])]:
+    searched, built_in = ((), True) if "/" in wanted else Sources.of(registry).holding(wanted)
+    silent: list[Exception] = []
+    for source in (*searched, *([None] if built_in else [])):
+        try:
+            rows = _rows(source.registry, force_reload) if source else _built_in()
+        except (DownloadError, RegistryError) as error:
+            silent.append(error)
+            if not source or not source.mirror or len(silent) == len(searched):
+                raise
+            logger.warning("%s: %s", source.location, error)
+            continue
         fitting = {
             row["version"]: row
-            for row in rows()
+            for row in rows
             if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])
         }
         if fitting:

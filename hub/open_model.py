@@ -13,12 +13,12 @@ from glorext.models.checkpoint import Checkpoint
 from glorext.models.evaluation import EVAL, parse_evaluation
 from glorext.models.labels import LABELS, labels_digest, read_labels
 from glorext.models.trained import RUN, Identity, TrainedModel, read_run
-from glorext.runtime import CheckpointError, DataError, UsageError, get_logger
+from glorext.runtime import CheckpointError, DataError, DownloadError, RegistryError, UsageError, get_logger
 
 from .builtin import published_checkpoints
-from .find import UID, WITHOUT_ARTIFACTS, Wanted, find_model, from_folder, locations
+from .find import UID, WITHOUT_ARTIFACTS, Wanted, find_model, from_folder
 from .manifest import MANIFEST, NAME
-from .registry import open_registry
+from .sources import Sources
 
 logger = get_logger("hub")
 MODEL = "a run, a checkpoint, a package or a name"
@@ -71,8 +71,12 @@ def _require_no_published(name: str, registry) -> None:
     """A folder in the current directory never stands in for a published name, nor the other way round."""
     listed = [entry.name for entry in published_checkpoints()] if registry is None else []
     listed += [uid for entry in published_checkpoints() for uid in entry.uids]
-    for opened in map(open_registry, locations(registry)):
-        listed += opened.index()
+    for source in Sources.of(registry).holding(name)[0]:
+        try:
+            listed += source.registry.index()
+        except (DownloadError, RegistryError):
+            if not source.mirror:
+                raise
     if name in listed:
         raise UsageError(
             expected="one model",
@@ -209,7 +213,7 @@ def add_registry_argument(parser: ArgumentParser) -> None:
         action="append",
         metavar="FOLDER_OR_URL",
         help="registry to search instead of GLOREXT_REGISTRIES and the built-in one; given several times, they are "
-        "searched in order",
+        "searched in order; NAMES=ADDRESS and mirror:ADDRESS as in GLOREXT_REGISTRIES",
     )
 
 

@@ -10,6 +10,7 @@ from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir,
 from glorext.runtime.cli import parser
 from glorext.runtime.files import disk_full_named
 
+from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
 from .registry import INDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
 from .verify import verify
@@ -126,7 +127,10 @@ def main(argv: list[str]) -> None:
         print(json.dumps({"name": title, "registry": str(Path(options.to).absolute()), "new": new}))
     else:
         print(f"{title} {'published to' if new else 'was already in'} {options.to}")
+        name = title.partition("@")[0]
+        # a name of the built-in registry has to be bound
+        bound = f"{name}=" if any(entry.name == name for entry in published_checkpoints()) else ""
         print(
-            f'load it: GLOREXT_REGISTRIES={options.to} python -c "import mindspore_hub; '
+            f'load it: GLOREXT_REGISTRIES={bound}{options.to} python -c "import mindspore_hub; '
             f"mindspore_hub.load('{title}')\""
         )

@@ -19,7 +19,7 @@ def cache_dir() -> Path:
 
 
 def registries() -> list[str]:
-    """The registries to search first, in order: folders or URLs from GLOREXT_REGISTRIES, separated by commas."""
+    """The registries to search first, in order: the entries of GLOREXT_REGISTRIES, separated by commas."""
     return [part.strip() for part in os.environ.get("GLOREXT_REGISTRIES", "").split(",") if part.strip()]
 
 
