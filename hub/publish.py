@@ -6,9 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, require_space, write_json
+from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, json_bytes, require_space, write_json
 from glorext.runtime.cli import parser
-from glorext.runtime.files import disk_full_named
+from glorext.runtime.files import disk_full_named, parse_json
 
 from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
@@ -60,7 +60,8 @@ def publish(package, registry) -> tuple[str, bool]:
 
 def _publish(package: Path, manifest: Manifest, release: Release, root: Path) -> bool:
     """Copy and list the package while nobody else writes to the registry; whether the index changed."""
-    index = parse_index((root / INDEX).read_bytes(), root / INDEX) if (root / INDEX).exists() else {}
+    data = (root / INDEX).read_bytes() if (root / INDEX).exists() else json_bytes({"schema": SCHEMA, "packages": {}})
+    index = parse_index(data, root / INDEX)
     known = index.get(manifest.name, {}).get(manifest.version)
     if known and known.manifest.sha256 != release.manifest.sha256:
         raise RegistryError(
@@ -76,17 +77,10 @@ def _publish(package: Path, manifest: Manifest, release: Release, root: Path) ->
         _copy(package, manifest, final)
     if known:
         return False
-    index.setdefault(manifest.name, {})[manifest.version] = release
-    write_json(
-        root / INDEX,
-        {
-            "schema": SCHEMA,
-            "packages": {
-                name: {version: entry.to_dict() for version, entry in versions.items()}
-                for name, versions in index.items()
-            },
-        },
-    )
+    # as it was read, with what a newer publisher wrote into it
+    content = parse_json(data, root / INDEX)
+    content["packages"].setdefault(manifest.name, {})[manifest.version] = release.to_dict()
+    write_json(root / INDEX, content)
     return True
 
 

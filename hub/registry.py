@@ -82,12 +82,14 @@ def release_path(name: str, version: str) -> str:
 def parse_index(data: bytes, where) -> dict[str, dict[str, Release]]:
     """Name -> version -> Release from the bytes of an index.json.
 
+    Keys that nobody here knows are passed over: one registry serves older and newer readers. What a package is, its
+    manifest says, and that is read strictly.
+
     Raises:
         RegistryError: not an index; the message names the field.
     """
     top = Fields.parse(data, where, SCHEMA, RegistryError)
     packages = top.inner("packages")
-    top.done()
     index: dict[str, dict[str, Release]] = {}
     for name in packages.names(NAME, "package names of at most 64 characters"):
         versions = packages.inner(name)
@@ -100,7 +102,7 @@ def parse_index(data: bytes, where) -> dict[str, dict[str, Release]]:
 
 def _release(fields: Fields) -> Release:
     manifest = fields.inner("manifest")
-    release = Release(
+    return Release(
         manifest=FileEntry(manifest.count("size", 1, MAX_MANIFEST_BYTES), manifest.digest("sha256")),
         network=fields.take("network", str),
         summary=fields.take("summary", str),
@@ -110,9 +112,6 @@ def _release(fields: Fields) -> Release:
         top1=fields.fraction("top1", optional=True),
         count=fields.count("count", 1, optional=True),
     )
-    manifest.done()
-    fields.done()
-    return release
 
 
 class FolderRegistry:

@@ -11,7 +11,7 @@ import pytest
 from glorext import hub
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.runtime import PackageError, RegistryError, UsageError
+from glorext.runtime import PackageError, RegistryError, UsageError, json_bytes
 
 from .samples import DETAILS
 
@@ -25,6 +25,21 @@ def test_publishing_again_changes_nothing_and_other_content_is_refused(package, 
     assert {
         path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"
     } == before
+
+
+def test_keys_of_a_newer_index_are_passed_over_and_kept(registry, run, tmp_path):
+    index = json.loads((registry / "index.json").read_bytes())
+    release = index["packages"]["tiny-digits"]["1.0.0"]
+    index["generated"] = {"by": ["somebody"]}
+    release |= {"yanked": None, "path": "../../etc", "url": "file:///etc/passwd"}
+    release["manifest"]["sha512"] = "0" * 128
+    (registry / "index.json").write_bytes(json_bytes(index))
+    assert hub.resolve("tiny-digits", registry=registry).folder == registry / "packages/tiny-digits/1.0.0"
+    pack(run, tmp_path / "newer", replace(DETAILS, version="1.1.0"))
+    publish(tmp_path / "newer", registry)
+    found = json.loads((registry / "index.json").read_bytes())
+    assert found["packages"]["tiny-digits"].pop("1.1.0")["manifest"]["size"] > 0
+    assert found == index
 
 
 def test_a_broken_package_is_not_published(package, tmp_path):
