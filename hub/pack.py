@@ -18,10 +18,11 @@ from glorext.models.trained import TrainedModel
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
 
-from .card import REPO_LINK, REPO_LINK_FORM, check_text, environment, render_card
+from .card import REPO_LINK, REPO_LINK_FORM, check_text, render_card
+from .entry_point import CONF, entry_point, module_name
 from .manifest import ARTIFACTS, MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
 from .open_model import add_model_arguments, chosen_model, open_model
-from .verify import CONF, accuracy, evaluation, verify
+from .verify import accuracy, evaluation, verify
 
 CARD, RECIPE = "card.md", "recipe.yaml"
 RESIZE = {"squash": "resized to {0} x {0}", "short_side": "short side resized to {0}"}
@@ -165,27 +166,12 @@ def _copy_artifacts(source: Path, target: Path) -> None:
 
 
 def _write_source(folder: Path, model: ModelSpec, manifest: Manifest) -> None:
-    # A name of its own: the official client never takes a package's folder out of sys.path again. The digest tells
-    # a-b from a.b, and one publisher's package from another's of the same name.
-    module = f"glorext_{manifest.name}_{manifest.version}_{manifest.weights_sha256[:8]}"
-    module = module.replace("-", "_").replace(".", "_")
-    (folder / module).mkdir(parents=True)
-    (folder / module / "__init__.py").write_bytes(b"")
+    module = folder / module_name(manifest)
+    module.mkdir(parents=True)
+    (module / "__init__.py").write_bytes(b"")
     for source in model.sources:
-        shutil.copyfile(source, folder / module / source.name)
-    arguments = {**model.arguments, **manifest.arguments}
-    text = (
-        environment()
-        .get_template(f"{CONF}.j2")
-        .render(
-            name=manifest.name,
-            module=module,
-            file=model.sources[0].stem,
-            constructor=model.class_name,
-            arguments=repr(arguments),
-        )
-    )
-    (folder / CONF).write_text(text, encoding="ascii")
+        shutil.copyfile(source, module / source.name)
+    (folder / CONF).write_bytes(entry_point(manifest))
 
 
 def _write_card(folder, manifest, evidence, details, link, parameters, date, model) -> None:

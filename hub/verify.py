@@ -17,17 +17,18 @@ from glorext.runtime.fields import Fields
 
 from .cache import is_intact
 from .card import read_card
+from .entry_point import CONF, entry_point
 from .manifest import ARTIFACTS, MANIFEST, Manifest, read_evidence, read_labels, read_manifest
 from .registry import inside
 
 MAKE_AGAIN = "Export and convert the checkpoint of this package again."
-CONF = "mindspore_hub_conf.py"
 
 
 def verify(folder) -> tuple[Manifest, EvalResult | None]:
     """Check the package in `folder`; its manifest and evidence.
 
-    Every file must be listed, regular, and have its size and SHA-256; the card must be MindSpore Hub's format and
+    Every file must be listed, regular, and have its size and SHA-256; the entry point for MindSpore Hub's client must
+    be the one that the manifest gives, to the byte; the card must be MindSpore Hub's format and
     say of the checkpoint and its accuracy what manifest and evidence say; the weights inside the checkpoint, the
     preprocessing and the labels must be those that the evidence was measured with and the artifacts were made of.
 
@@ -121,6 +122,14 @@ def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -
     conf = f"{front['repo-link'].rsplit('/', 1)[-1]}/{CONF}"
     if conf not in manifest.files:
         raise PackageError(expected=f"the file {conf}, as the card's repo-link says", found="none", where=folder)
+    if (folder / conf).read_bytes() != entry_point(manifest):
+        # MindSpore Hub's client runs it
+        raise PackageError(
+            expected="the entry point that `glorext pack` writes for this manifest",
+            found="another",
+            where=folder / conf,
+            do="Do not load it with MindSpore Hub's client; pack the model again.",
+        )
     must("accuracy", evidence and accuracy(evidence), front.get("accuracy"))
     must("evaluation", evidence and evaluation(evidence), front.get("evaluation"))
 

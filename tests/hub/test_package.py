@@ -10,6 +10,7 @@ import pytest
 from glorext import models
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
+from glorext.hub.publish import publish
 from glorext.hub.verify import verify
 from glorext.models.trained import write_run
 from glorext.runtime import (
@@ -318,6 +319,28 @@ def forge(package, **changes):
         (package / name).write_bytes(data)
         manifest["files"][name] = {"size": len(data), "sha256": sha256_file(package / name)}
     write_json(package / "manifest.json", manifest | changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + b"\nimport os\n",
+        lambda text: text.replace(b"def create_network", b"def  create_network"),
+        lambda text: text.replace(b"ARGUMENTS = {", b"ARGUMENTS = {'groups': 1, "),
+        lambda text: b"",
+    ],
+)
+def test_verify_and_publish_refuse_another_entry_point(package, tmp_path, change):
+    """MindSpore Hub's client runs it, so a manifest that lists its digest is not enough."""
+    name = "ResNeXt/mindspore_hub_conf.py"
+    data = (package / name).read_bytes()
+    forge(package, files={name: change(data)})
+    for check in (verify, lambda folder: publish(folder, tmp_path / "fresh")):
+        with pytest.raises(PackageError, match="the entry point that `glorext pack` writes"):
+            check(package)
+    assert not (tmp_path / "fresh/index.json").exists()
+    forge(package, files={name: data})
+    publish(package, tmp_path / "fresh")
 
 
 def test_verify_finds_a_card_that_claims_another_accuracy(package):
