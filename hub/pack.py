@@ -14,11 +14,11 @@ from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, 
 from glorext.models.evaluation import EVAL, EvalResult, parse_evaluation
 from glorext.models.labels import LABELS, write_labels
 from glorext.models.metrics import METRICS
-from glorext.models.trained import TrainedModel
+from glorext.models.trained import RUN, TrainedModel, run_date
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
 
-from .card import REPO_LINK, REPO_LINK_FORM, check_text, render_card
+from .card import REPO_LINK, REPO_LINK_FORM, check_text, read_card, render_card
 from .entry_point import CONF, entry_point, module_name
 from .manifest import ARTIFACTS, MANIFEST, FileEntry, Manifest, check_name, check_path, check_version
 from .open_model import add_model_arguments, chosen_model, open_model
@@ -86,7 +86,7 @@ def pack(what, out, details: Details, evidence=None, artifacts=None) -> Manifest
         link = details.repo_link or spec(model.network).family.repo_link
         _write_source(folder / link.rsplit("/", 1)[-1], spec(model.network), manifest)
         parameters = sum(parameter.size for parameter in net.trainable_params())
-        date = details.date or _date(model.checkpoint)
+        date = details.date or _date(model)
         _write_card(folder, manifest, measured and measured[0], details, link, parameters, date, spec(model.network))
         manifest = replace(manifest, files=_entries(folder))
         (folder / MANIFEST).write_bytes(manifest.to_bytes())
@@ -222,8 +222,13 @@ def _mindspore_version() -> str:
     return installed("mindspore")
 
 
-def _date(path: Path) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
+def _date(model: TrainedModel) -> str:
+    """The day of the weights: what a run or a package says, whose copy's files are younger; else the file's."""
+    if model.folder and (model.folder / RUN).is_file():
+        return run_date(model.folder)
+    if model.folder and (model.folder / CARD).is_file():
+        return str(read_card(model.folder / CARD)[0]["update-time"])
+    return time.strftime("%Y-%m-%d", time.gmtime(model.checkpoint.stat().st_mtime))
 
 
 def code_commit() -> str | None:
@@ -271,7 +276,7 @@ def main(argv: list[str]) -> None:
     )
     arguments.add_argument("--repo-link", help="where the network's code is published, for the card")
     arguments.add_argument("--base-url", help="address that the registry will be served from, for the card")
-    arguments.add_argument("--date", help="YYYY-MM-DD for the card (default: the checkpoint's)")
+    arguments.add_argument("--date", help="YYYY-MM-DD for the card (default: the day of the weights)")
     arguments.add_argument("--json", action="store_true", help="print the manifest as JSON")
     options = arguments.parse_args(argv)
     keys = ("name", "version", "summary", "author", "repo_link", "base_url", "date", "license")

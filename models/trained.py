@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from .evaluation import EvalResult
 from .input_spec import InputSpec
 
 RUN, RUN_SCHEMA = "model.json", "glorext.run/1"
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,16 @@ class TrainedModel(Identity):
 def write_run(folder, identity: Identity, started_from: Identity | None) -> None:
     """Write into a run's folder what its best checkpoint is, and which model it started from (None: random weights)."""
     source = None if started_from is None else started_from.to_dict()
-    write_json(Path(folder) / RUN, {"schema": RUN_SCHEMA, "model": identity.to_dict(), "started_from": source})
+    # no file's time tells the day: a copy of the run may be of another
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    write_json(
+        Path(folder) / RUN, {"schema": RUN_SCHEMA, "date": date, "model": identity.to_dict(), "started_from": source}
+    )
+
+
+def run_date(folder) -> str:
+    """The day (UTC, YYYY-MM-DD) on which the best checkpoint of a run was written; raises as `read_run` does."""
+    return Fields.read(Path(folder) / RUN, RUN_SCHEMA).matching("date", DATE, "a date of the form 2026-01-31")
 
 
 def read_run(folder) -> tuple[Identity, Identity | None]:
@@ -226,6 +238,7 @@ def read_run(folder) -> tuple[Identity, Identity | None]:
     """
     top = Fields.read(Path(folder) / RUN, RUN_SCHEMA, do="`glorext train` writes it.")
     model, source = top.inner("model"), top.inner("started_from", optional=True)
+    top.matching("date", DATE, "a date of the form 2026-01-31")
     top.done()
     identity = Identity.read(model)
     check_network(identity, model)

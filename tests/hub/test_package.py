@@ -51,6 +51,8 @@ import os, sys
 os.umask(int(sys.argv[1], 8))
 from glorext.runtime import cli
 sys.exit(cli.main(["pack", sys.argv[2], "--name", "tiny-digits", "--version", "1.0.0", "--out", sys.argv[3]]))"""
+    trained = json.loads((copy / "model.json").read_bytes())
+    write_json(copy / "model.json", trained | {"date": "2026-01-02"})
     moved = shutil.copytree(copy, tmp_path / "elsewhere/with space")
     for number, (run, setting) in enumerate(
         [
@@ -58,7 +60,8 @@ sys.exit(cli.main(["pack", sys.argv[2], "--name", "tiny-digits", "--version", "1
             (moved, {"TZ": "America/Los_Angeles", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "USER": "somebody"}),
         ]
     ):
-        os.utime(run / "best.ckpt", (1_767_312_060, 1_767_312_060))  # 2 January 2026, 0:01 in UTC
+        # a copy by `cp -r`, by git or by an archive is younger than the training
+        os.utime(run / "best.ckpt", (1_767_312_060 + number * 10**6, 1_767_312_060 + number * 10**6))
         code, _, err = python(script, "0077" if number else "0002", run, tmp_path / f"out{number}", **setting)
         assert code == 0, err
     assert tree(tmp_path / "out0") == tree(tmp_path / "out1")
