@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from .made import trained
 
@@ -37,15 +38,18 @@ def core(tmp_path_factory):
         (Path(folder) / "doctest" / "doctest.h").is_file() for folder in headers
     ):
         pytest.skip(f"no compiler or no doctest: {INSTALL} doctest-dev")
-    folder = tmp_path_factory.mktemp("core")
+    base = tmp_path_factory.getbasetemp()
+    # The processes of one run build it once: what is there already, cmake leaves as it is.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "core"
     options = ["-DGLOREXT_TESTS=ON", "-DGLOREXT_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
-    for step in (
-        ["cmake", "-S", str(sources()), "-B", str(folder), *options],
-        ["cmake", "--build", str(folder), "--parallel", "2"],
-    ):
-        done = subprocess.run(step, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert "warning:" not in done.stderr
+    with FileLock(f"{folder}.lock"):
+        for step in (
+            ["cmake", "-S", str(sources()), "-B", str(folder), *options],
+            ["cmake", "--build", str(folder), "--parallel", "2"],
+        ):
+            done = subprocess.run(step, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+            assert "warning:" not in done.stderr
     return folder
 
 
