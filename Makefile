@@ -31,11 +31,9 @@ export AS_OLDEST
 demo: native
 	@$(VENV)/bin/glorext demo --out demo_out
 
-# One process more than cores, since many tests wait for others, up to four: MindSpore takes 1 to 2 GB in each. The tests
-# of a file share what it builds.
-TESTERS := $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 3 ? n + 1 : 4)))
+# A process for each core, up to four: MindSpore takes 1 to 2 GB in each. The tests of a file share what it builds.
 test: native
-	@$(PY) -m pytest -n $(TESTERS) --dist loadfile $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check: lint types syntax cpp-format
 
