@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from glorext.runtime import DiskFullError, DownloadError, IntegrityError, env, get_logger, require_space
+from glorext.runtime import (
+    DiskFullError,
+    DownloadError,
+    IntegrityError,
+    MissingFileError,
+    env,
+    get_logger,
+    require_space,
+)
 from glorext.runtime.files import disk_full_named
 
 logger = get_logger("hub")
@@ -100,7 +108,7 @@ def _get(session, url: str, headers: dict):
         raise _Again(f"status {answer.status_code}", min(float(after), LONGEST_PAUSE) if after.isdigit() else 0.0)
     if answer.status_code not in (200, 206, 304, 416):
         answer.close()
-        raise DownloadError(
+        raise (MissingFileError if answer.status_code in (404, 410) else DownloadError)(
             f"status {answer.status_code}: {MEANING.get(answer.status_code, answer.reason)}", where=shown(url)
         )
     return answer

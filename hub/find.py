@@ -4,48 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from glorext.models import spec
 from glorext.models.labels import labels_digest
 from glorext.models.trained import TrainedModel
-from glorext.runtime import (
-    DownloadError,
-    GlorextError,
-    IntegrityError,
-    NotFoundError,
-    PackageError,
-    RegistryError,
-    UsageError,
-    get_logger,
-)
+from glorext.runtime import NotFoundError, PackageError, UsageError, get_logger
 
 from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
-from .cache import Cache, is_intact
+from .cache import Cache
 from .manifest import (
     ARTIFACTS,
     MANIFEST,
     NAME,
     VERSION,
-    FileEntry,
     Manifest,
     read_evidence,
     read_labels,
     read_manifest,
     version_key,
 )
-from .registry import find_release, inside
-from .sources import Source, Sources
+from .registry import inside, require_intact
+from .search import Search, Wanted
+from .sources import Sources
 
 logger = get_logger("hub")
 UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
-ASK_OTHERS = (
-    "No other registry was asked, since it may have another model by this name: take this one out of "
-    "GLOREXT_REGISTRIES, write mirror: before it if it is a copy of one after it, or name another with --registry."
-)
-# Which files of a package are wanted, and so fetched and hashed; None stands for all.
-Wanted = Callable[[Manifest, str], bool]
 
 
 def _identity(manifest: Manifest, file: str) -> bool:
@@ -100,15 +84,15 @@ def find_model(
     wanted_name, version = parse_name(name)
     # a UID names a card of the official hub: no registry can have it
     searched, built_in = ((), True) if "/" in wanted_name else Sources.of(registry).holding(wanted_name)
-    model, lacking = _search(searched, wanted_name, version, force_reload, wanted)
-    if model:
-        return model
+    search = Search(wanted_name, version, force_reload, wanted)
+    if found := search.through(searched):
+        return _package(found.folder, found.manifest, found.location, wanted)
     published = _published(name, wanted_name, version) if built_in else None
     if published:
         return _from_published(published, wanted is not IDENTITY)
     raise NotFoundError(
         expected=f"a registry that has {str(name)!r}",
-        found="; ".join(lacking + ([f"{LOCATION}: not there"] if built_in else [])) or "none that may give it",
+        found="; ".join(search.lacking + ([f"{LOCATION}: not there"] if built_in else [])) or "none that may give it",
         do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search"
         + (
             f", and {wanted_name}=ADDRESS in it one that may give a built-in name."
@@ -116,52 +100,6 @@ def find_model(
             else "."
         ),
     )
-
-
-def _search(
-    searched: tuple[Source, ...], name: str, version: str | None, force_reload: bool, wanted: Wanted | None
-) -> tuple[TrainedModel | None, list[str]]:
-    """The first model called `name` in the registries `searched`, or None with a line for each that lacks it."""
-    failures: list[GlorextError] = []
-    silent: list[GlorextError] = []
-    lacking: list[str] = []
-    promised: FileEntry | None = None
-    for source in searched:
-        opened = source.registry
-        try:
-            version, release = find_release(opened, name, version, force_reload)
-            if promised not in (None, release.manifest):
-                raise RegistryError(
-                    expected=f"the {name}@{version} that the registry before it lists, manifest sha256 "
-                    f"{promised.sha256}",
-                    found=release.manifest.sha256,
-                    where=opened.location,
-                )
-            promised = release.manifest
-            folder, manifest = opened.fetch(name, version, release, wanted)
-            return _package(folder, manifest, opened.location, wanted), lacking
-        except NotFoundError as error:
-            lacking.append(f"{opened.location}: {error.found}")
-        except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
-            if promised is None and source.mirror:
-                logger.warning("%s: %s", opened.location, error)
-                silent.append(error)
-                lacking.append(f"{opened.location}: not asked")
-                continue
-            if promised is None:
-                # Which model it has by this name nobody knows; one of a later registry may be another.
-                raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
-            # Its index has said which package is meant, and a mirror may have the very same. The failure is not
-            # forgotten when none has.
-            logger.warning("%s: %s", opened.location, error)
-            failures.append(error)
-    if silent and len(silent) == len(searched):
-        failures = silent
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise type(failures[0])("; ".join(str(error).rstrip(".") for error in failures))
-    return None, lacking
 
 
 def official_uid(name):
@@ -239,13 +177,8 @@ def from_folder(path, wanted: Wanted | None = None) -> TrainedModel:
         raise PackageError(expected="a package folder, or the card in one", found="no such file or folder", where=given)
     manifest = read_manifest(folder)
     for file, entry in manifest.files.items():
-        if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
-            raise IntegrityError(
-                expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-                found="another file" if (folder / file).exists() else "no file",
-                where=folder / file,
-                do="`glorext verify` checks the whole package.",
-            )
+        if wanted is None or wanted(manifest, file):
+            require_intact(inside(folder, file), entry, "`glorext verify` checks the whole package.")
     return _package(folder.absolute(), manifest, str(folder), wanted)
 
 

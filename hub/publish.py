@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
-from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, json_bytes, require_space, write_json
+from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, require_space, write_json
 from glorext.runtime.cli import parser
 from glorext.runtime.files import disk_full_named, parse_json
 
 from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
-from .registry import INDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
+from .registry import INDEX, REINDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
 from .verify import verify
 
 LOCK = ".lock"
@@ -29,12 +30,10 @@ def publish(package, registry) -> tuple[str, bool]:
 
     Raises:
         PackageError, IntegrityError: the package does not verify.
-        RegistryError: the version is there with other content, or the index is damaged.
+        RegistryError: the version is there with other content, or the index is damaged or lost.
         DiskFullError: no room; the registry is as it was.
         UsageError: `registry` is an address.
     """
-    from filelock import FileLock
-
     opened, package = open_registry(registry), Path(package)
     if not isinstance(opened, FolderRegistry):
         raise UsageError(
@@ -45,23 +44,41 @@ def publish(package, registry) -> tuple[str, bool]:
     root = opened.root
     manifest, evidence = verify(package)
     release = Release.of(manifest, evidence)
-    try:
-        with disk_full_named(root):
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / LOCK):
-                new = _publish(package, manifest, release, root)
-    except OSError as error:
-        raise RegistryError(
-            expected="a folder that can be written", found=error.strerror or error, where=root
-        ) from error
+    with writing(root):
+        new = _publish(package, manifest, release, root)
     opened.fetch(manifest.name, manifest.version, release)
     return f"{manifest.name}@{manifest.version}", new
 
 
+@contextmanager
+def writing(root: Path):
+    """The registry folder `root`, made when missing, while nobody else writes to it."""
+    from filelock import FileLock
+
+    try:
+        with disk_full_named(root):
+            root.mkdir(parents=True, exist_ok=True)
+            with FileLock(root / LOCK):
+                yield
+    except OSError as error:
+        raise RegistryError(
+            expected="a folder that can be written", found=error.strerror or error, where=root
+        ) from error
+
+
+def _index_bytes(root: Path) -> bytes:
+    """The bytes of the index; a new registry gets an empty one, so that a later one without has lost it."""
+    if not (root / INDEX).exists():
+        if any((root / "packages").glob("*/*")):
+            raise RegistryError(expected=f"{INDEX} beside the packages", found="none", where=root, do=REINDEX)
+        write_json(root / INDEX, {"schema": SCHEMA, "packages": {}})
+    return (root / INDEX).read_bytes()
+
+
 def _publish(package: Path, manifest: Manifest, release: Release, root: Path) -> bool:
     """Copy and list the package while nobody else writes to the registry; whether the index changed."""
-    data = (root / INDEX).read_bytes() if (root / INDEX).exists() else json_bytes({"schema": SCHEMA, "packages": {}})
-    index = parse_index(data, root / INDEX)
+    data = _index_bytes(root)
+    index = parse_index(data, root / INDEX, REINDEX)
     known = index.get(manifest.name, {}).get(manifest.version)
     if known and known.manifest.sha256 != release.manifest.sha256:
         raise RegistryError(

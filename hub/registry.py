@@ -18,6 +18,7 @@ from glorext.runtime import (
     DiskFullError,
     DownloadError,
     IntegrityError,
+    MissingFileError,
     NotFoundError,
     PackageError,
     RegistryError,
@@ -38,6 +39,7 @@ SCHEMA = "glorext.registry/1"
 INDEX = "index.json"
 MAX_INDEX_BYTES = 64 << 20
 FRESH_SECONDS = 600
+REINDEX = "`glorext reindex FOLDER` makes the index again from the packages."
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
@@ -79,16 +81,16 @@ def release_path(name: str, version: str) -> str:
     return f"packages/{name}/{version}"
 
 
-def parse_index(data: bytes, where) -> dict[str, dict[str, Release]]:
+def parse_index(data: bytes, where, do: str | None = None) -> dict[str, dict[str, Release]]:
     """Name -> version -> Release from the bytes of an index.json.
 
     Keys that nobody here knows are passed over: one registry serves older and newer readers. What a package is, its
-    manifest says, and that is read strictly.
+    manifest says, and that is read strictly. `do` is what the user can do about a bad one.
 
     Raises:
         RegistryError: not an index; the message names the field.
     """
-    top = Fields.parse(data, where, SCHEMA, RegistryError)
+    top = Fields.parse(data, where, SCHEMA, RegistryError, do)
     packages = top.inner("packages")
     index: dict[str, dict[str, Release]] = {}
     for name in packages.names(NAME, "package names of at most 64 characters"):
@@ -125,34 +127,25 @@ class FolderRegistry:
         """What the registry offers; read anew every time."""
         path = self.root / INDEX
         try:
-            return parse_index(path.read_bytes(), path)
+            return parse_index(path.read_bytes(), path, REINDEX)
         except OSError as error:
+            lost = isinstance(error, FileNotFoundError) and (self.root / "packages").is_dir()
             raise RegistryError(
                 expected=f"a registry folder with {INDEX}",
                 found=error.strerror,
                 where=self.root,
-                do="`glorext publish PKG --to FOLDER` makes registries.",
+                do=REINDEX if lost else "`glorext publish PKG --to FOLDER` makes registries.",
             ) from error
 
     def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
         """Folder and manifest of a package whose files were just hashed; `wanted` picks files by their path."""
         folder = self.root / release_path(name, version)
         path = folder / MANIFEST
-        if not is_intact(path, release.manifest):
-            raise IntegrityError(
-                expected=f"a manifest with sha256 {release.manifest.sha256}",
-                found="another one" if path.exists() else "none",
-                where=path,
-            )
+        require_intact(path, release.manifest)
         manifest = _manifest(path, name, version)
         for file, entry in manifest.files.items():
-            if (wanted is None or wanted(manifest, file)) and not is_intact(inside(folder, file), entry):
-                raise IntegrityError(
-                    expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-                    found="another file" if (folder / file).exists() else "no file",
-                    where=folder / file,
-                    do="Publish the package again from its source.",
-                )
+            if wanted is None or wanted(manifest, file):
+                require_intact(inside(folder, file), entry, "Publish the package again from its source.")
         return folder, manifest
 
 
@@ -221,6 +214,17 @@ class UrlRegistry:
             if wanted is None or wanted(manifest, file):
                 self.cache.provide(folder / file, entry, self._address(f"{base}/{file}"), f"{title} {file}")
         return folder, manifest
+
+
+def require_intact(path: Path, entry: FileEntry, do: str | None = None) -> None:
+    """Raise MissingFileError where no file is, IntegrityError where another one is than `entry` says."""
+    if not is_intact(path, entry):
+        raise (IntegrityError if path.exists() else MissingFileError)(
+            expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+            found="another file" if path.exists() else "no file",
+            where=path,
+            do=do,
+        )
 
 
 def inside(folder: Path, file: str) -> Path:

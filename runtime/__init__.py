@@ -14,6 +14,7 @@ from .errors import (
     GlorextError,
     InferenceError,
     IntegrityError,
+    MissingFileError,
     NotFoundError,
     PackageError,
     RecipeError,

@@ -16,6 +16,7 @@ COMMANDS = {
     "lint": ("glorext.hub.lint", "which network a checkpoint holds, and what is wrong with it"),
     "pack": ("glorext.hub.pack", "make a model package from a trained model"),
     "publish": ("glorext.hub.publish", "put a package into a registry folder"),
+    "reindex": ("glorext.hub.reindex", "make the index of a registry folder again from its packages"),
     "list": ("glorext.hub.listing", "show what the registries offer"),
     "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
     "site": ("glorext.hub.site", "write a registry's catalog as static web pages"),

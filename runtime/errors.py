@@ -77,6 +77,10 @@ class DownloadError(GlorextError):
     """A file could not be fetched."""
 
 
+class MissingFileError(DownloadError):
+    """A file that an index or a manifest lists is not there (yet)."""
+
+
 class DiskFullError(GlorextError):
     """There is not enough room for a file that is about to be written."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,8 @@ import pytest
 from glorext import hub
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.runtime import PackageError, RegistryError, UsageError, json_bytes
+from glorext.hub.reindex import reindex
+from glorext.runtime import PackageError, RegistryError, UsageError, cli, json_bytes, write_json
 
 from .samples import DETAILS
 
@@ -50,10 +52,61 @@ def test_a_broken_package_is_not_published(package, tmp_path):
 
 
 def test_what_a_killed_publisher_left_is_taken_over(package, registry):
-    (registry / "index.json").unlink()
+    """It died before it wrote the index that names its package."""
+    write_json(registry / "index.json", {"schema": "glorext.registry/1", "packages": {}})
     (registry / "packages/tiny-digits/1.0.0/eval.json").unlink()
     assert publish(package, registry) == ("tiny-digits@1.0.0", True)
     assert hub.resolve("tiny-digits", registry=registry).version == "1.0.0"
+
+
+def contents(registry):
+    return {path: path.read_bytes() for path in registry.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize("fault", ["lost", "cut"])
+def test_a_lost_or_cut_index_is_made_again_on_request_only(registry, run, tmp_path, fault, capsys):
+    index = registry / "index.json"
+    data = index.read_bytes()
+    index.unlink() if fault == "lost" else index.write_bytes(data[:-20])
+    pack(run, tmp_path / "newer", replace(DETAILS, version="1.1.0"))
+    before = contents(registry)
+    for call in (lambda: publish(tmp_path / "newer", registry), lambda: hub.resolve("tiny-digits", registry=registry)):
+        with pytest.raises(RegistryError, match="`glorext reindex FOLDER` makes the index again"):
+            call()
+    assert contents(registry) == before
+    assert cli.main(["reindex", str(registry)]) == 0
+    assert "lists 1 packages" in capsys.readouterr().out
+    assert index.read_bytes() == data
+    publish(tmp_path / "newer", registry)
+    assert hub.resolve("tiny-digits", registry=registry).version == "1.1.0"
+
+
+def test_reindex_lists_whole_packages_only_and_no_other_than_before(registry, run, tmp_path, capsys):
+    index, folder = registry / "index.json", registry / "packages/tiny-digits"
+    value = json.loads(index.read_bytes())
+    value["packages"]["tiny-digits"]["1.0.0"]["of a newer reader"] = 1
+    value["packages"]["tiny-digits"]["1.2.0"] = value["packages"]["tiny-digits"]["1.0.0"]
+    write_json(index, value)
+    assert reindex(registry) == (["tiny-digits@1.0.0"], ["tiny-digits@1.2.0"])
+    assert json.loads(index.read_bytes())["packages"]["tiny-digits"]["1.0.0"]["of a newer reader"] == 1
+    pack(run, tmp_path / "other", replace(DETAILS, summary="another text"))
+    before = index.read_bytes()
+    for place, words in (
+        (None, "the file eval.json"),
+        ("1.0.0", "as the index"),
+        ("7.0.0", "expected the package tiny-digits@7.0.0"),
+    ):
+        if place is None:
+            (folder / "1.0.0/eval.json").unlink()
+        else:
+            shutil.rmtree(folder / place, ignore_errors=True)
+            shutil.copytree(tmp_path / "other", folder / place)
+        with pytest.raises(RegistryError, match=f"packages are not whole: .*{words}.*out of the registry"):
+            reindex(registry)
+        assert index.read_bytes() == before
+    for place in (tmp_path / "nothing", "http://127.0.0.1/registry"):
+        with pytest.raises(UsageError, match="a registry folder with packages"):
+            reindex(place)
 
 
 def test_publishers_at_once_lose_nothing(run, tmp_path):

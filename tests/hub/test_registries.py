@@ -13,7 +13,16 @@ from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.registry import open_registry
-from glorext.runtime import DownloadError, IntegrityError, NotFoundError, RegistryError, UsageError, cli, sha256_file
+from glorext.runtime import (
+    DownloadError,
+    IntegrityError,
+    MissingFileError,
+    NotFoundError,
+    RegistryError,
+    UsageError,
+    cli,
+    sha256_file,
+)
 
 from .fault_server import FaultServer, cut, status
 from .samples import DETAILS
@@ -168,17 +177,46 @@ def test_a_stale_mirror_gives_what_it_has_or_the_next_is_asked(mirror, newer):
     assert hub.resolve("tiny-digits@1.10.0", registry=[mirror, newer]).source == str(newer)
 
 
-def test_no_older_or_other_package_stands_in_for_a_failed_one(mirror, newer, run, tmp_path):
+def test_no_older_or_other_package_stands_in_for_a_damaged_one(mirror, newer, run, tmp_path):
     """The index promised 1.10.0 by its digest: a mirror may only give the very same."""
-    (newer / "packages/tiny-digits/1.10.0" / CKPT).unlink()
-    with pytest.raises(IntegrityError, match="found no file"):
+    (newer / "packages/tiny-digits/1.10.0" / CKPT).write_bytes(b"?" * 1000)
+    with pytest.raises(IntegrityError, match="found another file"):
         hub.resolve("tiny-digits", registry=[newer, mirror])
     pack(run, tmp_path / "other", replace(DETAILS, version="1.10.0", summary="another text"))
     publish(tmp_path / "other", mirror)
-    with pytest.raises(IntegrityError, match="found no file.*that the registry before it lists"):
+    with pytest.raises(IntegrityError, match="found another file.*that the registry before it lists"):
         hub.resolve("tiny-digits", registry=[newer, mirror])
     publish(tmp_path / "newer", tmp_path / "third")
     assert hub.resolve("tiny-digits", registry=[newer, mirror, tmp_path / "third"]).source == str(tmp_path / "third")
+
+
+@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize("lost", [CKPT, "manifest.json", ""])
+def test_while_the_files_of_the_newest_version_are_lacking_the_one_before_it_serves(
+    mirror, newer, run, tmp_path, quick, lost, served, caplog
+):
+    """A copy in progress has brought the index, and not yet the files."""
+    server = FaultServer(newer)
+    first = server.url if served else newer
+    package = newer / "packages/tiny-digits/1.10.0"
+    shutil.rmtree(package) if not lost else (package / lost).unlink()
+    found = hub.resolve("tiny-digits", registry=[first, mirror])
+    assert (found.version, found.source) == ("1.0.0", str(first))
+    assert "tiny-digits@1.0.0 is loaded instead" in caplog.text
+    if not (served and lost == CKPT):  # the cache has the same weights from 1.0.0 by now
+        with pytest.raises(MissingFileError):
+            hub.resolve("tiny-digits@1.10.0", registry=first)
+    publish(tmp_path / "newer", tmp_path / "third")
+    assert hub.resolve("tiny-digits", registry=[first, tmp_path / "third"]).version == "1.10.0", "the very same, first"
+    server.close()
+
+
+def test_no_model_of_another_registry_stands_in_for_one_that_lacks_files(registry, run, tmp_path):
+    (registry / "packages/tiny-digits/1.0.0" / CKPT).unlink()
+    pack(run, tmp_path / "theirs", replace(DETAILS, version="0.9.0", summary="by somebody else"))
+    publish(tmp_path / "theirs", tmp_path / "public")
+    with pytest.raises(MissingFileError, match="found no file"):
+        hub.resolve("tiny-digits", registry=[registry, tmp_path / "public"])
 
 
 def test_a_download_continues_at_the_mirror(server, registry, mirror, quick):
