@@ -14,7 +14,7 @@ from glorext.models import save_checkpoint, weights_digest
 from glorext.models.evaluation import EvalResult
 from glorext.models.labels import labels_digest
 from glorext.models.specs import spec
-from glorext.models.trained import Identity, TrainedModel, write_run
+from glorext.models.trained import RUN, Identity, TrainedModel, read_run, write_run
 from glorext.runtime.device import set_deterministic
 from glorext.runtime.errors import DataError, RecipeError
 from glorext.runtime.log import get_logger
@@ -129,7 +129,10 @@ def _paths(recipe: Recipe, folder: RunFolder, state: State | None, source, given
     """What the run takes from this machine: `given`, and what it started from, which a resumed one does not open."""
     if state is None:
         return replace(given, pretrained=resolved(recipe.source), started_from=source and source.identity())
-    before = read_paths(folder.folder) or replace(given, pretrained=recipe.source)
+    before = read_paths(folder.folder)
+    if before is None:  # lost: the best checkpoint's record, if there is one, says what the run started from too
+        started_from = read_run(folder.folder)[1] if (folder.folder / RUN).is_file() else None
+        before = replace(given, pretrained=recipe.source, started_from=started_from)
     if before.device != given.device:
         logger.warning("device %s instead of %s: %s", given.device, before.device, RULES["device"].meaning)
     return replace(

@@ -23,6 +23,7 @@ from glorext.deploy.convert.converter import (
     convert_for_card,
     convert_routes,
     converter_command,
+    needs_rewriting,
 )
 from glorext.deploy.runners.find_lite import locate
 from glorext.deploy.runners.programs import Programs
@@ -90,7 +91,7 @@ def _show_commands(model: Path, formats: list[str], config: Path | None = None, 
     programs = Programs(
         Path("glorext_infer"), Path("glorext_pixels"), None if lite.converter else Path("glorext_convert"), lite
     )
-    old = source.format == "mindir" and lite.version.startswith("2.0.")
+    old = needs_rewriting(source, lite.version)
     print(
         f"# MindSpore Lite {lite.version}'s converter"
         + (f"; it reads MINDIR version 1 only, so it gets a rewritten copy of {model.name}" if old else "")

@@ -163,9 +163,14 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
     return _convert_one(source, model, Path(out), "mindir", golden, build(), card)
 
 
+def needs_rewriting(source: Artifact, lite: str) -> bool:
+    """Whether MindSpore Lite of the version `lite` reads no MINDIR as `source` is written: 2.0 reads version 1 only."""
+    return source.format == "mindir" and lite.startswith("2.0.")
+
+
 def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> tuple[Path, bool]:
     """`model`, or its MINDIR in the version that an older MindSpore Lite reads; whether rearranged for the CPU."""
-    if source.format != "mindir" or not lite.startswith("2.0."):
+    if not needs_rewriting(source, lite):
         return model, False
     rewritten = scratch / "rewritten" / model.name
     rewritten.parent.mkdir()

@@ -209,11 +209,11 @@ def test_networks_beyond_their_checkpoint_are_refused_at_once(server, url, regis
         lambda: hub.load("tiny-digits", pretrained=False),
     ]
     tracemalloc.start()
-    start = time.thread_time()  # of the processor: what else the machine does is not counted
+    start = time.process_time()  # of the processor: what else the machine does is not counted
     for call in calls:
         with pytest.raises(PackageError, match=words):
             call()
-    assert time.thread_time() - start < 10 and tracemalloc.get_traced_memory()[1] < 50 << 20
+    assert time.process_time() - start < 10 and tracemalloc.get_traced_memory()[1] < 50 << 20
     tracemalloc.stop()
     assert server.count("tiny-digits.ckpt") == 0
 
@@ -245,12 +245,12 @@ def test_a_deep_network_on_a_file_of_another_is_not_made(server, url, registry):
         manifest["model"]["network_args"]["layers"] = [1000, 100, 1, 1]
 
     publish_forged(registry, forge)
-    start = time.thread_time()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match="as the network's arguments say"):
         hub.load("tiny-digits")
     with pytest.raises(PackageError, match="a checkpoint with layers"):
         verify(registry / "packages/tiny-digits/1.0.0")
-    assert time.thread_time() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(
@@ -268,10 +268,10 @@ def test_a_run_with_absurd_arguments_is_not_packed(run, tmp_path, arguments):
     record = json.loads((folder / "model.json").read_bytes())
     record["model"]["network_args"] |= arguments
     (folder / "model.json").write_bytes(json_bytes(record))
-    start = time.thread_time()
+    start = time.process_time()
     with pytest.raises((DataError, UsageError, CheckpointError)):
         pack(folder, tmp_path / "out", DETAILS)
-    assert time.thread_time() - start < 10 and not (tmp_path / "out").exists()
+    assert time.process_time() - start < 10 and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("key", sorted(set(WRONG) - {"evidence", "commit"}))

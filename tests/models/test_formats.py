@@ -135,10 +135,10 @@ def test_impossible_shapes_are_refused_at_once(tmp_path, tensors):
         value.tensor.dims.extend(dims)
         value.tensor.type, value.tensor.content = "Float32", bytes(nbytes)
     (tmp_path / "x.ckpt").write_bytes(message.SerializeToString())
-    start = time.thread_time()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match="expected a whole checkpoint.{,400}$"):
         read_tensors(tmp_path / "x.ckpt")
-    assert time.thread_time() - start < 5
+    assert time.process_time() - start < 5
 
 
 @settings(max_examples=100, deadline=None)

@@ -233,10 +233,10 @@ def test_arguments_that_are_checked_are_those_of_the_classes():
 def test_a_network_far_beyond_its_checkpoint_is_not_made(small):
     content = read_checkpoint(create("resnext50", **small["resnext50"]))
     for arguments in ({"layers": (900, 900, 900, 900)}, {"stem_width": 600}, {"num_classes": 3 * 10**6}):
-        start = time.thread_time()
+        start = time.process_time()
         with pytest.raises(CheckpointError, match="as the network's arguments say"):
             create("resnext50", checkpoint=content, **small["resnext50"] | arguments)
-        assert time.thread_time() - start < 10
+        assert time.process_time() - start < 10
     net = create("resnext50", checkpoint=content, head="new", **small["resnext50"] | {"num_classes": 5000})
     assert net.head.fc.weight.shape[0] == 5000
 

@@ -96,6 +96,13 @@ def test_a_run_goes_on_from_its_folder_alone_moved_and_without_its_source(begun,
     assert load_recipe(half / "recipe.yaml").network_args["stem_pool"] == "torch"
 
 
+def test_a_run_that_lost_its_paths_still_says_what_it_started_from(begun, half):
+    (half / "paths.json").unlink()
+    assert resume(half, "--data_dir", str(begun / "data"), "--val_dir", str(begun / "val")) == 0
+    source = read_run(half)[1]
+    assert source is not None and source == read_run(begun / "whole")[1]
+
+
 def test_neither_recipe_nor_package_names_a_place_on_the_machine(begun, tmp_path):
     assert str(begun) not in (begun / "whole" / "recipe.yaml").read_text()
     pack(begun / "whole", tmp_path / "package", Details("tiny", "1.0.0", date="2026-01-02"))
