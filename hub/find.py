@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from glorext.models import spec
@@ -13,23 +12,13 @@ from glorext.runtime import NotFoundError, PackageError, UsageError, get_logger
 
 from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache
-from .manifest import (
-    ARTIFACTS,
-    MANIFEST,
-    NAME,
-    VERSION,
-    Manifest,
-    read_evidence,
-    read_labels,
-    read_manifest,
-    version_key,
-)
+from .manifest import ARTIFACTS, MANIFEST, Manifest, read_evidence, read_labels, read_manifest, version_key
+from .pins import fits, locked, parse_name
 from .registry import inside, require_intact
 from .search import Search, Wanted
 from .sources import Sources
 
 logger = get_logger("hub")
-UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
 
 
 def _identity(manifest: Manifest, file: str) -> bool:
@@ -62,7 +51,12 @@ def is_path(name) -> bool:
 
 
 def find_model(
-    name, registry=None, force_reload: bool = False, wanted: Wanted | None = None, local: bool = False
+    name,
+    registry=None,
+    force_reload: bool = False,
+    wanted: Wanted | None = None,
+    local: bool = False,
+    ignore_lock: bool = False,
 ) -> TrainedModel:
     """The model behind a name, a UID, the address of a card, or a package's folder or card.
 
@@ -71,6 +65,7 @@ def find_model(
         force_reload: ask the registries again for what they hold now.
         wanted: which files are fetched and verified.
         local: take `name` as a path only.
+        ignore_lock: ask for what `name` is now, whatever the file of GLOREXT_LOCK says.
 
     Raises:
         NotFoundError: no registry has the name or version.
@@ -81,13 +76,16 @@ def find_model(
         name = official_uid(name)
     if local or is_path(name):
         return from_folder(name, wanted)
-    wanted_name, version = parse_name(name)
+    wanted_name, pin = parse_name(name)
     # a UID names a card of the official hub: no registry can have it
-    searched, built_in = ((), True) if "/" in wanted_name else Sources.of(registry).holding(wanted_name)
-    search = Search(wanted_name, version, force_reload, wanted)
+    is_uid = "/" in wanted_name
+    if not is_uid and not ignore_lock:
+        pin = locked(wanted_name, pin)
+    searched, built_in = ((), True) if is_uid else Sources.of(registry).holding(wanted_name)
+    search = Search(wanted_name, pin, force_reload, wanted)
     if found := search.through(searched):
         return _package(found.folder, found.manifest, found.location, wanted)
-    published = _published(name, wanted_name, version) if built_in else None
+    published = _published(name, wanted_name, pin) if built_in else None
     if published:
         return _from_published(published, wanted is not IDENTITY)
     raise NotFoundError(
@@ -122,26 +120,14 @@ def official_uid(name):
     )
 
 
-def parse_name(name) -> tuple[str, str | None]:
-    """Name and version (or None) of "resnext50", "resnext50@1.0.0" or a UID; else a UsageError."""
-    text = os.fspath(name)
-    if len(text) <= 200 and ".." not in text and UID.fullmatch(text):
-        return text, None
-    head, at, version = text.partition("@")
-    if len(text) > 200 or not NAME.fullmatch(head) or (at and not VERSION.fullmatch(version)):
-        raise UsageError(
-            expected='a name such as "resnext50", "resnext50@1.0.0" or "mindspore/1.10/resnext50_imagenet2012"',
-            found=repr(text[:200]),
-        )
-    return head, version or None
-
-
-def _published(name, wanted_name: str, version: str | None) -> PublishedCheckpoint | None:
+def _published(name, wanted_name: str, pin: str | None) -> PublishedCheckpoint | None:
     for entry in published_checkpoints():
         if str(name) in entry.uids:
             return entry
     fitting = [
-        entry for entry in published_checkpoints() if entry.name == wanted_name and version in (None, entry.version)
+        entry
+        for entry in published_checkpoints()
+        if entry.name == wanted_name and fits(pin, entry.version, entry.sha256)
     ]
     return max(fitting, key=lambda entry: version_key(entry.version), default=None)
 

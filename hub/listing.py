@@ -8,10 +8,11 @@ from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_log
 from glorext.runtime.cli import parser
 
 from .builtin import LOCATION, published_checkpoints
-from .find import official_uid, parse_name
+from .find import official_uid
 from .manifest import version_key
 from .open_model import add_registry_argument
-from .registry import latest
+from .pins import fits, is_digest, is_exact, locked, parse_name
+from .registry import NOTICES, latest
 from .sources import Sources
 
 logger = get_logger("hub")
@@ -20,8 +21,10 @@ logger = get_logger("hub")
 def offers(registry=None, force_reload: bool = False) -> list[dict]:
     """Everything that can be loaded, in the order in which names are searched; one entry per name and version.
 
-    `top1` is a fraction; `evidence` says whose it is: "measured" (by the publisher with `glorext eval`, on `count`
-    pictures) or "published by ..., not measured here". A registry that cannot be read is left out with a warning.
+    `sha256` is the digest of the manifest (of a built-in checkpoint: of the file, where it is known), `yanked` and
+    `deprecated` the reason that the publisher gave. `top1` is a fraction; `evidence` says whose it is: "measured" (by
+    the publisher with `glorext eval`, on `count` pictures) or "published by ..., not measured here". A registry that
+    cannot be read is left out with a warning.
 
     Raises:
         RegistryError, DownloadError: none of the named registries can be read.
@@ -56,6 +59,9 @@ def _rows(opened, force_reload: bool) -> list[dict]:
             "size": release.size,
             "license": release.license,
             "summary": release.summary,
+            "sha256": release.manifest.sha256,
+            "yanked": release.yanked,
+            "deprecated": release.deprecated,
             "registry": opened.location,
             "uids": [],
         }
@@ -76,6 +82,9 @@ def _built_in() -> list[dict]:
             "size": None,
             "license": entry.license,
             "summary": "",
+            "sha256": entry.sha256,
+            "yanked": None,
+            "deprecated": None,
             "registry": LOCATION,
             "uids": list(entry.uids),
         }
@@ -84,8 +93,12 @@ def _built_in() -> list[dict]:
 
 
 def hub_list(version: str | None = None, force_reload: bool = False) -> list[str]:
-    """The names that `load` takes, without doubles; with `version` only those that have this version."""
-    return sorted({row["name"] for row in offers(force_reload=force_reload) if version in (None, row["version"])})
+    """The names that `load` takes, without doubles; with `version` only those that have this version.
+
+    What its publisher yanked does not count.
+    """
+    rows = [row for row in offers(force_reload=force_reload) if row["yanked"] is None]
+    return sorted({row["name"] for row in rows if version in (None, row["version"])})
 
 
 def info(name: str, force_reload: bool = False, registry=None) -> dict:
@@ -101,22 +114,26 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
         RegistryError, DownloadError: one that comes first cannot be read: it may have another model by this name.
     """
     name = official_uid(name)
-    wanted, version = parse_name(name)
-    searched, built_in = ((), True) if "/" in wanted else Sources.of(registry).holding(wanted)
+    wanted, pin = parse_name(name)
+    is_uid = "/" in wanted
+    pin = pin if is_uid else locked(wanted, pin)
+    searched, built_in = ((), True) if is_uid else Sources.of(registry).holding(wanted)
     silent: list[Exception] = []
     for source in (*searched, *([None] if built_in else [])):
         try:
             rows = _rows(source.registry, force_reload) if source else _built_in()
         except (DownloadError, RegistryError) as error:
             silent.append(error)
-            if not source or not source.mirror or len(silent) == len(searched):
+            if not source or not (source.mirror or is_digest(pin)) or len(silent) == len(searched):
                 raise
             logger.warning("%s: %s", source.location, error)
             continue
         fitting = {
             row["version"]: row
             for row in rows
-            if (name in row["uids"] or row["name"] == wanted) and version in (None, row["version"])
+            if (name in row["uids"] or row["name"] == wanted)
+            and fits(pin, row["version"], row["sha256"])
+            and (is_exact(pin) or row["yanked"] is None)
         }
         if fitting:
             return fitting[latest(fitting)]
@@ -130,6 +147,7 @@ def main(argv: list[str]) -> None:
     arguments = parser("list", "Show what the registries offer.", "glorext list --registry models/registry")
     arguments.add_argument("name", nargs="?", help="show only this model, with all that is known of it")
     add_registry_argument(arguments)
+    arguments.add_argument("--digest", action="store_true", help="show the digests, for NAME@sha256:DIGEST")
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
     rows = offers(options.registry)
@@ -142,18 +160,20 @@ def main(argv: list[str]) -> None:
     elif options.name:
         print("\n\n".join("\n".join(f"{key}: {_text(value)}" for key, value in row.items()) for row in rows))
     else:
-        print(_table(rows) if rows else "no packages")
+        print(_table(rows, options.digest) if rows else "no packages")
 
 
 def _text(value) -> str:
     return ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
 
 
-def _table(rows: list[dict]) -> str:
-    cells = [("name", "network", "top-1", "size", "from")]
+def _table(rows: list[dict], with_digests: bool) -> str:
+    cells = [("name", "network", "top-1", "size", "from", *(["sha256"] if with_digests else []))]
     for row in rows:
         top1 = "-" if row["top1"] is None else f"{row['top1'] * 100:.2f} %" + ("" if row["count"] else " (published)")
         size = "-" if row["size"] is None else f"{row['size'] / 1e6:.1f} MB"
-        cells.append((f"{row['name']}@{row['version']}", row["network"], top1, size, row["registry"]))
+        title = f"{row['name']}@{row['version']}" + "".join(f" ({notice})" for notice in NOTICES if row[notice])
+        line = (title, row["network"], top1, size, row["registry"])
+        cells.append((*line, *([row["sha256"] or "-"] if with_digests else [])))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells)

@@ -16,8 +16,9 @@ from glorext.models.trained import RUN, Identity, TrainedModel, read_run
 from glorext.runtime import CheckpointError, DataError, DownloadError, RegistryError, UsageError, get_logger
 
 from .builtin import published_checkpoints
-from .find import UID, WITHOUT_ARTIFACTS, Wanted, find_model, from_folder
+from .find import WITHOUT_ARTIFACTS, Wanted, find_model, from_folder
 from .manifest import MANIFEST, NAME
+from .pins import UID
 from .sources import Sources
 
 logger = get_logger("hub")

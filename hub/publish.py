@@ -14,6 +14,7 @@ from glorext.runtime.files import disk_full_named, parse_json
 from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
 from .registry import INDEX, REINDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
+from .seen import remember
 from .verify import verify
 
 LOCK = ".lock"
@@ -47,6 +48,7 @@ def publish(package, registry) -> tuple[str, bool]:
     with writing(root):
         new = _publish(package, manifest, release, root)
     opened.fetch(manifest.name, manifest.version, release)
+    remember(opened.location, manifest.name, manifest.version, release.manifest.sha256)
     return f"{manifest.name}@{manifest.version}", new
 
 

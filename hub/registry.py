@@ -33,12 +33,14 @@ from glorext.runtime.fields import Fields
 from .cache import Cache, is_intact
 from .download import RETRIES, get_bytes, shown
 from .manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, VERSION, FileEntry, Manifest, parse_manifest, version_key
+from .pins import fits, is_exact
 
 logger = get_logger("hub")
 SCHEMA = "glorext.registry/1"
 INDEX = "index.json"
 MAX_INDEX_BYTES = 64 << 20
 FRESH_SECONDS = 600
+NOTICES = ("yanked", "deprecated")  # keys of a release, with the reason that its publisher gave
 REINDEX = "`glorext reindex FOLDER` makes the index again from the packages."
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -55,6 +57,8 @@ class Release:
     size: int
     top1: float | None
     count: int | None
+    yanked: str | None = None
+    deprecated: str | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, evidence) -> Release:
@@ -72,8 +76,9 @@ class Release:
         )
 
     def to_dict(self) -> dict:
-        """The JSON form."""
-        return {**vars(self), "manifest": vars(self.manifest)}
+        """The JSON form; a notice that nobody gave has no key."""
+        given = {key: value for key, value in vars(self).items() if key not in NOTICES or value is not None}
+        return {**given, "manifest": vars(self.manifest)}
 
 
 def release_path(name: str, version: str) -> str:
@@ -113,6 +118,7 @@ def _release(fields: Fields) -> Release:
         size=fields.count("size"),
         top1=fields.fraction("top1", optional=True),
         count=fields.count("count", 1, optional=True),
+        **{key: fields.take(key, str, optional=True) for key in NOTICES if key in fields},
     )
 
 
@@ -266,17 +272,30 @@ def open_registry(location) -> FolderRegistry | UrlRegistry:
     )
 
 
-def find_release(registry, name: str, version: str | None, force_reload: bool) -> tuple[str, Release]:
-    """Version and Release of what `registry` has of `name`: `version`, or the highest; NotFoundError for none."""
+def releases(registry, name: str, pin: str | None, force_reload: bool = False) -> list[tuple[str, Release]]:
+    """Version and Release of all that `registry` has of `name` and that fits `pin`, the highest first.
+
+    Yanked versions are passed over, unless `pin` is one whole version or a digest.
+
+    Raises:
+        NotFoundError: none.
+    """
+
+    def fitting(versions: dict[str, Release]) -> list[str]:
+        return [version for version, release in versions.items() if fits(pin, version, release.manifest.sha256)]
+
     versions = registry.index(force_reload).get(name, {})
-    if not force_reload and (not versions or (version and version not in versions)):
+    if not force_reload and not fitting(versions):
         # an index that was kept from an earlier day may not know it yet
         versions = registry.index(not env.offline()).get(name, {})
-    if not versions or (version and version not in versions):
-        there = ", ".join(sorted(versions, key=version_key))
+    chosen = [version for version in fitting(versions) if is_exact(pin) or versions[version].yanked is None]
+    if not chosen:
+        there = ", ".join(
+            version if versions[version].yanked is None else f"{version} (yanked: {versions[version].yanked})"
+            for version in sorted(versions, key=version_key)
+        )
         raise NotFoundError(expected=name, found=f"only {there}" if there else "no such name", where=registry.location)
-    chosen = version or latest(versions)
-    return chosen, versions[chosen]
+    return [(version, versions[version]) for version in sorted(chosen, key=version_key, reverse=True)]
 
 
 def latest(versions) -> str:

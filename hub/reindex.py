@@ -10,6 +10,7 @@ from glorext.runtime.cli import parser
 from glorext.runtime.files import parse_json
 
 from .manifest import NAME, VERSION
+from .notices import read_notices
 from .publish import writing
 from .registry import INDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index
 from .verify import verify
@@ -43,7 +44,8 @@ def _reindex(root: Path) -> tuple[list[str], list[str]]:
             continue
         try:
             known = old["packages"].get(name, {}).get(version)
-            packages.setdefault(name, {})[version] = (known or {}) | _release(folder, name, version, known)
+            said = read_notices(root, name).get(version, {})
+            packages.setdefault(name, {})[version] = (known or {}) | said | _release(folder, name, version, known)
         except GlorextError as error:
             problems.append(str(error))
     if problems:

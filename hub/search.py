@@ -18,7 +18,9 @@ from glorext.runtime import (
 )
 
 from .manifest import FileEntry, Manifest, version_key
-from .registry import find_release
+from .pins import is_digest
+from .registry import NOTICES, releases
+from .seen import remember, require_unchanged
 from .sources import Source
 
 logger = get_logger("hub")
@@ -41,13 +43,13 @@ class Found:
 
 @dataclass
 class Search:
-    """One search for the package `name`, in `version` or the newest.
+    """One search for the package `name`, in the version that `pin` asks for or the newest.
 
     `lacking` gets a line for each registry that does not have it.
     """
 
     name: str
-    version: str | None
+    pin: str | None
     force_reload: bool = False
     wanted: Wanted | None = None
     lacking: list[str] = field(default_factory=list)
@@ -62,16 +64,17 @@ class Search:
             RegistryError, DownloadError: a registry that is no mirror cannot be asked.
             IntegrityError, PackageError, DownloadError: the package is there, but not as its index promises.
         """
-        attempt = _Attempt(self, self.version)
+        attempt = _Attempt(self, self.pin)
         found = attempt.through(searched)
         if found or not attempt.failures:
             return found
         failure = _joined(attempt.failures)
-        if self.version is None and attempt.version and attempt.by and attempt.lacks_files:
+        if attempt.by and attempt.lacks_files:
             # of the registry whose index has the name: one after it may have another model by this name
-            source, newest = attempt.by, version_key(attempt.version)
-            older = [other for other in source.registry.index().get(self.name, {}) if version_key(other) < newest]
-            for version in sorted(older, key=version_key, reverse=True):
+            source = attempt.by
+            for version, _ in releases(source.registry, self.name, self.pin):
+                if version_key(version) >= version_key(attempt.version):
+                    continue
                 again = _Attempt(self, version)
                 found = again.through(searched[searched.index(source) :])
                 if found:
@@ -83,10 +86,10 @@ class Search:
 
 
 class _Attempt:
-    """A search for one version, or whichever the first registry that has the name calls the newest."""
+    """A search for what one pin asks for; the first registry that has it says which version that is."""
 
-    def __init__(self, search: Search, version: str | None):
-        self.search, self.version = search, version
+    def __init__(self, search: Search, pin: str | None):
+        self.search, self.pin, self.version = search, pin, ""
         self.by: Source | None = None
         self.promised: FileEntry | None = None
         self.failures: list[GlorextError] = []
@@ -105,7 +108,7 @@ class _Attempt:
             except NotFoundError as error:
                 self.search.lacking.append(f"{location}: {error.found}")
             except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
-                if self.promised is None and not source.mirror:
+                if self.promised is None and not source.mirror and not is_digest(self.pin):
                     # Which model it has by this name nobody knows; one of a later registry may be another.
                     raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
                 logger.warning("%s: %s", location, error)
@@ -122,7 +125,8 @@ class _Attempt:
 
     def _in(self, source: Source) -> Found:
         registry, name = source.registry, self.search.name
-        version, release = find_release(registry, name, self.version, self.search.force_reload)
+        version, release = releases(registry, name, self.version or self.pin, self.search.force_reload)[0]
+        require_unchanged(registry.location, name, version, release.manifest.sha256)
         if self.promised not in (None, release.manifest):
             raise RegistryError(
                 expected=f"the {name}@{version} that the registry before it lists, manifest sha256 "
@@ -132,6 +136,10 @@ class _Attempt:
             )
         self.version, self.promised, self.by = version, release.manifest, self.by or source
         folder, manifest = registry.fetch(name, version, release, self.search.wanted)
+        remember(registry.location, name, version, release.manifest.sha256)
+        for notice in NOTICES:
+            if reason := getattr(release, notice):
+                logger.warning("%s@%s is %s by its publisher: %s", name, version, notice, reason)
         return Found(folder, manifest, registry.location)
 
 

@@ -23,6 +23,12 @@ def registries() -> list[str]:
     return [part.strip() for part in os.environ.get("GLOREXT_REGISTRIES", "").split(",") if part.strip()]
 
 
+def lock_file() -> Path | None:
+    """The file with the pinned versions of names, from GLOREXT_LOCK."""
+    value = os.environ.get("GLOREXT_LOCK")
+    return Path(value).expanduser().absolute() if value else None
+
+
 def offline() -> bool:
     """Whether GLOREXT_OFFLINE forbids every use of the network."""
     value = os.environ.get("GLOREXT_OFFLINE", "").strip().lower()
