@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from glorext.deploy.runners import ascend_host
 from glorext.deploy.runners.ascend_host import AscendHost
 from glorext.deploy.runners.find_lite import locate
+from glorext.deploy.runners.system_packages import install
 from glorext.hub.official import NAME as HUB_MODULE
 from glorext.hub.official import OURS, official_client
 from glorext.runtime import GlorextError, cap_onednn, env
@@ -23,19 +24,12 @@ from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.cli import parser
 from glorext.runtime.device import CAP, has_avx512
 
+from . import training
+from .finding import Finding
+
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
 OPTIONAL = {"onnxruntime": "checks exported ONNX files", "scikit-learn": "the demo's data"}
 HEADERS = "#include <cstdio>\n#include <jpeglib.h>\n#include <png.h>\n"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was checked: ok, missing (something fails without it) or absent (only an option is gone)."""
-
-    name: str
-    state: str
-    found: str
-    do: str = ""
 
 
 def _packages():
@@ -107,35 +101,27 @@ def _cards(found: AscendHost):
             "sh Ascend-hdk-*-npu-driver_*_linux-*.run --full   (hiascend.com, Drivers and Firmware)",
         )
     if found.cann_home is None or found.cann is None:
-        toolkit = f"{ascend_host.ROOT}/ascend-toolkit/latest"
-        no_home = f"no toolkit in {toolkit}, and ASCEND_HOME_PATH is not set"
+        places = " or ".join(str(ascend_host.ROOT / place) for place in ascend_host.TOOLKITS)
+        no_home = f"no toolkit in {places}, and ASCEND_HOME_PATH is not set"
         text = f"no version in {found.cann_home}" if found.cann_home else no_home
         do = f"sh Ascend-cann-toolkit_*_linux-{platform.machine()}.run --install   (hiascend.com, CANN)"
         yield Finding("CANN", state, text, do)
     elif found.acl:
         text = f"{found.cann} in {found.cann_home}, but {found.acl}"
-        yield Finding("CANN", state, text, f"source {found.cann_home}/../set_env.sh")
+        yield Finding("CANN", state, text, f"source {found.set_env}")
     else:
         yield Finding("CANN", "ok", f"{found.cann} in {found.cann_home}")
     atc = shutil.which("atc")
     no_atc = "not on PATH; only the plan of `glorext convert --dry_run` names it"
-    set_env = f"source {ascend_host.ROOT}/ascend-toolkit/set_env.sh"
-    yield Finding("atc", "ok", atc) if atc else Finding("atc", "absent", no_atc, set_env)
-
-
-def _gpu():
-    return (
-        Finding("GPU", "ok", "NVIDIA driver found")
-        if shutil.which("nvidia-smi")
-        else Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
-    )
+    do = f"source {found.set_env}" if found.set_env else "install CANN and source its set_env.sh"
+    yield Finding("atc", "ok", atc) if atc else Finding("atc", "absent", no_atc, do)
 
 
 def _native():
     for program in ("g++", "cmake"):
         path = shutil.which(program)
         if path is None:
-            yield Finding(program, "missing", "not on PATH: no offline inference", f"apt-get install {program}")
+            yield Finding(program, "missing", "not on PATH: no offline inference", install(program))
         else:
             line = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
             yield Finding(program, "ok", line)
@@ -144,7 +130,7 @@ def _native():
         yield (
             Finding("libjpeg and libpng headers", "ok", "found")
             if done.returncode == 0
-            else Finding("libjpeg and libpng headers", "missing", "not found", "apt-get install libjpeg-dev libpng-dev")
+            else Finding("libjpeg and libpng headers", "missing", "not found", install("libjpeg-dev", "libpng-dev"))
         )
 
 
@@ -169,7 +155,8 @@ def examine(found: AscendHost) -> list[Finding]:
             f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         )
     ]
-    findings += [*_packages(), _hub_module(), _processor(), *_cards(found), _gpu(), *_native(), _lite()]
+    findings += [*_packages(), _hub_module(), _processor(), *_cards(found), *training.ascend(found), *training.gpu()]
+    findings += [*_native(), _lite()]
     free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
     findings.append(
         Finding(
@@ -184,7 +171,7 @@ def examine(found: AscendHost) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Loading:
-    """Whether a kind of model file loads somewhere on this machine: "yes", or "no" and what stands in the way."""
+    """Whether a kind of model loads or trains somewhere on this machine: "yes", or "no" and what stands in the way."""
 
     artifact: str
     where: str
@@ -204,7 +191,13 @@ def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
         return Loading(artifact, where, "yes", f"{names[0]} {by[names[0]].found.split(',')[0]}")
 
     program = ("MindSpore Lite", "g++", "cmake", "libjpeg and libpng headers")
+    chip, infers_only = find_chip(found.soc), None
+    if chip and not chip.trains:
+        infers_only = Loading("a run of glorext train", "MindSpore, Ascend", "no", f"{found.soc} is for inference")
     rows = [
+        needs("a run of glorext train", "MindSpore, CPU", "mindspore", "numpy"),
+        needs("a run of glorext train", "MindSpore, GPU", *training.ON_GPU, "mindspore"),
+        infers_only or needs("a run of glorext train", "MindSpore, Ascend", *training.ON_ASCEND, "mindspore"),
         needs(".mindir of glorext export", "MindSpore, cpu", "mindspore"),
         needs(".onnx of glorext export", "onnxruntime, cpu", "onnxruntime"),
         needs(".ms and _lite.mindir of glorext convert", "the C++ program, cpu", *program),
@@ -247,7 +240,7 @@ def _show(findings: list[Finding], rows: list[Loading]) -> None:
         print(f"{finding.state:<8} {finding.name:<{width}}  {finding.found}")
         if finding.do:
             print(f"{'':<8} {'':<{width}}  -> {finding.do}")
-    print("\nwhat loads where on this machine")
+    print("\nwhat trains and loads where on this machine")
     wide = max(len(row.artifact) for row in rows)
     for row in rows:
         print(f"{row.loads:<4} {row.artifact:<{wide}}  {row.where}: {row.reason}")

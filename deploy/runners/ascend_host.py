@@ -15,6 +15,7 @@ from glorext.runtime.chips import family_of, find_chip
 
 ROOT = Path("/usr/local/Ascend")
 DEVICES = Path("/dev")
+TOOLKITS = ("cann", "ascend-toolkit/latest")  # from CANN 9.0 on, and before
 # A row of `npu-smi info`: | 0     310P3     | OK   ...; the row below it has numbers of one or two digits, and a bus
 # address or NA.
 NPU_SMI_ROW = re.compile(r"^\|\s*(\d+)\s+([0-9A-Za-z-]{3,})\s*\|\s*[A-Za-z]+\s*\|", re.M)
@@ -47,6 +48,14 @@ class AscendHost:
     acl: str | None
 
     @property
+    def set_env(self) -> Path | None:
+        """The script that sets up CANN's environment: in its folder, up to 8.x beside `latest`."""
+        if self.cann_home is None:
+            return None
+        own = self.cann_home / "set_env.sh"
+        return own if own.is_file() or self.cann_home.name != "latest" else self.cann_home.parent / "set_env.sh"
+
+    @property
     def target(self) -> str | None:
         """The target of `glorext convert` for this chip."""
         return family_of(self.soc)
@@ -64,7 +73,9 @@ def version_in(path: Path) -> str | None:
 
 def _cann(root: Path) -> tuple[Path | None, str | None, bool]:
     named = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
-    home = Path(named) if named else root / "ascend-toolkit" / "latest"
+    home = (
+        Path(named) if named else next((root / place for place in TOOLKITS if (root / place).is_dir()), root / "cann")
+    )
     if not home.is_dir():
         return (Path(named) if named else None), None, bool(named)
     machine = platform.machine()

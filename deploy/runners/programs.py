@@ -11,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from glorext.deploy.runners.find_lite import Lite, locate
+from glorext.deploy.runners.system_packages import BUILDING, install
 from glorext.runtime import SetupError, atomic_dir, env, get_logger
 from glorext.runtime.cli import parser
 
 logger = get_logger("deploy")
 NEEDS = "g++, cmake and the headers of libjpeg and libpng"
 BUILT = "infer pixels convert"
-INSTALL = "apt-get install g++ cmake make libjpeg-dev libpng-dev"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def _compiler() -> str:
     for program in ("g++", "cmake"):
         if shutil.which(program) is None:
             raise SetupError(
-                expected=f"{NEEDS} for the C++ programs", found=f"no {program} on PATH", do=f"Run as root: {INSTALL}"
+                expected=f"{NEEDS} for the C++ programs",
+                found=f"no {program} on PATH",
+                do=f"Run as root: {install(*BUILDING)}",
             )
     return subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
 
@@ -103,7 +105,7 @@ def _compile(found: Lite, scratch: Path) -> None:
             raise SetupError(
                 f"the C++ programs could not be built: {lines[0].strip() if lines else 'see the log'}",
                 where=log,
-                do=f"They need {NEEDS}: {INSTALL}",
+                do=f"They need {NEEDS}: {install(*BUILDING)}",
             )
 
 

@@ -42,8 +42,8 @@ README = """{name}: offline inference with MindSpore Lite, without Python
   MINDSPORE_LITE_HOME=FOLDER ./selftest.sh {device}     build, run the golden inputs, PASS or FAIL for each
   ./build/glorext_infer --model {model} --images PICTURES --device {device} --out results
 
-FOLDER is MindSpore Lite's SDK for this machine, with CANN set up (source .../ascend-toolkit/set_env.sh), or the folder
-mindspore_lite of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-dev, libpng-dev.
+FOLDER is MindSpore Lite's SDK for this machine, with CANN set up (source .../set_env.sh), or the folder mindspore_lite
+of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-dev, libpng-dev.
 
 {file}       the model for the CPU; {file}.json is its contract: digest, input, preprocessing, labels
 golden_*.npy  inputs and what MindSpore computed for them

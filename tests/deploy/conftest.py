@@ -31,13 +31,14 @@ def native():
 @pytest.fixture(scope="session")
 def core(tmp_path_factory):
     """The folder of a build of everything that needs no MindSpore Lite, with AddressSanitizer and UBSan."""
-    from glorext.deploy.runners.programs import INSTALL, sources
+    from glorext.deploy.runners.programs import sources
+    from glorext.deploy.runners.system_packages import BUILDING, install
 
     headers = ("/usr/include", "/usr/local/include", *os.environ.get("CPATH", "").split(":"))
     if None in (shutil.which("cmake"), shutil.which("g++")) or not any(
         (Path(folder) / "doctest" / "doctest.h").is_file() for folder in headers
     ):
-        pytest.skip(f"no compiler or no doctest: {INSTALL} doctest-dev")
+        pytest.skip(f"no compiler or no doctest: {install(*BUILDING, 'doctest-dev')}")
     base = tmp_path_factory.getbasetemp()
     # The processes of one run build it once: what is there already, cmake leaves as it is.
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "core"

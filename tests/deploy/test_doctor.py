@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from glorext.deploy.doctor import examine
-from glorext.deploy.runners import ascend_host
+from glorext.deploy.doctor import examine, training
+from glorext.deploy.runners import ascend_host, system_packages
 from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.device import CAP
 
@@ -168,7 +168,7 @@ def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(as
     seen = ascend_host.look()
     findings = examine.examine(seen)
     cann = next(finding for finding in findings if finding.name == "CANN")
-    assert cann.state == "missing" and "libascendcl.so" in cann.found and cann.do.endswith("latest/../set_env.sh")
+    assert cann.state == "missing" and "libascendcl.so" in cann.found and cann.do.endswith("ascend-toolkit/set_env.sh")
     row = next(row for row in examine.loadings(findings, seen) if row.where.endswith("ascend310"))
     assert row.loads == "no" and row.reason.startswith("CANN: 7.0.0")
 
@@ -191,3 +191,88 @@ def test_only_the_model_for_this_chip_loads(ascend, soc, target):
     if any(finding.state != "ok" for finding in findings if finding.name in ("MindSpore Lite", "g++", "cmake")):
         pytest.skip("the C++ program cannot be built here")
     assert [name for name, row in rows.items() if row.loads == "yes"] == ([target] if target else [])
+
+
+def test_the_toolkit_of_cann_9_and_what_sets_up_either_is_found(ascend, tmp_path):
+    assert ascend_host.look().set_env == ascend.parent / "set_env.sh"
+    newer = tmp_path / "Ascend" / "cann"
+    (newer / "compiler").mkdir(parents=True)
+    (newer / "compiler" / "version.info").write_text("Version=9.0.0\n")
+    seen = ascend_host.look()
+    assert (seen.cann, seen.cann_home, seen.set_env) == ("9.0.0", newer, newer / "set_env.sh")
+
+
+def training_on(host, monkeypatch, cann, mindspore="2.10.0", soc="Ascend910B3"):
+    monkeypatch.setattr(training, "version", lambda name: mindspore)
+    seen = dataclasses.replace(host, cann=cann, soc=soc, soc_source="CANN", acl=None)
+    return seen, {finding.name: finding for finding in training.ascend(seen)}
+
+
+@pytest.mark.parametrize(
+    "mindspore, cann, state, told",
+    [
+        ("2.10.0", "8.2.RC1", "ok", "documented with CANN 8.2.RC1"),
+        ("2.10.0", "9.1.0", "ok", "9.1"),
+        ("2.7.1", "8.3.RC1", "ok", "8.3"),
+        ("2.7.1", "8.5.0", "missing", "goes MindSpore 2.7.2 (Python 3.9 to 3.12) or 2.10 (Python 3.10 to 3.12)"),
+        ("2.10.0", "8.1.RC1", "missing", "no MindSpore from 2.7 on takes 8.1.RC1"),
+        ("2.1.0", "9.0.0", "missing", "nothing is known of MindSpore 2.1.0"),
+    ],
+)
+def test_mindspore_and_cann_belong_together(ascend, monkeypatch, mindspore, cann, state, told):
+    pair = training_on(ascend_host.look(), monkeypatch, cann, mindspore)[1]["MindSpore with CANN"]
+    assert pair.state == state and told in f"{pair.found} {pair.do}"
+
+
+def test_training_on_an_ascend_needs_cann_s_wheels_and_operators(ascend, monkeypatch):
+    host = ascend_host.look()
+    for cann, package in (("8.2.RC1", "Ascend-cann-*kernels*"), ("8.5.0", "Ascend-cann-*ops*")):
+        findings = training_on(host, monkeypatch, cann)[1]
+        assert {findings[name].state for name in ("te", "hccl", "CANN's operators")} == {"missing"}
+        assert package in findings["CANN's operators"].do
+    assert findings["te"].do == f"pip install {ascend}/lib64/te-*-py3-none-any.whl"
+    (ascend / training.OPERATORS).mkdir(parents=True)
+    monkeypatch.setattr(training, "find_spec", lambda name: name)
+    seen, findings = training_on(host, monkeypatch, "8.5.0")
+    assert {finding.state for finding in findings.values()} == {"ok"}
+    beside = [examine.Finding(name, "ok", "") for name in ("Ascend card", "Ascend driver", "CANN", "mindspore")]
+    assert [row.loads for row in rows_of(seen, [*findings.values(), *beside])] == ["yes"]
+    assert [row.loads for row in rows_of(seen, beside)] == ["no"]
+
+
+def rows_of(host, findings):
+    return [row for row in examine.loadings(findings, host) if row.where == "MindSpore, Ascend"]
+
+
+def test_a_chip_for_inference_is_not_asked_for_what_trains(ascend, monkeypatch):
+    seen, findings = training_on(ascend_host.look(), monkeypatch, "7.0.0", soc="Ascend310P3")
+    assert findings == {}
+    assert [row.reason for row in rows_of(seen, [])] == ["Ascend310P3 is for inference"]
+
+
+@pytest.mark.parametrize(
+    "shown, state, told",
+    [
+        ("NVIDIA A100-SXM4-80GB, 8.0", "ok", "capability 8.0"),
+        ("NVIDIA GeForce RTX 4090, 8.9", "ok", "capability 8.9"),
+        ("NVIDIA H100 80GB HBM3, 9.0", "absent", "not measured"),
+        ("No devices were found", "missing", "no card"),
+    ],
+)
+def test_a_gpu_says_what_it_is_and_which_libraries_it_lacks(tmp_path, monkeypatch, shown, state, told):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\n[ "$2" = --format=csv,noheader ] && echo "{shown}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(training.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(training, "GPU_LIBRARIES", ("libc.so.6", "libcudart.so.0.0"))
+    card, there, gone = training.gpu()
+    assert card.state == state and told in card.found
+    assert there.state == "ok" and gone.state == "missing" and "CUDA 11" in gone.do and "libcudart.so.0.0" in gone.found
+
+
+def test_a_host_with_dnf_gets_its_own_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert system_packages.install("g++", "libpng-dev") == "apt-get install g++ libpng-dev"
+    (tmp_path / "dnf").touch(0o755)
+    assert system_packages.install("g++", "cmake", "libpng-dev") == "dnf install gcc-c++ cmake libpng-devel"

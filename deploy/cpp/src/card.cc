@@ -40,7 +40,7 @@ Card find_card(const std::string& device, int id) {
   void* const library = ::dlopen("libascendcl.so", RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr)
     throw Failure(flag + "the CANN runtime is not there (" + ::dlerror() +
-                  "); install CANN with the driver of this card and run `source .../ascend-toolkit/set_env.sh`, "
+                  "); install CANN with the driver of this card and run `source .../set_env.sh`, "
                   "or choose --device cpu");
   uint32_t count = 0;
   const int error = symbol<int (*)(uint32_t*)>(library, "aclrtGetDeviceCount")(&count);
