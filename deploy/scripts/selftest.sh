@@ -16,6 +16,19 @@ if [ -z "${MINDSPORE_LITE_HOME:-}" ] || [ ! -d "$MINDSPORE_LITE_HOME" ]; then
   echo "selftest: set MINDSPORE_LITE_HOME to MindSpore Lite's SDK or the unpacked wheel's folder mindspore_lite" >&2
   exit 2
 fi
+# The packages for the device side (phones) have a runtime of the same name.
+drives_cards() {
+  for plugin in "$MINDSPORE_LITE_HOME"/lib/libascend_kernel_plugin*.so \
+    "$MINDSPORE_LITE_HOME"/runtime/lib/libascend_kernel_plugin*.so; do
+    [ ! -f "$plugin" ] || return 0
+  done
+  return 1
+}
+if [ "$device" != cpu ] && ! drives_cards; then
+  echo "selftest: $MINDSPORE_LITE_HOME has no libascend_kernel_plugin.so and drives no card:" \
+    "take MindSpore Lite's cloud-side inference package for Ascend" >&2
+  exit 2
+fi
 for program in cmake g++; do
   command -v $program >/dev/null || { echo "selftest: $program is missing: apt-get install g++ cmake make libjpeg-dev libpng-dev" >&2; exit 1; }
 done

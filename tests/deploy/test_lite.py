@@ -1,6 +1,7 @@
 """Where MindSpore Lite comes from, and what is said when it is not there."""
 
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -22,13 +23,109 @@ def nothing_here(monkeypatch, tmp_path):
     return tmp_path
 
 
-def sdk(folder, converter=True):
-    (folder / "runtime" / "lib").mkdir(parents=True)
-    (folder / "runtime" / "lib" / "libmindspore-lite.so").touch()
-    if converter:
-        (folder / "tools" / "converter" / "converter").mkdir(parents=True)
-        (folder / "tools" / "converter" / "converter" / "converter_lite").touch()
+def elf(machine=None, needs="libc.so.6"):
+    """The beginning of a library for a machine, by default this one."""
+    numbers = {name: number for number, name in find_lite.MACHINES.items()}
+    number = numbers[machine or platform.machine()]
+    return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + number.to_bytes(2, "little") + f"\0{needs}\0".encode()
+
+
+def package(folder, *names, library="runtime/lib/libmindspore-lite.so", content=None):
+    """A package with these files beside its runtime, and its headers."""
+    runtime = folder / library
+    runtime.parent.mkdir(parents=True)
+    runtime.write_bytes(elf() if content is None else content)
+    for name in names:
+        (runtime.parent / name).touch()
+    (runtime.parents[1] / "include" / "api").mkdir(parents=True)
     return folder
+
+
+def sdk(folder):
+    """The cloud-side inference package, as its documentation shows it."""
+    package(folder, "libmindspore_core.so", "libascend_kernel_plugin.so", "libminddata-lite.a")
+    (folder / find_lite.CONVERTER).parent.mkdir(parents=True)
+    (folder / find_lite.CONVERTER).touch()
+    return folder
+
+
+def converter_alone(folder):
+    (folder / find_lite.CONVERTER).parent.mkdir(parents=True)
+    (folder / find_lite.CONVERTER).touch()
+    return folder
+
+
+def files(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+DEVICE_WHEEL = {"library": "lib/libmindspore-lite.so"}
+
+
+@pytest.mark.parametrize(
+    "make, kind",
+    [
+        (
+            lambda at: package(at, "libmindspore-lite.a", "libmindspore-lite-train.so"),
+            "device-side package .*-train.so",
+        ),
+        (lambda at: package(at, "libmindspore-lite.a"), "device-side package .*no libmindspore_core.so"),
+        (
+            lambda at: package(at, "libmindspore_core.so", "libmindspore-lite-train.so", **DEVICE_WHEEL),
+            "device-side package .*-train.so",
+        ),
+        (lambda at: package(at, "libmindspore_core.so", content=elf("armv7l")), "libraries for armv7l"),
+        (lambda at: package(at, "libmindspore-lite.a", content=elf(needs="libc.so")), "for Android"),
+        (lambda at: files(at, "jni/arm64-v8a/libmindspore-lite.so"), "for Android, an unpacked AAR"),
+        (converter_alone, "the converter alone"),
+        (lambda at: sdk(at / "mindspore-lite-2.3.1-linux-x64").parent, "the folder around a package: .*linux-x64"),
+        (lambda at: files(at, "_c_expression.cpython-311-x86_64-linux-gnu.so"), "the framework for training"),
+        (lambda at: files(at, "x").joinpath("x"), "a file, not an unpacked folder"),
+        (lambda at: at, "no such folder"),
+        (lambda at: files(at, "libascendcl.so"), "no runtime of MindSpore Lite"),
+    ],
+)
+def test_another_package_of_the_same_name_is_told_by_its_files(nothing_here, monkeypatch, make, kind):
+    monkeypatch.setenv("MINDSPORE_LITE_HOME", str(make(nothing_here / "home")))
+    with pytest.raises(SetupError, match=f"expected MindSpore Lite's cloud-side .*found .*{kind}.*PyPI wheel"):
+        locate()
+
+
+def test_headers_are_needed_to_build(nothing_here):
+    home = sdk(nothing_here / "home")
+    (home / "runtime" / "include" / "api").rmdir()
+    assert find_lite.wrong_kind(home) == "a package without C++ headers (include/api)"
+
+
+@pytest.mark.parametrize("library", find_lite.RUNTIMES[1:])
+def test_an_unpacked_wheel_is_taken_as_the_build_takes_it(nothing_here, monkeypatch, library):
+    home = package(nothing_here / "mindspore_lite", "libmindspore_core.so", library=library)
+    (home / "version.py").write_text('__version__ = "2.2.0"\n')
+    monkeypatch.setenv("MINDSPORE_LITE_HOME", str(home))
+    assert locate() == Lite(home, "2.2.0", "MINDSPORE_LITE_HOME")
+
+
+def test_a_package_without_the_plugin_serves_the_cpu_alone(nothing_here):
+    both, cpu = sdk(nothing_here / "both"), package(nothing_here / "cpu", "libmindspore_core.so")
+    Lite(both, "2.3.1", "x").require_for("ascend310p")
+    Lite(cpu, "2.3.1", "x").require_for("cpu")
+    with pytest.raises(SetupError, match="plugin for Ascend.*2.3.1 for the CPU alone.*cloud-side inference package"):
+        Lite(cpu, "2.3.1", "x").require_for("ascend310p")
+
+
+def test_an_installed_package_of_the_wrong_kind_is_passed_over_with_a_word(tmp_path, monkeypatch):
+    home = package(tmp_path / "mindspore_lite", "libmindspore_core.so", "libmindspore-lite-train.so", **DEVICE_WHEEL)
+    (home / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = []
+    monkeypatch.setattr(find_lite.logger, "warning", lambda message, *values: told.append(message % values))
+    assert find_lite._installed() is None
+    assert "the mindspore_lite of this Python is passed over" in told[0] and "device-side package" in told[0]
+    (home / "lib" / "libmindspore-lite-train.so").unlink()
+    assert find_lite._installed() == Lite(home, "unknown", "the mindspore_lite of this Python")
 
 
 def test_the_sdk_named_by_the_user_comes_first(nothing_here, monkeypatch):

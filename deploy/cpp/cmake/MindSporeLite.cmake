@@ -1,17 +1,22 @@
 # Finds MindSpore Lite below MINDSPORE_LITE_ROOT in either of its two layouts and builds the programs that need it.
-#   wheel: include/api, lib/libmindspore-extendrt_python.so, lib/libmindspore_converter.so
+#   wheel: include/api, lib/libmindspore-extendrt_python.so (from 2.1 on libmindspore-lite.so),
+#          lib/libmindspore_converter.so
 #   SDK:   runtime/include/api, runtime/lib/libmindspore-lite.so, runtime/third_party; its converter is a program
 if(EXISTS "${MINDSPORE_LITE_ROOT}/lib/libmindspore-extendrt_python.so")
   set(lite_base "${MINDSPORE_LITE_ROOT}")
   set(lite_library "${lite_base}/lib/libmindspore-extendrt_python.so")
+  set(lite_converter "${lite_base}/lib/libmindspore_converter.so")
+elseif(EXISTS "${MINDSPORE_LITE_ROOT}/lib/libmindspore-lite.so")
+  set(lite_base "${MINDSPORE_LITE_ROOT}")
+  set(lite_library "${lite_base}/lib/libmindspore-lite.so")
   set(lite_converter "${lite_base}/lib/libmindspore_converter.so")
 elseif(EXISTS "${MINDSPORE_LITE_ROOT}/runtime/lib/libmindspore-lite.so")
   set(lite_base "${MINDSPORE_LITE_ROOT}/runtime")
   set(lite_library "${lite_base}/lib/libmindspore-lite.so")
   set(lite_converter "")
 else()
-  message(FATAL_ERROR "MINDSPORE_LITE_ROOT=${MINDSPORE_LITE_ROOT} holds neither lib/libmindspore-extendrt_python.so "
-                      "(the unpacked wheel) nor runtime/lib/libmindspore-lite.so (the SDK)")
+  message(FATAL_ERROR "MINDSPORE_LITE_ROOT=${MINDSPORE_LITE_ROOT} holds neither lib/libmindspore-extendrt_python.so or "
+                      "lib/libmindspore-lite.so (the unpacked wheel) nor runtime/lib/libmindspore-lite.so (the SDK)")
 endif()
 if(NOT EXISTS "${lite_base}/include/api/model.h")
   message(FATAL_ERROR "MindSpore Lite's headers are missing: ${lite_base}/include/api/model.h")
