@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,17 +20,23 @@ from glorext.runtime import DataError, InferenceError, UsageError
 from glorext.runtime.fields import Fields
 from glorext.train.pictures import Pictures
 
+# The exit status of a program that was stopped by SIGINT.
+INTERRUPTED = 130
 # Pictures a call: as tensors of 224 x 224 they are 154 MB.
 CHUNK = 256
 
 
 def run_program(command: list[str], show: bool = False) -> str:
-    """Run one of the C++ programs: what it printed. Raises UsageError or InferenceError with its own message.
+    """Run one of the C++ programs: what it printed.
 
     Args:
         show: let its progress through, which it draws on stderr.
+
+    Raises:
+        UsageError, InferenceError: with its own message.
+        KeyboardInterrupt: it was stopped, and has ended.
     """
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         text=True,
         encoding="utf-8",
@@ -37,18 +44,35 @@ def run_program(command: list[str], show: bool = False) -> str:
         stdout=subprocess.PIPE,
         stderr=None if show else subprocess.PIPE,
         env={**os.environ, "GLOREXT_PARENT": str(os.getpid())},  # it ends with this process
-    )
-    if done.returncode == 0:
-        return done.stdout
+        start_new_session=True,  # a terminal's Ctrl-C reaches it once, from here
+    ) as program:
+        try:
+            stdout, stderr = program.communicate()
+        except KeyboardInterrupt:
+            _stop(program)
+            raise
+    if program.returncode == 0:
+        return stdout
+    if program.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
     name = Path(command[0]).name
-    if done.returncode < 0:
+    if program.returncode < 0:
         raise InferenceError(
-            f"{name} was ended by signal {-done.returncode}",
+            f"{name} was ended by signal {-program.returncode}",
             do="Check the model with `glorext convert` again; if it repeats, report the command: " + " ".join(command),
         )
-    error = UsageError if done.returncode == 2 else InferenceError
-    lines = [] if show else done.stderr.strip().splitlines()
-    raise error(lines[-1] if lines else f"{name} failed with status {done.returncode}; its message is above")
+    error = UsageError if program.returncode == 2 else InferenceError
+    lines = [] if show else stderr.strip().splitlines()
+    raise error(lines[-1] if lines else f"{name} failed with status {program.returncode}; its message is above")
+
+
+def _stop(program: subprocess.Popen) -> None:
+    """Let a program end in its own way, which keeps what it has computed; after a second Ctrl-C at once."""
+    program.send_signal(signal.SIGINT)
+    try:
+        program.wait()
+    except KeyboardInterrupt:
+        program.kill()
 
 
 def input_shape(model: Path, programs: Programs) -> tuple[int, ...]:
@@ -87,7 +111,7 @@ def infer(
         device: one of LITE_DEVICES; another device is never taken instead.
         device_id: which card.
         batch: pictures per call of the runtime; 0 lets the program choose: the model's own, or where that is open
-            2 on the cpu and 1 on Ascend.
+            2 on the cpu, and on a card the largest prepared size and for the rest the smallest that fits.
         workers: models that run side by side; 0 lets the program choose.
         threads: threads of each model; 0 lets the program choose.
         decoders: pictures that are decoded at once; 0 lets the program choose.
@@ -95,10 +119,14 @@ def infer(
 
     Raises:
         DataError, IntegrityError: the model or its contract is not whole.
-        InferenceError: the program failed; its message says why.
+        SetupError: this MindSpore Lite has nothing for the device.
+        InferenceError: the program failed; its message says why. Where it failed in the middle of the run, `out` holds
+            what was computed before, and lists the rest as failed.
+        KeyboardInterrupt: Ctrl-C; `out` holds as much.
     """
     read_artifact(model)
     programs = programs or build()
+    programs.lite.require_for(device)
     command = [str(programs.infer), "--model", str(model), "--images", str(images), "--out", str(out)]
     command += ["--device", device, "--device_id", str(device_id)]
     for flag, value in (("--batch", batch), ("--workers", workers), ("--threads", threads), ("--decoders", decoders)):
@@ -115,6 +143,7 @@ def run_tensors(
     The inputs are what the model's contract asks for: normalized float32 values, or pixels 0 to 255 as uint8 or
     float32. The program puts them into the model's layout.
     """
+    programs.lite.require_for(device)
     with tempfile.TemporaryDirectory(prefix="glorext-tensor-") as scratch:
         tensor, out = Path(scratch) / "input.npy", Path(scratch) / "out"
         np.save(tensor, np.ascontiguousarray(inputs, np.uint8 if inputs.dtype == np.uint8 else np.float32))

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         "--batch",
         type=int,
         default=0,
-        help="pictures per call (default: the model's own; where that is open, cpu 2, Ascend 1)",
+        help="pictures per call (default: the model's own; where that is open, cpu 2, Ascend the prepared sizes)",
     )
     arguments.add_argument("--workers", type=int, default=0, help="models side by side (default: one per core)")
     arguments.add_argument("--threads", type=int, default=0, help="threads per model (default 1)")

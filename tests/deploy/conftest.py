@@ -29,6 +29,18 @@ def native():
 
 
 @pytest.fixture(scope="session")
+def ascendcl(native, tmp_path_factory):
+    """The folder with the stand-in for AscendCL: libascendcl.so and CANN's other libraries, empty ones."""
+    if native.programs.lite.version != "2.0.0":
+        pytest.skip("the stand-in has the functions that the plugin of MindSpore Lite 2.0.0 takes")
+    folder = tmp_path_factory.mktemp("ascendcl")
+    for step in (["-S", str(Path(__file__).parent / "ascendcl"), "-B", str(folder)], ["--build", str(folder)]):
+        done = subprocess.run(["cmake", *step], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def core(tmp_path_factory):
     """The folder of a build of everything that needs no MindSpore Lite, with AddressSanitizer and UBSan."""
     from glorext.deploy.runners.programs import sources

@@ -16,21 +16,14 @@ import pytest
 from glorext.models.answers import read_results
 from glorext.runtime import sha256_file
 
+from .ascendcl import converter
+
 pytestmark = pytest.mark.native
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The folder with the stand-in libascendcl.so."""
-    folder = tmp_path_factory.mktemp("ascendcl")
-    for step in (["-S", str(Path(__file__).parent / "ascendcl"), "-B", str(folder)], ["--build", str(folder)]):
-        done = subprocess.run(["cmake", *step], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return folder
+STAND_IN = "AscendCL stand-in, not a card"
 
 
 @pytest.fixture
-def run(native, converted, library, tmp_path):
+def run(native, converted, ascendcl, tmp_path):
     """Runs a model, its contract changed by `device`, on a card; (exit status, what it said)."""
 
     def call(device=None, flags=("--device", "ascend310p"), **answers):
@@ -40,7 +33,7 @@ def run(native, converted, library, tmp_path):
         (tmp_path / "m_lite.mindir.json").write_text(json.dumps(contract | {"file": model.name, "device": device}))
         np.save(tmp_path / "input.npy", np.zeros((1, 3, 32, 32), np.float32))
         command = [native.infer, "--model", model, "--tensor", tmp_path / "input.npy", "--out", tmp_path / "out"]
-        environment = os.environ | {"LD_LIBRARY_PATH": str(library)} | answers
+        environment = os.environ | {"LD_LIBRARY_PATH": str(ascendcl)} | answers
         done = subprocess.run([*map(str, command), *flags], capture_output=True, text=True, env=environment)
         return done.returncode, done.stderr
 
@@ -106,40 +99,12 @@ def test_on_the_cpu_no_card_is_asked_for_or_recorded(run, tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text())["card"] is None
 
 
-def compiled(path, contract, batches=(), batch=1, uint8=False):
-    """Write a .mindir as the converter writes it for a card, around a model of the stand-in, and its contract."""
-    from mindspore.train.mind_ir_pb2 import ModelProto
-
-    def attribute(owner, name, kind, **values):
-        made = owner.add(name=name)
-        made.type = getattr(made, kind)
-        for key, value in values.items():
-            setattr(made, key, value)
-        return made
-
-    rows, sizes = (-1 if batches else batch), ",".join(map(str, batches))
-    text = f"STAND_IN chip=Ascend310P3 batch={batch} uint8={uint8:d} nhwc={uint8:d}"
-    blob = (f"{text} batches={sizes}" if batches else text).encode()
-    model = ModelProto(ir_version="0.1.1", producer_name="MindSpore", model_version="2.0.0", little_endian=True)
-    model.mind_ir_version = 1
-    graph = model.graph
-    graph.name = "main_graph"
-    attribute(graph.attribute, "isOptimized", "BOOL", i=1)
-    attribute(graph.attribute, "fmk", "INT32", i=3)
-    attribute(graph.attribute, "graph_name", "STRING", s=b"main_graph")
-    graph.input.add(name="image").tensor.add(data_type=1, name="image").dims.extend([rows, 3, 32, 32])
-    graph.parameter.add(name="main_graph:ACL_om_data", data_type=2, raw_data=blob).dims.append(len(blob))
-    primitive = model.primitives.add(name="Custom:0", op_type="Custom", instance_name="")
-    for name, value in (("type", b"ACL"), ("func_type", b"acl_build"), ("uniq_name", b"CustomAscend")):
-        attribute(primitive.attribute, name, "STRING", s=value)
-    node = graph.node.add(op_type="REF::Custom:0", name="logits", domain="custom_0")
-    node.input.extend(["image", "main_graph:ACL_om_data"])
-    node.output.append("logits")
-    attribute(node.attribute, "shape", "TENSORS").tensors.add(data_type=1).dims.extend([rows, 10])
-    graph.output.add(name="logits").tensor.add(data_type=1).dims.extend([rows, 10])
-    path.write_bytes(model.SerializeToString())
-    shape = [rows, 32, 32, 3] if uint8 else [rows, 3, 32, 32]
-    port = {"dtype": "uint8" if uint8 else "float32", "layout": "NHWC" if uint8 else "NCHW", "shape": shape}
+def write(path, contract, batches=(), batch=1, uint8=False, nhwc=False):
+    """Write a model of the stand-in as a .mindir for a card, and its contract."""
+    rows = -1 if batches else batch
+    converter.write(path, converter.model(batches, batch, uint8, nhwc), rows, nhwc and not uint8)
+    shape = [rows, 32, 32, 3] if nhwc else [rows, 3, 32, 32]
+    port = {"dtype": "uint8" if uint8 else "float32", "layout": "NHWC" if nhwc else "NCHW", "shape": shape}
     own = {"file": path.name, "size": path.stat().st_size, "sha256": sha256_file(path), "device": card(batches=batches)}
     own["input"] = {"name": "image", "values": "pixels" if uint8 else "normalized"} | port
     own["output"] = contract["output"] | {"shape": [rows, 10]}
@@ -148,14 +113,12 @@ def compiled(path, contract, batches=(), batch=1, uint8=False):
 
 
 @pytest.fixture
-def on_card(native, converted, library, tmp_path):
+def on_card(native, converted, ascendcl, tmp_path):
     """Runs inputs through a model of the stand-in: (what was read of the results, the batches that were executed)."""
-    if native.programs.lite.version != "2.0.0":
-        pytest.skip("the stand-in has the functions that the plugin of MindSpore Lite 2.0.0 takes")
 
     def call(inputs, *flags, **model):
         contract = json.loads((converted / "tiny_lite.mindir.json").read_text())
-        path = compiled(tmp_path / "card.mindir", contract, **model)
+        path = write(tmp_path / "card.mindir", contract, **model)
         np.save(tmp_path / "input.npy", inputs)
         command = [native.infer, "--model", path, "--tensor", tmp_path / "input.npy", "--out", tmp_path / "out"]
         answers = {"STAND_IN_CHIP": "Ascend310P3", "STAND_IN_CARDS": "2", "STAND_IN_LOG": str(tmp_path / "log")}
@@ -163,7 +126,7 @@ def on_card(native, converted, library, tmp_path):
             [*map(str, command), "--device", "ascend310p", *flags],
             capture_output=True,
             text=True,
-            env=os.environ | {"LD_LIBRARY_PATH": str(library)} | answers,
+            env=os.environ | {"LD_LIBRARY_PATH": str(ascendcl)} | answers,
         )
         assert done.returncode == 0, done.stderr
         executed = [int(line) for line in (tmp_path / "log").read_text().split()]
@@ -208,8 +171,13 @@ def test_a_batch_beyond_the_prepared_sizes_is_refused(on_card):
 
 def test_pixels_go_to_a_card_with_aipp_and_prepared_sizes(on_card):
     pixels = np.random.default_rng(1).integers(0, 256, (5, 3, 32, 32), np.uint8)
-    results, executed = on_card(pixels, batches=(1, 4), uint8=True)
+    results, executed = on_card(pixels, batches=(1, 4), uint8=True, nhwc=True)
     assert executed == [4, 1] and np.allclose(results.logits, summed(pixels, nhwc=True), rtol=1e-6)
+
+
+def test_a_card_takes_the_layout_of_its_model(on_card):
+    results, executed = on_card(noise(3), batches=(1, 4), nhwc=True)
+    assert executed == [4] and np.allclose(results.logits, summed(noise(3), nhwc=True), atol=1e-5)
 
 
 def test_a_fixed_batch_is_filled_up(on_card):
@@ -219,4 +187,4 @@ def test_a_fixed_batch_is_filled_up(on_card):
 
 def test_the_results_name_the_card(on_card):
     results, _ = on_card(noise(1), "--device_id", "1", batches=(1,))
-    assert results.device == "ascend310p" and results.card == {"id": 1, "count": 2, "chip": "Ascend310P3"}
+    assert results.device == f"ascend310p ({STAND_IN})" and results.card == {"id": 1, "count": 2, "chip": "Ascend310P3"}

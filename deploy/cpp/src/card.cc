@@ -11,10 +11,13 @@
 namespace glorext {
 namespace {
 
+constexpr const char* kLibrary = "libascendcl.so";
+constexpr size_t kLongestError = 400;
+
 template <class Function>
 Function symbol(void* library, const char* name) {
   void* const found = ::dlsym(library, name);
-  if (found == nullptr) throw Failure(std::string("libascendcl.so has no ") + name + "; install CANN again");
+  if (found == nullptr) throw Failure(std::string(kLibrary) + " has no " + name + "; install CANN again");
   return reinterpret_cast<Function>(found);
 }
 
@@ -37,7 +40,7 @@ std::string family_of(const std::string& chip) {
 Card find_card(const std::string& device, int id) {
   const std::string flag = "--device " + device + ": ";
   // The runtime's own message for a missing CANN names only one of its many libraries.
-  void* const library = ::dlopen("libascendcl.so", RTLD_LAZY | RTLD_LOCAL);
+  void* const library = ::dlopen(kLibrary, RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr)
     throw Failure(flag + "the CANN runtime is not there (" + ::dlerror() +
                   "); install CANN with the driver of this card and run `source .../set_env.sh`, "
@@ -53,7 +56,25 @@ Card find_card(const std::string& device, int id) {
   const char* const chip = symbol<const char* (*)()>(library, "aclrtGetSocName")();
   if (chip == nullptr) throw Failure(flag + "AscendCL does not say which chip this is; see `npu-smi info`");
   if (family_of(chip) != device) throw Failure(flag + "the chip of this machine is " + printable(chip));
-  return {id, count, chip};
+  // What stands in for AscendCL where there is no card says so, and its answers must never pass for a card's.
+  using Words = const char* (*)();
+  const auto stand_in = reinterpret_cast<Words>(::dlsym(library, "glorext_stand_in"));
+  return {id, count, chip, stand_in == nullptr ? "" : stand_in()};
+}
+
+std::string card_error() {
+  void* const library = ::dlopen(kLibrary, RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return "";
+  using Words = const char* (*)();
+  const auto recent = reinterpret_cast<Words>(::dlsym(library, "aclGetRecentErrMsg"));
+  const char* const words = recent == nullptr ? nullptr : recent();
+  std::string line;  // its lines are indented
+  for (const char* at = words; at != nullptr && *at != '\0' && line.size() < kLongestError; ++at)
+    if (!std::isspace(static_cast<unsigned char>(*at)))
+      line += *at;
+    else if (!line.empty() && line.back() != ' ')
+      line += ' ';
+  return line.empty() ? "" : "; AscendCL: " + printable(line);
 }
 
 void require_model_for(const Contract& contract, const std::string& device, const Card& card) {

@@ -11,8 +11,9 @@ namespace glorext {
 
 struct Card {
   int64_t id = 0;
-  int64_t count = 0;  // of cards in this machine; 0: none was asked for
-  std::string chip;   // such as "Ascend310P3"
+  int64_t count = 0;     // of cards in this machine; 0: none was asked for
+  std::string chip;      // such as "Ascend310P3"
+  std::string stand_in;  // what an AscendCL without a card calls itself; empty for a real one
 
   Json json() const;  // null without a card
 };
@@ -23,6 +24,9 @@ Card find_card(const std::string& device, int id);
 
 // Throws Usage when the contract says that the model runs elsewhere. `card` is without a chip for the cpu.
 void require_model_for(const Contract& contract, const std::string& device, const Card& card);
+
+// "; AscendCL: " and its own words for the last error, or nothing where it has none or is not loaded.
+std::string card_error();
 
 // The family of a chip that AscendCL names; empty for one of no known family.
 std::string family_of(const std::string& chip);

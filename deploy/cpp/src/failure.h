@@ -1,4 +1,4 @@
-// What can go wrong, as two exception classes: Failure (exit status 1) and Usage (exit status 2).
+// What can go wrong, as exception classes: Failure (exit status 1), Usage (2) and Interrupted (130, as of shells).
 #pragma once
 
 #include <stdexcept>
@@ -16,6 +16,12 @@ class Usage : public Failure {
  public:
   using Failure::Failure;
   int exit_status() const override { return 2; }
+};
+
+class Interrupted : public Failure {
+ public:
+  using Failure::Failure;
+  int exit_status() const override { return 130; }
 };
 
 }  // namespace glorext

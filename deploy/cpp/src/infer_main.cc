@@ -8,6 +8,7 @@
 #include "cores.h"
 #include "failure.h"
 #include "flags.h"
+#include "interrupt.h"
 #include "npy.h"
 #include "pipeline.h"
 #include "quiet.h"
@@ -25,7 +26,8 @@ constexpr const char* kAbout = R"(glorext_infer: classify pictures with a MindSp
 )";
 constexpr const char* kEnd = R"(
 OUT gets results.json and logits.npy (float32, one row per picture, sorted by path).
-Exit status: 0 done, 1 failed or pictures broken, 2 usage.
+Exit status: 0 done, 1 failed or pictures broken, 2 usage, 130 stopped by Ctrl-C (a second one ends it at once). A run
+that ends early leaves what was computed in OUT, the rest listed as failed.
 )";
 
 struct Options {
@@ -149,6 +151,42 @@ int report(const RunResult& result, const std::string& out, bool allow_broken) {
   return 0;
 }
 
+// Throws what ended the run early, with what was kept of it.
+void require_end(const RunResult& result, const std::string& out) {
+  if (result.not_run == 0 && !result.broken) return;
+  const std::string all = std::to_string(result.scored.size() + result.failed.size());
+  const std::string kept = result.scored.empty()
+                               ? "; none of the " + all + " inputs was scored, " + out + " is not written"
+                               : "; " + std::to_string(result.scored.size()) + " of the " + all +
+                                     " inputs are scored in " + out + ", the others listed as failed";
+  if (!result.broken) throw Interrupted("stopped by Ctrl-C" + kept);
+  try {
+    std::rethrow_exception(result.broken);
+  } catch (const Usage&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Failure(error.what() + kept);
+  }
+}
+
+// One model for each worker. Where not all fit, the message says how many did.
+std::vector<std::unique_ptr<LiteModel>> build_models(const Contract& contract, const MappedFile& file,
+                                                     const Options& options, int workers) {
+  std::vector<std::unique_ptr<LiteModel>> models;
+  try {
+    while (models.size() < static_cast<size_t>(workers))
+      models.push_back(std::make_unique<LiteModel>(contract, file, options.device, options.batch));
+  } catch (const Usage&) {
+    throw;
+  } catch (const Failure& failure) {
+    if (models.empty()) throw;
+    const std::string built = std::to_string(models.size());
+    throw Failure(std::string(failure.what()) + "; " + built + " of the " + std::to_string(workers) +
+                  " models were built: --workers " + built + " needs no more memory");
+  }
+  return models;
+}
+
 int run(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) return 0;
@@ -171,9 +209,7 @@ int run(int argc, char** argv) {
                      : device.device == "cpu" ? std::max(1, usable_cores() / device.threads)
                                               : 1;
   const int workers = std::min(wanted, static_cast<int>(std::min<size_t>(names.size(), 1024)));
-  std::vector<std::unique_ptr<LiteModel>> models;
-  for (int i = 0; i < workers; ++i)
-    models.push_back(std::make_unique<LiteModel>(contract, file, device, options.batch));
+  std::vector<std::unique_ptr<LiteModel>> models = build_models(contract, file, options, workers);
   const LiteModel& first = *models[0];
 
   const int warmup = options.warmup >= 0 ? options.warmup : workers * static_cast<int>(first.batch());
@@ -182,7 +218,7 @@ int run(int argc, char** argv) {
                              contract.weights_dtype,
                              contract.model,
                              contract.output_name,
-                             device.device,
+                             device.device + (card.stand_in.empty() ? "" : " (" + card.stand_in + ")"),
                              card.json(),
                              first.batch(),
                              workers,
@@ -191,9 +227,11 @@ int run(int argc, char** argv) {
                              {{"mindspore_lite", runtime_version()}}};
   const Source source =
       stored ? tensor_source(tensor, contract, first) : picture_source(options.images, names, contract, first.layout());
+  note_interrupt();
   const RunResult result =
       run_pipeline(names, source, models, options.decoders > 0 ? options.decoders : usable_cores());
-  write_results(options.out, settings, result);
+  if (!result.scored.empty() || (result.not_run == 0 && !result.broken)) write_results(options.out, settings, result);
+  require_end(result, options.out);
   return report(result, options.out + "/results.json", options.allow_broken);
 }
 

@@ -1,6 +1,7 @@
 // The context that each device needs, and building in it.
 #include "include/api/context.h"
 
+#include "card.h"
 #include "failure.h"
 #include "lite_model.h"
 
@@ -62,7 +63,7 @@ std::unique_ptr<mindspore::Model> build_model(const MappedFile& file, const std:
   } catch (const std::exception& error) {
     reason = error.what();
   }
-  throw Failure("MindSpore Lite cannot build " + path + " for " + options.device + ": " + reason);
+  throw Failure("MindSpore Lite cannot build " + path + " for " + options.device + ": " + reason + card_error());
 }
 
 Json describe_model(mindspore::Model& model) {

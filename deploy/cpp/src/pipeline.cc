@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "failure.h"
+#include "interrupt.h"
 #include "progress.h"
 #include "queue.h"
 
@@ -18,6 +19,8 @@ namespace glorext {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr const char* kNotRun = "not run: the run ended before";
 
 double ms_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
@@ -34,7 +37,7 @@ class Pipeline {
         classes_(static_cast<size_t>(models[0]->classes())),
         logits_(names.size() * classes_),
         ms_(names.size()),
-        errors_(names.size()),
+        errors_(names.size(), kNotRun),
         // Two batches per worker: the next one is ready when the current one is done.
         queue_(2 * models.size() * static_cast<size_t>(models[0]->batch())),
         progress_(names.size()) {}
@@ -46,7 +49,6 @@ class Pipeline {
     for (int i = 0; i < decoders_; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
     for (auto& model : models_) threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
     for (std::thread& thread : threads) thread.join();
-    if (broken_) std::rethrow_exception(broken_);
     progress_.finish();
     result_.seconds = ms_since(begin) / 1000;
     gather();
@@ -54,20 +56,27 @@ class Pipeline {
   }
 
  private:
-  // An exception that is not about one picture stops every thread; the first one is thrown again in run().
+  // An exception that is not about one picture stops every thread. What was computed before it is kept.
   template <class Body>
   void guarded(const Body& body) {
     try {
       body();
     } catch (...) {
       const std::lock_guard<std::mutex> lock(mutex_);
-      if (!broken_) broken_ = std::current_exception();
-      queue_.close();
+      if (!result_.broken) result_.broken = std::current_exception();
+      stop();
     }
+  }
+
+  void stop() {
+    stopped_ = true;
+    queue_.close();
   }
 
   void decode() {
     for (size_t i = next_++; i < names_.size(); i = next_++) {
+      if (interrupted()) stop();
+      if (stopped_) return;
       Sample sample;
       sample.index = i;
       try {
@@ -97,7 +106,8 @@ class Pipeline {
         sample->tensor = {};
         samples.push_back(std::move(*sample));
       }
-      if (samples.empty()) return;
+      if (interrupted()) stop();
+      if (samples.empty() || stopped_) return;
       const auto begin = Clock::now();
       model.predict(input.data(), static_cast<int64_t>(samples.size()), output.data());
       keep(samples, output, ms_since(begin));
@@ -114,6 +124,7 @@ class Pipeline {
       }
       std::copy(logits, logits + classes_, logits_.begin() + static_cast<std::ptrdiff_t>(sample.index * classes_));
       const std::lock_guard<std::mutex> lock(mutex_);
+      errors_[sample.index].clear();
       // Every picture of a batch waits for the whole batch.
       ms_[sample.index] = sample.read + sample.decode + sample.preprocess + batch_ms;
       result_.latencies.push_back(ms_[sample.index]);
@@ -136,6 +147,7 @@ class Pipeline {
     for (size_t i = 0; i < names_.size(); ++i) {
       if (!errors_[i].empty()) {
         result_.failed.push_back({names_[i], errors_[i]});
+        if (errors_[i] == kNotRun) ++result_.not_run;
         continue;
       }
       const size_t row = result_.scored.size();
@@ -159,9 +171,9 @@ class Pipeline {
   BoundedQueue<Sample> queue_;
   std::atomic<size_t> next_{0};
   std::atomic<int> decoding_{0};
+  std::atomic<bool> stopped_{false};
   std::mutex mutex_;  // guards all that follows, and errors_
   RunResult result_;
-  std::exception_ptr broken_;
   Progress progress_;
 };
 

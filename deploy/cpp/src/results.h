@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,8 @@ struct RunResult {
   Stages stages;
   std::vector<double> latencies;  // of the scored pictures, in the order in which they finished
   double seconds = 0;
+  size_t not_run = 0;         // of `failed`: those that were not begun, or not finished, when the run ended
+  std::exception_ptr broken;  // what ended the run; null where nothing did
 };
 
 // Class indices of the five (or fewer) largest logits, largest first; of equal ones the lower index first.
