@@ -18,7 +18,7 @@ from glorext.deploy.convert import cpu_graph
 from glorext.deploy.convert.ascend import AscendOptions, for_chip_here, plan, write_files
 from glorext.deploy.export import mindir
 from glorext.deploy.runners.ascend_host import chip_here
-from glorext.deploy.runners.lite import input_shape, run_tensor
+from glorext.deploy.runners.lite import input_shape, run_tensor, run_tensors
 from glorext.deploy.runners.programs import Programs, build
 from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_path, get_logger, version
 
@@ -97,7 +97,7 @@ def _convert_one(
         }
         proved = write_artifact(written, **values)
         given = golden._replace(inputs=pixels_of(golden.inputs, source.input_spec)) if card and card.aipp else golden
-        worst = _prove(written, given, proved, programs)
+        ran_on, worst = _prove(written, given, proved, programs)
         with atomic_path(final) as temporary:
             shutil.copyfile(written, temporary)
     if out.resolve() != model.parent.resolve():
@@ -106,8 +106,8 @@ def _convert_one(
     if artifact.size > 1.5 * source.size:
         message = "%s is larger than %s: this route does not keep float16 weights, the MINDIR route does"
         logger.warning(message, final.name, source.file)
-    message = "wrote %s (%.1f MB); on the golden inputs its %s differ by at most %.1e"
-    logger.info(message, final, artifact.size / 1e6, source.output.name, worst)
+    message = "wrote %s (%.1f MB); on %s its %s for the golden inputs differ by at most %.1e"
+    logger.info(message, final, artifact.size / 1e6, ran_on, source.output.name, worst)
     return artifact
 
 
@@ -125,11 +125,12 @@ def _built_input(written: Path, port: Port, programs: Programs) -> Port:
     return replace(port, layout=layout, shape=(port.batch, *((3, size, size) if layout == "NCHW" else (size, size, 3))))
 
 
-def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
+def convert_for_card(model: Path, out: Path, card: AscendOptions, programs: Programs | None = None) -> Artifact:
     """Convert an exported model for an Ascend card and prove the result on that card.
 
     Raises:
         UsageError: a combination that cannot work (see `ascend.plan`), or another chip than the one that is here.
+        SetupError: this MindSpore Lite drives no card.
         ConversionError: CANN is not there, the converter failed, or the card computes something else.
         InferenceError: the card is not in this machine, so nothing could be proved and nothing was kept.
     """
@@ -160,7 +161,9 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions) -> Artifact:
             where=card.target,
             do="Install CANN and source its set_env.sh; --dry_run shows the plan without it.",
         ) from error
-    return _convert_one(source, model, Path(out), "mindir", golden, build(), card)
+    programs = programs or build()
+    programs.lite.require_for(card.target)
+    return _convert_one(source, model, Path(out), "mindir", golden, programs, card)
 
 
 def needs_rewriting(source: Artifact, lite: str) -> bool:
@@ -225,14 +228,16 @@ def _run_converter(
     return written
 
 
-def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs) -> float:
-    """How far the outputs are off at most; at every batch size that the model was prepared for."""
+def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs) -> tuple[str, float]:
+    """What ran it, and how far the outputs are off at most; at every batch size that the model was prepared for."""
     device = model.device or Device("cpu")
-    differences = []
+    ran_on, differences = "", []
     for size in device.batches or (model.input.batch,):
         given = golden.at_batch(size)
+        results = run_tensors(written, given.inputs, programs, device.family, batch=len(given.inputs))
+        ran_on = results.device
         comparison = require_close(
-            run_tensor(written, given.inputs, programs, device.family),
+            results.logits,
             given.outputs,
             converted_tolerance(device.family, model.weights_dtype),
             model.output.name,
@@ -242,7 +247,7 @@ def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs) -
             do="The converter reported success, but the result computes something else; it was not kept.",
         )
         differences.append(comparison.max_difference)
-    return max(differences)
+    return ran_on, max(differences)
 
 
 def convert_routes(

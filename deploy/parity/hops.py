@@ -17,9 +17,10 @@ from glorext.deploy.export.exporter import export, network
 from glorext.deploy.export.formats import Variant
 from glorext.deploy.runners import ascend_host
 from glorext.deploy.runners.common import in_batches
-from glorext.deploy.runners.lite import infer, run_tensor
+from glorext.deploy.runners.lite import infer, run_tensor, run_tensors
 from glorext.deploy.runners.mindspore import run_mindir, run_network
 from glorext.deploy.runners.onnxruntime import require_onnxruntime, run_onnx
+from glorext.deploy.runners.programs import build
 from glorext.models.preprocess import preprocess
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
@@ -107,8 +108,12 @@ def _ascend(folder: Path, source: TrainedModel, inputs: np.ndarray) -> np.ndarra
         raise SetupError("the chip of this machine is not known; see `glorext doctor`")
     # The card runs only the batch sizes that a model was built for. Every MindSpore Lite reads ONNX.
     (exported,) = export(source, folder, ["onnx"], batch=1)
-    converted = convert_for_card(folder / exported.file, folder, AscendOptions(family))
-    return np.concatenate([run_tensor(folder / converted.file, one[None], device=family) for one in inputs])
+    programs = build()
+    converted = convert_for_card(folder / exported.file, folder, AscendOptions(family), programs)
+    results = run_tensors(folder / converted.file, inputs, programs, family)
+    if results.device != family:
+        raise SetupError(f"{results.count} inputs ran on {results.device}")
+    return results.logits
 
 
 def all_hops(

@@ -103,15 +103,26 @@ def parse_board(text: str) -> str | None:
     return f"{names['Chip Name']}_{names['NPU Name']}" if len(names) == 2 else None
 
 
-def _by_acl() -> tuple[str | None, str | None]:
-    """The chip as CANN names it (aclrtGetSocName), and why its library cannot be loaded."""
+def _by_acl() -> tuple[str | None, str | None, str | None]:
+    """The chip as CANN names it (aclrtGetSocName), what said so in its place, and why its library is not loaded."""
     try:
         library = ctypes.CDLL("libascendcl.so")
     except OSError as error:
-        return None, str(error)
-    library.aclrtGetSocName.restype = ctypes.c_char_p
-    name = library.aclrtGetSocName()
-    return (name.decode() if name else None), None
+        return None, None, str(error)
+    name = _words(library, "aclrtGetSocName")
+    # A stand-in for AscendCL, without a card behind it, says so.
+    return name, _words(library, "glorext_stand_in") if name else None, None
+
+
+def _words(library: ctypes.CDLL, function: str) -> str | None:
+    """What a function of the library says, if it has it."""
+    try:
+        call = getattr(library, function)
+    except AttributeError:
+        return None
+    call.restype = ctypes.c_char_p
+    words = call()
+    return words.decode() if words else None
 
 
 def _npu_smi(*words: str) -> str:
@@ -138,9 +149,9 @@ def _by_npu_smi() -> str | None:
 
 def _soc() -> tuple[str | None, str | None, str | None]:
     """The chip, what says so, and why CANN's library cannot be loaded."""
-    soc, acl = _by_acl()
+    soc, stand_in, acl = _by_acl()
     if soc:
-        return soc, "CANN", acl
+        return soc, stand_in or "CANN", acl
     soc = _by_npu_smi()
     return soc, "npu-smi" if soc else None, acl
 

@@ -92,7 +92,7 @@ def npu_smi(tmp_path, monkeypatch):
         program.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(ascend_host, "_by_acl", lambda: (None, "no libascendcl.so"))
+    monkeypatch.setattr(ascend_host, "_by_acl", lambda: (None, None, "no libascendcl.so"))
     return put
 
 
