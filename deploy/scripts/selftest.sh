@@ -59,5 +59,7 @@ for size in ${sizes:-own}; do
   # shellcheck disable=SC2086 # two words or none
   ./build/glorext_infer --model "$model" --tensor "$input" --device "$device" --device_id "$device_id" $batch \
     --out selftest_out
+  ran_on=$(sed -n 's/.*"device": *"\([^"]*\)".*/\1/p' selftest_out/results.json)
+  [ "$ran_on" = "$device" ] || echo "selftest: it ran on $ran_on"
   ./build/glorext_compare "$@"
 done

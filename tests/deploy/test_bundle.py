@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from importlib.resources import files
@@ -15,6 +16,7 @@ import pytest
 from glorext.deploy.contract.artifact import Port
 from glorext.deploy.contract.closeness import CARD as CARD_TOLERANCE
 from glorext.deploy.contract.closeness import CONVERTED
+from glorext.deploy.contract.golden import golden_pixels
 from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.export.formats import Variant
 from glorext.deploy.ship.bundle import bundle
@@ -58,24 +60,39 @@ def path_without_python(tmp_path_factory):
         "ranlib",
         "pkg-config",
         "uname",
+        "sha256sum",
+        "cut",
+        "wc",
+        "tr",
+        "chmod",
     ):
         if found := shutil.which(name):
             (folder / name).symlink_to(found)
     return str(folder)
 
 
-def selftest(folder, path, native, *words, **more):
+@pytest.fixture(scope="module")
+def lite(native, tmp_path_factory):
+    """MindSpore Lite under a name of its own, into which a converter can be put."""
+    home = tmp_path_factory.mktemp("lite") / "mindspore_lite"
+    home.mkdir()
+    for path in native.root.iterdir():
+        (home / path.name).symlink_to(path)
+    return home
+
+
+def selftest(folder, path, lite, *words, **more):
     return subprocess.run(
         ["./selftest.sh", *words],
         cwd=folder,
         capture_output=True,
         text=True,
-        env={"PATH": path, "MINDSPORE_LITE_HOME": str(native.root), **more},
+        env={"PATH": path, "MINDSPORE_LITE_HOME": str(lite), **more},
     )
 
 
-def test_it_passes_here_without_python(unpacked, path_without_python, native):
-    done = selftest(unpacked, path_without_python, native)
+def test_it_passes_here_without_python(unpacked, path_without_python, lite):
+    done = selftest(unpacked, path_without_python, lite)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PASS  input") == 4 and "4 of 4 inputs pass" in done.stdout
     # From here on nothing needs building again.
@@ -83,10 +100,10 @@ def test_it_passes_here_without_python(unpacked, path_without_python, native):
     wrong = expected.copy()
     wrong[2, 5] += 0.01
     np.save(unpacked / "golden_output.npy", wrong)
-    done = selftest(unpacked, path_without_python, native)
+    done = selftest(unpacked, path_without_python, lite)
     np.save(unpacked / "golden_output.npy", expected)
     assert done.returncode == 1 and "FAIL  input 2" in done.stdout and "3 of 4 inputs pass" in done.stdout
-    done = selftest(unpacked, path_without_python, native, "ascend310")
+    done = selftest(unpacked, path_without_python, lite, "ascend310")
     assert done.returncode == 1 and "libascendcl" in done.stderr, "never the CPU in a card's place"
 
 
@@ -96,10 +113,10 @@ def test_the_limits_are_those_of_deployment_for_every_device(unpacked):
     assert f"{CONVERTED} on the CPU, {CARD_TOLERANCE} on a card" in (unpacked / "README.txt").read_text()
 
 
-def test_wrong_calls_are_told(unpacked, path_without_python, native):
+def test_wrong_calls_are_told(unpacked, path_without_python, lite):
     for device in ("tpu", ".*", "ascend"):
-        assert selftest(unpacked, path_without_python, native, device).returncode == 2
-    done = selftest(unpacked, path_without_python, native, MINDSPORE_LITE_HOME="")
+        assert selftest(unpacked, path_without_python, lite, device).returncode == 2
+    done = selftest(unpacked, path_without_python, lite, MINDSPORE_LITE_HOME="")
     assert done.returncode == 2 and "MINDSPORE_LITE_HOME" in done.stderr
 
 
@@ -111,9 +128,6 @@ def test_the_same_model_gives_the_same_sources_and_modes(unpacked):
 
 
 def script(*words, **environment):
-    import sys
-    from pathlib import Path
-
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", str(files("glorext.deploy") / "scripts" / "run_infer_310.sh"), *map(str, words)],
@@ -139,7 +153,7 @@ def test_the_published_script_fails_with_its_steps(converted, pictures, tmp_path
     assert script(tmp_path / "none.mindir", pictures, 0).returncode == 2
 
 
-CARD = AscendOptions("ascend310", aipp=True)
+CARD = AscendOptions("ascend310", (1, 4, 8), aipp=True)
 
 
 @pytest.fixture(scope="module")
@@ -154,23 +168,21 @@ def for_card(source, unpacked, native, tmp_path_factory):
 
 
 def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_card(
-    for_card, path_without_python, native
+    for_card, path_without_python, lite
 ):
-    done = selftest(for_card, path_without_python, native)
+    done = selftest(for_card, path_without_python, lite)
     assert done.returncode == 0 and "4 of 4 inputs pass" in done.stdout, done.stderr
     assert f"cpu {10 * CONVERTED}\n" in (for_card / "LIMITS").read_text()
     assert float(re.search(r"limit (\S+)\)", done.stdout)[1]) < 1e-3, (
         "probabilities are held against the largest of them"
     )
-    done = selftest(for_card, path_without_python, native, "ascend310p")
+    done = selftest(for_card, path_without_python, lite, "ascend310p")
     assert done.returncode == 2 and "for ascend310, not ascend310p" in done.stderr
-    done = selftest(for_card, path_without_python, native, "ascend310")
+    done = selftest(for_card, path_without_python, lite, "ascend310")
     assert done.returncode == 1 and "cannot convert tiny_softmax.onnx" in done.stderr, "there is no CANN here"
 
 
 def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
-    from glorext.deploy.contract.golden import golden_pixels
-
     card = for_card / "card"
     assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()
     config = (card / "ascend.cfg").read_text()
@@ -193,9 +205,6 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
         '#!/bin/sh\nfor word in "$@"; do echo "$word"; done >told\necho compiled >tiny_softmax_ascend310.mindir\n'
     )
     tool.chmod(0o755)
-    for name in ("sha256sum", "cut", "wc", "tr", "chmod"):
-        if not (Path(path_without_python) / name).exists():
-            (Path(path_without_python) / name).symlink_to(shutil.which(name))
     done = subprocess.run(
         ["./convert.sh"],
         cwd=for_card,
@@ -206,7 +215,7 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
     assert done.returncode == 0, done.stderr
     model = for_card / "card" / "tiny_softmax_ascend310.mindir"
     artifact = read_artifact(model)
-    assert artifact.input == Port("image", "uint8", (1, 32, 32, 3), "NHWC", "pixels") and artifact.size == 9
+    assert artifact.input == Port("image", "uint8", (-1, 32, 32, 3), "NHWC", "pixels") and artifact.size == 9
     assert artifact.output.name == "probabilities" and artifact.source["file"] == "tiny_softmax.onnx"
     exported = replace(artifact, format="onnx")
     programs = Programs(Path(), Path(), None, Lite(Path(), "2.0.0", "", tool))
@@ -214,6 +223,48 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
         Path("tiny_softmax.onnx"), Path("tiny_softmax_ascend310"), "mindir", exported, programs, Path("ascend.cfg")
     )
     assert sorted((for_card / "card" / "told").read_text().splitlines()) == sorted(wanted[1:])
+
+
+@pytest.fixture
+def on_stand_in(for_card, path_without_python, lite, ascendcl, tmp_path):
+    """Converts and tests the bundle on the AscendCL stand-in, not a card; (what was done, the batches executed)."""
+    pytest.importorskip("onnxruntime", reason="the stand-in's models know its answers")
+    tool = lite / "tools" / "converter" / "converter" / "converter_lite"
+    tool.parent.mkdir(parents=True)
+    tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).parent}/ascendcl/converter.py" "$@"\n')
+    tool.chmod(0o755)
+    np.save(tmp_path / "pixels.npy", golden_pixels(32))
+
+    def call(**more):
+        log = tmp_path / "log"
+        log.write_text("")
+        answers = {"STAND_IN_CHIP": "Ascend310", "STAND_IN_PIXELS": str(tmp_path / "pixels.npy")}
+        answers |= {"LD_LIBRARY_PATH": str(ascendcl), "STAND_IN_LOG": str(log)} | more
+        (for_card / "card" / "tiny_softmax_ascend310.mindir.json").unlink(missing_ok=True)
+        done = selftest(for_card, path_without_python, lite, "ascend310", **answers)
+        return done, [int(line) for line in log.read_text().split()]
+
+    yield call
+    shutil.rmtree(lite / "tools")
+
+
+def test_the_bundle_converts_and_proves_every_prepared_size(on_stand_in):
+    done, executed = on_stand_in()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert executed == [1, 1, 1, 1, 4, 8] and done.stdout.count("4 of 4 inputs pass") == 3
+    assert done.stdout.count("selftest: it ran on ascend310 (AscendCL stand-in, not a card)") == 3
+    assert "per second on ascend310 (AscendCL stand-in, not a card)" in done.stderr
+    done, executed = on_stand_in(STAND_IN_WRONG="8")
+    assert done.returncode == 1 and executed == [1, 1, 1, 1, 4, 8] and "0 of 4 inputs pass" in done.stdout
+    done, executed = on_stand_in(STAND_IN_CHIP="Ascend310P3")
+    assert done.returncode == 1 and executed == [] and "the chip of this machine is Ascend310P3" in done.stderr
+
+
+def test_a_package_for_the_device_side_is_refused_for_a_card(unpacked, path_without_python, tmp_path):
+    (tmp_path / "runtime" / "lib").mkdir(parents=True)
+    (tmp_path / "runtime" / "lib" / "libmindspore-lite.so").touch()
+    done = selftest(unpacked, path_without_python, tmp_path, "ascend310")
+    assert done.returncode == 2 and "drives no card: take MindSpore Lite's cloud-side inference" in done.stderr
 
 
 def test_what_the_card_cannot_run_is_refused_before_the_work(source, native, tmp_path):

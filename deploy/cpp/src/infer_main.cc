@@ -137,12 +137,13 @@ int inspect(const std::string& model_path, const DeviceOptions& options) {
   return 0;
 }
 
-int report(const RunResult& result, const std::string& out, bool allow_broken) {
+int report(const RunResult& result, const std::string& device, const std::string& out, bool allow_broken) {
   // A picture's name may hold anything, a terminal's control sequences too.
   for (const Failed& one : result.failed)
     std::fprintf(stderr, "broken: %s: %s\n", printable(one.path).c_str(), printable(one.error).c_str());
-  std::fprintf(stderr, "%zu scored, %zu broken, %.1f s, %.1f per second\n", result.scored.size(), result.failed.size(),
-               result.seconds, result.seconds > 0 ? static_cast<double>(result.scored.size()) / result.seconds : 0.0);
+  std::fprintf(stderr, "%zu scored, %zu broken, %.1f s, %.1f per second on %s\n", result.scored.size(),
+               result.failed.size(), result.seconds,
+               result.seconds > 0 ? static_cast<double>(result.scored.size()) / result.seconds : 0.0, device.c_str());
   const std::string all = std::to_string(result.scored.size() + result.failed.size());
   if (result.scored.empty()) throw Failure("none of the " + all + " inputs could be scored; " + out + " lists why");
   if (!result.failed.empty() && !allow_broken)
@@ -232,7 +233,7 @@ int run(int argc, char** argv) {
       run_pipeline(names, source, models, options.decoders > 0 ? options.decoders : usable_cores());
   if (!result.scored.empty() || (result.not_run == 0 && !result.broken)) write_results(options.out, settings, result);
   require_end(result, options.out);
-  return report(result, options.out + "/results.json", options.allow_broken);
+  return report(result, settings.device, options.out + "/results.json", options.allow_broken);
 }
 
 }  // namespace
