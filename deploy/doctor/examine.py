@@ -29,6 +29,7 @@ from .finding import Finding
 
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
 OPTIONAL = {"onnxruntime": "checks exported ONNX files", "scikit-learn": "the demo's data"}
+CPU_ALONE = ", for the CPU alone: no plugin for Ascend cards"
 HEADERS = "#include <cstdio>\n#include <jpeglib.h>\n#include <png.h>\n"
 
 
@@ -143,7 +144,8 @@ def _lite():
         return Finding(
             "MindSpore Lite", "absent", "not in the cache yet; `glorext convert` fetches it", "glorext native"
         )
-    return Finding("MindSpore Lite", "ok", f"{found.version}, {found.origin}: {found.root}")
+    alone = "" if found.drives_cards else CPU_ALONE
+    return Finding("MindSpore Lite", "ok", f"{found.version}{alone}, {found.origin}: {found.root}")
 
 
 def examine(found: AscendHost) -> list[Finding]:
@@ -210,6 +212,8 @@ def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
         )
         if row.loads == "yes" and found.target != target:
             row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
+        elif row.loads == "yes" and CPU_ALONE in by["MindSpore Lite"].found:
+            row = Loading(row.artifact, row.where, "no", f"MindSpore Lite {by['MindSpore Lite'].found}")
         elif row.loads == "yes":
             row = Loading(row.artifact, row.where, "yes", f"{found.soc}, CANN {found.cann}")
         rows.append(row)

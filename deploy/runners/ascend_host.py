@@ -15,6 +15,7 @@ from glorext.runtime.chips import family_of, find_chip
 
 ROOT = Path("/usr/local/Ascend")
 DEVICES = Path("/dev")
+SAY_THE_CHIP = ("CANN", "npu-smi")
 TOOLKITS = ("cann", "ascend-toolkit/latest")  # from CANN 9.0 on, and before
 # A row of `npu-smi info`: | 0     310P3     | OK   ...; the row below it has numbers of one or two digits, and a bus
 # address or NA.
@@ -57,8 +58,8 @@ class AscendHost:
 
     @property
     def target(self) -> str | None:
-        """The target of `glorext convert` for this chip."""
-        return family_of(self.soc)
+        """The target of `glorext convert` for this chip; none where nothing but a stand-in for AscendCL says so."""
+        return family_of(self.soc) if self.soc_source in SAY_THE_CHIP else None
 
 
 def version_in(path: Path) -> str | None:
@@ -151,9 +152,9 @@ def _soc() -> tuple[str | None, str | None, str | None]:
     """The chip, what says so, and why CANN's library cannot be loaded."""
     soc, stand_in, acl = _by_acl()
     if soc:
-        return soc, stand_in or "CANN", acl
+        return soc, stand_in or SAY_THE_CHIP[0], acl
     soc = _by_npu_smi()
-    return soc, "npu-smi" if soc else None, acl
+    return soc, SAY_THE_CHIP[1] if soc else None, acl
 
 
 def chip_here(family: str) -> str | None:

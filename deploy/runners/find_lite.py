@@ -59,9 +59,14 @@ class Lite:
     origin: str
     converter: Path | None = None
 
+    @property
+    def drives_cards(self) -> bool:
+        """Whether its plugin for Ascend cards is there."""
+        return _beside(_runtime(self.root), ASCEND_PLUGIN) is not None
+
     def require_for(self, device: str) -> None:
         """Raise SetupError where this package has nothing for the device: "cpu", or a card's family."""
-        if device == "cpu" or _beside(_runtime(self.root), ASCEND_PLUGIN):
+        if device == "cpu" or self.drives_cards:
             return
         raise SetupError(
             expected=f"the plugin for Ascend cards beside MindSpore Lite's runtime ({ASCEND_PLUGIN[0]})",

@@ -9,6 +9,7 @@ import pytest
 
 from glorext.deploy.doctor import examine, training
 from glorext.deploy.runners import ascend_host, system_packages
+from glorext.deploy.runners.find_lite import Lite
 from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.device import CAP
 
@@ -191,6 +192,18 @@ def test_only_the_model_for_this_chip_loads(ascend, soc, target):
     if any(finding.state != "ok" for finding in findings if finding.name in ("MindSpore Lite", "g++", "cmake")):
         pytest.skip("the C++ program cannot be built here")
     assert [name for name, row in rows.items() if row.loads == "yes"] == ([target] if target else [])
+
+
+def test_a_mindspore_lite_without_the_plugin_loads_nothing_on_a_card(ascend, monkeypatch, tmp_path):
+    monkeypatch.setattr(examine, "locate", lambda fetch: Lite(tmp_path, "2.3.1", "MINDSPORE_LITE_HOME"))
+    seen = dataclasses.replace(ascend_host.look(), soc="Ascend310P3", soc_source="CANN", acl=None)
+    findings = examine.examine(seen)
+    lite = next(finding for finding in findings if finding.name == "MindSpore Lite")
+    assert lite.state == "ok" and "2.3.1, for the CPU alone: no plugin for Ascend cards" in lite.found
+    if any(finding.state != "ok" for finding in findings if finding.name in ("g++", "cmake")):
+        pytest.skip("the C++ program cannot be built here")
+    row = next(row for row in examine.loadings(findings, seen) if row.where.endswith("ascend310p"))
+    assert row.loads == "no" and "no plugin for Ascend cards" in row.reason
 
 
 def test_the_toolkit_of_cann_9_and_what_sets_up_either_is_found(ascend, tmp_path):

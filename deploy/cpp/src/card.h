@@ -25,8 +25,8 @@ Card find_card(const std::string& device, int id);
 // Throws Usage when the contract says that the model runs elsewhere. `card` is without a chip for the cpu.
 void require_model_for(const Contract& contract, const std::string& device, const Card& card);
 
-// "; AscendCL: " and its own words for the last error, or nothing where it has none or is not loaded.
-std::string card_error();
+// Why the runtime failed: its `words`, which may say little, and where a card was asked for what AscendCL says.
+std::string reason_of(const std::string& words);
 
 // The family of a chip that AscendCL names; empty for one of no known family.
 std::string family_of(const std::string& chip);

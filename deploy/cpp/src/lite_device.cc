@@ -63,7 +63,7 @@ std::unique_ptr<mindspore::Model> build_model(const MappedFile& file, const std:
   } catch (const std::exception& error) {
     reason = error.what();
   }
-  throw Failure("MindSpore Lite cannot build " + path + " for " + options.device + ": " + reason + card_error());
+  throw Failure("MindSpore Lite cannot build " + path + " for " + options.device + ": " + reason_of(reason));
 }
 
 Json describe_model(mindspore::Model& model) {

@@ -74,7 +74,7 @@ void LiteModel::resize_batch(int64_t rows) {
   shape[0] = rows;
   const mindspore::Status status = model_->Resize(model_->GetInputs(), {shape});
   if (!status.IsOk())
-    throw Failure(path_ + ": cannot be resized to " + spelled(shape) + ": " + status.ToString() + card_error());
+    throw Failure(path_ + ": cannot be resized to " + spelled(shape) + ": " + reason_of(status.ToString()));
   shape_ = shape;
 }
 
@@ -94,7 +94,7 @@ void LiteModel::predict(const uint8_t* input, int64_t rows, float* logits) {
 
   std::vector<mindspore::MSTensor> outputs;
   const mindspore::Status status = model_->Predict(inputs, &outputs);
-  if (!status.IsOk()) throw Failure(path_ + ": inference failed: " + status.ToString() + card_error());
+  if (!status.IsOk()) throw Failure(path_ + ": inference failed: " + reason_of(status.ToString()));
   if (outputs.size() != 1) throw Failure(path_ + ": expected one output, found " + std::to_string(outputs.size()));
   const mindspore::MSTensor& output = outputs[0];
   const size_t bytes = static_cast<size_t>(wanted * classes_) * sizeof(float);
