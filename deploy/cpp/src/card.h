@@ -11,9 +11,9 @@ namespace glorext {
 
 struct Card {
   int64_t id = 0;
-  int64_t count = 0;     // of cards in this machine; 0: none was asked for
-  std::string chip;      // such as "Ascend310P3"
-  std::string stand_in;  // what an AscendCL without a card calls itself; empty for a real one
+  int64_t count = 0;          // of cards in this machine; 0: none was asked for
+  std::string chip;           // such as "Ascend310P3"
+  std::string stand_in = {};  // what an AscendCL without a card calls itself; empty for a real one
 
   Json json() const;  // null without a card
 };
