@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 
 from glorext.deploy.runners import find_lite
 from glorext.deploy.runners.find_lite import Lite, locate
-from glorext.deploy.runners.programs import build
+from glorext.deploy.runners.programs import build, sources
 from glorext.runtime import IntegrityError, SetupError
 
 
@@ -92,6 +93,18 @@ def test_another_package_of_the_same_name_is_told_by_its_files(nothing_here, mon
     monkeypatch.setenv("MINDSPORE_LITE_HOME", str(make(nothing_here / "home")))
     with pytest.raises(SetupError, match=f"expected MindSpore Lite's cloud-side .*found .*{kind}.*PyPI wheel"):
         locate()
+
+
+@pytest.mark.native
+def test_the_build_without_python_refuses_the_device_side_as_well(tmp_path):
+    if shutil.which("cmake") is None or shutil.which("g++") is None:
+        pytest.skip("no compiler")
+    for name in ("libmindspore-lite.a", "libmindspore-lite-train.so"):
+        home = package(tmp_path / name, name)
+        command = ["cmake", "-S", str(sources()), "-B", str(tmp_path / "build"), f"-DMINDSPORE_LITE_ROOT={home}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        told = " ".join(done.stderr.split())
+        assert done.returncode != 0 and "device-side package, which reads .ms alone and drives no card" in told
 
 
 def test_headers_are_needed_to_build(nothing_here):

@@ -18,6 +18,12 @@ else()
   message(FATAL_ERROR "MINDSPORE_LITE_ROOT=${MINDSPORE_LITE_ROOT} holds neither lib/libmindspore-extendrt_python.so or "
                       "lib/libmindspore-lite.so (the unpacked wheel) nor runtime/lib/libmindspore-lite.so (the SDK)")
 endif()
+# The device-side package, for phones, has a runtime of the same name.
+file(GLOB lite_core "${lite_base}/lib/libmindspore[_-]core.so")
+if(NOT lite_core OR EXISTS "${lite_base}/lib/libmindspore-lite-train.so")
+  message(FATAL_ERROR "MINDSPORE_LITE_ROOT=${MINDSPORE_LITE_ROOT} holds MindSpore Lite's device-side package, which reads "
+                      ".ms alone and drives no card: take the cloud-side inference package")
+endif()
 if(NOT EXISTS "${lite_base}/include/api/model.h")
   message(FATAL_ERROR "MindSpore Lite's headers are missing: ${lite_base}/include/api/model.h")
 endif()
