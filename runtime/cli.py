@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
     "train": ("glorext.train.command", "train a network from a recipe"),
     "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a model"),
+    "predict": ("glorext.deploy.validate.predict", "say what is on pictures: class names and probabilities"),
     "lr": ("glorext.train.lr", "the learning rate of every step of a recipe, as an array or a plot"),
     "rank-table": ("glorext.train.rank_table", "which Ascend cards train together, as a rank table"),
     "lint": ("glorext.hub.lint", "which network a checkpoint holds, and what is wrong with it"),

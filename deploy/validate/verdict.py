@@ -32,6 +32,7 @@ from glorext.deploy.validate.accuracy import (
     truths,
 )
 from glorext.models.answers import Results
+from glorext.models.prediction import softmax
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, version
 
@@ -111,12 +112,6 @@ class Validation:
     def to_dict(self) -> dict:
         """The validation as JSON values."""
         return {"schema": SCHEMA, **asdict(self)}
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (N, K) of logits (N, K)."""
-    raised = np.exp(logits - logits.max(1, keepdims=True))
-    return raised / raised.sum(1, keepdims=True)
 
 
 def right_ones(results: Results, classes: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """ResNeXt50 and GloRe-ResNet50 for MindSpore: trained, published, loaded by name, deployed to Ascend 310.
 
     import glorext
-    net = glorext.load("resnext50")            # pretrained, by name
+    glorext.load("resnext50-digits").predict("7.png")           # what is on it
+    net = glorext.hub.load("resnext50")        # pretrained, by name
     net = glorext.models.create("resnext50", num_classes=10)
 
 The rooms, each standing on those before it: `runtime`, `models`, `hub`, `train`, `deploy`. Importing this imports none
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
     from . import deploy, hub, models, runtime, train
-    from .hub import load
+    from .hub.classifier import load
     from .models import create
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "create", "deploy", "hub", "load", "models", "runtime", "train"]
 _ROOMS = ("runtime", "models", "hub", "train", "deploy")
-_FUNCTIONS = {"create": "models", "load": "hub"}
+_FUNCTIONS = {"create": "models", "load": "hub.classifier"}
 
 
 def __getattr__(name: str) -> Any:
