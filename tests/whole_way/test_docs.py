@@ -272,6 +272,7 @@ def desk(way, tmp_path_factory):
     shutil.copyfile(way.run / "best.ckpt", folder / "resnext50.ckpt")
     with Image.open(next((way.data / "val").rglob("*.png"))) as digit:
         digit.convert("RGB").resize((300, 260)).save(folder / "cat.jpg")
+        digit.save(folder / "7.png")
     with pytest.MonkeyPatch.context() as patch:
         assert len(run_page(READMES[0], folder, way, patch)) > 10
         assert call(words_of(f"glorext eval {DIGITS} --data_dir val --results mindspore"), patch) == 0
@@ -280,7 +281,7 @@ def desk(way, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.native
-@pytest.mark.parametrize("page", ["deploying", "serving", "training", "validation"])
+@pytest.mark.parametrize("page", ["deploying", "predict", "serving", "training", "validation"])
 def test_the_commands_of_a_page_run_after_those_of_the_readme(page, desk, way, monkeypatch):
     assert run_page(ROOT / "docs" / f"{page}.md", desk, way, monkeypatch)
 
@@ -298,14 +299,15 @@ def test_a_model_is_published_and_loaded_by_the_commands_of_its_page(way, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.native
-def test_the_python_of_the_readmes_runs(desk, monkeypatch):
+def test_the_python_of_the_pages_runs(desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     monkeypatch.setenv("GLOREXT_REGISTRIES", "registry")
-    for page in READMES:
+    for page in (*READMES, ROOT / "docs" / "predict.md"):
         (block,) = (block for block in blocks(page) if block.language == "python")
         names: dict = {}
         exec(compile(block.text, page.name, "exec"), names)
-        assert names["net"].training is False
+        assert capsys.readouterr().out.count("((") == (1 if page in READMES else 2), "an answer for each picture"
+        assert page not in READMES or names["net"].training is False
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
