@@ -39,6 +39,10 @@ COMMANDS = {
     ),
     "serving": ("glorext.deploy.ship.serving", "write the folder with which a server serves a model"),
     "native": ("glorext.deploy.runners.programs", "fetch MindSpore Lite and build the C++ programs"),
+    "acceptance": (
+        "glorext.deploy.acceptance.command",
+        "everything that needs the device, with bounds, on this machine",
+    ),
     "doctor": ("glorext.deploy.doctor.examine", "what is installed here, what is missing, and how to get it"),
 }
 

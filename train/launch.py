@@ -137,7 +137,7 @@ def _run(msrun: list[str], environment: dict, log: Path, alone: bool) -> tuple[i
         )
         return _watch(process, mark, log, stops, alone), stops
     finally:
-        _kill(mark)
+        end_marked(mark)
         if process:
             process.wait()
         for number, handler in handlers.items():
@@ -187,14 +187,15 @@ def _has_workers(process) -> bool:
     return True
 
 
-def _members(mark: str) -> list:
+def _members(mark: str, variable: str = MARK) -> list:
     """Every living process of a launch, whichever session it is in and whether or not msrun still runs."""
-    return [process for process in psutil.process_iter() if _environment_of(process).get(MARK) == mark]
+    return [process for process in psutil.process_iter() if _environment_of(process).get(variable) == mark]
 
 
-def _kill(mark: str) -> None:
+def end_marked(mark: str, variable: str = MARK) -> None:
+    """Kill every process in whose environment `variable` is `mark`, and wait for their end."""
     deadline = time.monotonic() + GRACE
-    while (members := _members(mark)) and time.monotonic() < deadline:
+    while (members := _members(mark, variable)) and time.monotonic() < deadline:
         for member in members:
             _signal(member, signal.SIGKILL)
         psutil.wait_procs(members, timeout=1)

@@ -119,7 +119,7 @@ def gpu() -> Iterator[Finding]:
     if program is None:
         yield Finding("GPU", "absent", "no NVIDIA driver on this machine", "glorext runs on CPU here")
         return
-    rows = _cards(program)
+    rows = gpu_cards(program)
     text = "; ".join(f"{name}, compute capability {major}.{minor}" for name, major, minor in rows)
     if not rows:
         yield Finding("GPU", "missing", "nvidia-smi shows no card", "see what `nvidia-smi` says")
@@ -142,8 +142,8 @@ def gpu() -> Iterator[Finding]:
             yield Finding(name, "ok", "loads")
 
 
-def _cards(program: str) -> list[tuple[str, int, int]]:
-    """(name, major, minor) of each card, by nvidia-smi."""
+def gpu_cards(program: str) -> list[tuple[str, int, int]]:
+    """(name, major, minor) of each GPU, by nvidia-smi, the program at that path."""
     command = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -141,6 +141,23 @@ def contents(
     }
 
 
+def environment():
+    """Jinja2's environment of the pages in deploy/templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=PackageLoader("glorext.deploy"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["percent"] = lambda value: f"{value:.2%}"
+    found.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
+    found.filters["number"] = lambda value: f"{value:,}"
+    return found
+
+
 def write_report(
     path: Path,
     validation: Validation,
@@ -161,35 +178,27 @@ def write_report(
         data: the pictures' folder, from which mistakes are shown; without it they are named only.
         hops: what `parity` found, to be shown hop by hop.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     path = Path(path)
     if path.suffix == ".json":
         raise UsageError(expected="the name of an HTML file", found=path.name, where="--report")
     if data is not None and not Path(data).is_dir():
         raise DataError(expected="the pictures' folder", found="no such folder", where=data)
-    environment = Environment(
-        loader=PackageLoader("glorext.deploy"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{value:.2%}"
-    environment.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
-    environment.filters["number"] = lambda value: f"{value:,}"
     numbers = contents(validation, source, results, reference, hops)
-    page = environment.get_template("report.html.j2").render(
-        v=validation,
-        r=numbers,
-        source=source,
-        results=results,
-        hops=hops,
-        accuracy=plots.accuracy_plot(validation),
-        latency=plots.latency_plot(results),
-        confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
-        curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
-        pictures=[picture(Path(data) / entry["path"]) if data else None for entry in numbers["mistakes"]],
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            v=validation,
+            r=numbers,
+            source=source,
+            results=results,
+            hops=hops,
+            accuracy=plots.accuracy_plot(validation),
+            latency=plots.latency_plot(results),
+            confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
+            curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
+            pictures=[picture(Path(data) / entry["path"]) if data else None for entry in numbers["mistakes"]],
+        )
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -19,6 +19,7 @@ DEPLOY = (
     ("convert",),
     ("parity", "ship", "doctor"),
     ("validate",),
+    ("acceptance",),
     ("demo",),
 )
 LONGEST_FILE, LONGEST_NETWORK, LONGEST_FUNCTION = 348, 200, 60

@@ -1,0 +1,1 @@
+"""Whether everything that needs the device works on this machine, and the record of it."""
