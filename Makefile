@@ -25,7 +25,7 @@ for name in names:
 endef
 export AS_OLDEST
 
-.PHONY: demo test check lint types syntax cpp-format format install native clean
+.PHONY: demo test check lint types syntax cpp-format format evidence install native clean
 .DELETE_ON_ERROR:
 
 demo: native
@@ -56,6 +56,10 @@ cpp-format:
 format: install
 	@$(VENV)/bin/ruff check --quiet --fix-only . && $(VENV)/bin/ruff format --quiet .
 	@if $(CLANG_FORMAT_14); then clang-format -i $(filter %.cc %.h,$(CPP)); fi
+
+# The readmes' table of hardware, from the chips that are known and what `glorext acceptance` found (evidence/).
+evidence: install
+	@$(PY) -m glorext.deploy.acceptance.hardware .
 
 install: $(VENV)/.glorext
 native: $(VENV)/.native

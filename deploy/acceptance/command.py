@@ -16,7 +16,7 @@ from pathlib import Path
 from glorext.deploy.acceptance import isolated
 from glorext.deploy.acceptance.checks import Check, checks
 from glorext.deploy.acceptance.page import write_page
-from glorext.deploy.acceptance.record import FAIL, NOT_RUN, PASS, Acceptance, Row
+from glorext.deploy.acceptance.record import FAIL, NOT_RUN, PASS, Acceptance, Row, read_acceptance
 from glorext.deploy.acceptance.worker import Job
 from glorext.deploy.doctor import training
 from glorext.deploy.doctor.examine import examine
@@ -30,6 +30,7 @@ from glorext.runtime.cli import parser
 from glorext.runtime.device import DEVICES
 from glorext.train.evaluate import versions
 
+FILE, PAGE = "acceptance.json", "acceptance.html"
 LIMIT, MOST_DEVICES = 600, 8
 # Rows that run at a time in the short form, whose times are no measurements.
 AT_A_TIME = 2
@@ -48,10 +49,9 @@ def main(argv: list[str]) -> int:
         todo = [check for check in table if check.name in wanted]
         found = accept(job, found, todo, options.out.absolute(), options.limit)
     found = replace(found, complete=True, machine={**found.machine, "load at the end": _load()})
-    found.write(options.out / "acceptance.json")
-    write_page(options.out / "acceptance.html", found)
+    keep(found, options.out)
     count = {state: len(found.named(state)) for state in (PASS, FAIL, NOT_RUN)}
-    print(f"{count[PASS]} passed, {count[FAIL]} failed, {count[NOT_RUN]} not run: {options.out / 'acceptance.html'}")
+    print(f"{count[PASS]} passed, {count[FAIL]} failed, {count[NOT_RUN]} not run: {options.out / PAGE}")
     return 0 if found.passed else 1
 
 
@@ -93,7 +93,9 @@ def begun(options, host: AscendHost, scratch: Path) -> tuple[Job, Acceptance]:
         name = None if device == "CPU" else f"{device}, of which none was found"
     target = (host.target if host.devices else None) or "cpu"
     target = target if options.target == "auto" else options.target
+    stand_in = host.soc_source if host.soc and not host.target and target != "cpu" else None
     infers_on = here["processor"] if target == "cpu" else host.soc or target
+    infers_on = f"{target} ({stand_in})" if stand_in else infers_on
     count = options.devices or min(count, MOST_DEVICES)
     job = Job(
         str(scratch), device, target, count, name or here["processor"], infers_on, here["processor"], options.short
@@ -106,7 +108,8 @@ def begun(options, host: AscendHost, scratch: Path) -> tuple[Job, Acceptance]:
         commit=_commit(),
         device=device,
         target=target,
-        card=name or (None if target == "cpu" else infers_on),
+        card=name or (None if target == "cpu" or stand_in else infers_on),
+        stand_in=stand_in,
         devices=count,
         processor=here["processor"],
         machine={"system": here["system"], "cores": str(here["cores"]), "load at the start": _load()},
@@ -149,16 +152,22 @@ def _open_row(check: Check, wanted: bool) -> Row:
     return row if wanted else replace(row, found="not asked for by --only")
 
 
+def keep(found: Acceptance, out: Path) -> None:
+    """Write what was found until now as a file and a page."""
+    found.write(out / FILE)
+    write_page(out / PAGE, read_acceptance(out / FILE))
+
+
 def accept(job: Job, found: Acceptance, todo: list[Check], out: Path, limit: float) -> Acceptance:
-    """Run the checks of `todo` and put their rows into `found`, which is written into `out` after each of them."""
+    """Run the checks of `todo` and put their rows into `found`, which is kept in `out` after each of them."""
     stop, before = threading.Event(), signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     try:
-        found.write(out / "acceptance.json")
+        keep(found, out)
         for row in _rows(job, todo, out / "logs", limit, stop):
             found = found.with_row(row)
-            found.write(out / "acceptance.json")
+            keep(found, out)
             print(f"{row.state:<8} {row.seconds:5.0f} s  {row.title}: {row.found}", flush=True)
     finally:
         stop.set()

@@ -37,7 +37,7 @@ SMALL = {
 THIN = SMALL[NETWORKS[0]]
 SMALL_SIZE, PICTURE = 32, (400, 300)
 # Running statistics move by a tenth with each pass.
-PASSES, TIMED = 8, 2
+PASSES, TIMED, IMAGES = 8, 2, 4
 # What a precision is called: the level of mixed precision and the type that it computes in.
 PRECISIONS: dict[str, tuple[Any, Any]] = {
     "float32 (O0)": ("O0", "float16"),
@@ -120,7 +120,7 @@ def write_network(job: Job, network: str) -> None:
     import mindspore as ms
 
     model = TrainedModel(**vars(identity(job, network, network)), checkpoint=job.path, labels=CLASSES)
-    images = ms.Tensor(load_inputs(model, job.path / PICTURES, 8).images)
+    images = ms.Tensor(load_inputs(model, job.path / PICTURES, IMAGES).images)
     generator = np.random.default_rng(1)
     ms.set_seed(1)
     net = create(network, **model.arguments)
@@ -157,7 +157,7 @@ def logits(job: Job, network: str, device: str, out: str) -> None:
     folder = Path(out)
     folder.mkdir()
     source = open_model(job.path / network)
-    images = load_inputs(source, job.path / PICTURES, 8).images
+    images = load_inputs(source, job.path / PICTURES, IMAGES).images
     found, names = {}, list(PRECISIONS)[:1] if out.endswith("-cpu") else list(PRECISIONS)
     for number, name in enumerate(names):
         level, dtype = PRECISIONS[name]

@@ -151,7 +151,7 @@ def size_of(job: Job) -> tuple[int, int]:
     """Side and number of the pictures of a measured step: on a card as it is used, on a CPU so that it ends."""
     if job.short:
         return 32, 8
-    return (64, 16) if job.device == "CPU" else (224, 32)
+    return (64, 8) if job.device == "CPU" else (224, 32)
 
 
 def watched(job: Job, out: str) -> None:

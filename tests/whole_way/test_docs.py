@@ -21,7 +21,7 @@ from glorext.train.command import make_parser
 from .documents import PAGES, READMES, ROOT, blocks, commands, spans
 
 # Programs of others; what they take is theirs to say.
-FOREIGN = {"cmake", "export", "pip", "tritonserver", ".venv/bin/pip"}
+FOREIGN = {"cmake", "cp", "export", "pip", "tritonserver", ".venv/bin/pip"}
 # A command that is typed in one place and mentioned in another counts as typed.
 ALL = list(
     {
@@ -42,6 +42,7 @@ NOT_RUN = {
     ".venv/bin/": "the environment of make",
     "selftest.sh": "on the machine with the card; tests/deploy/test_bundle.py runs it",
     "--recipe digits": "the run of `way` was made so",
+    "glorext acceptance": "takes minutes; tests/deploy/test_acceptance.py has its parts, .ci/run its short form",
     "--bisect": "takes a minute; tests/deploy/test_parity.py runs it",
     "/dataset": "ImageNet",
     "--parity": "every hop takes half a minute; tests/deploy/test_parity.py and test_report.py have them",
