@@ -93,13 +93,10 @@ def begun(options, host: AscendHost, scratch: Path) -> tuple[Job, Acceptance]:
         name = None if device == "CPU" else f"{device}, of which none was found"
     target = (host.target if host.devices else None) or "cpu"
     target = target if options.target == "auto" else options.target
-    stand_in = host.soc_source if host.soc and not host.target and target != "cpu" else None
-    infers_on = here["processor"] if target == "cpu" else host.soc or target
-    infers_on = f"{target} ({stand_in})" if stand_in else infers_on
+    card = (host.soc or target) if host.devices and target != "cpu" else None
     count = options.devices or min(count, MOST_DEVICES)
-    job = Job(
-        str(scratch), device, target, count, name or here["processor"], infers_on, here["processor"], options.short
-    )
+    own = here["processor"]
+    job = Job(str(scratch), device, target, count, name or own, card or own, own, options.short)
     found = Acceptance(
         short=options.short,
         complete=False,
@@ -108,8 +105,7 @@ def begun(options, host: AscendHost, scratch: Path) -> tuple[Job, Acceptance]:
         commit=_commit(),
         device=device,
         target=target,
-        card=name or (None if target == "cpu" or stand_in else infers_on),
-        stand_in=stand_in,
+        card=name or card,
         devices=count,
         processor=here["processor"],
         machine={"system": here["system"], "cores": str(here["cores"]), "load at the start": _load()},

@@ -28,7 +28,6 @@ ENGLISH = {
     "rows": "{date}, glorext {version}, on {on}: {passed} rows passed, {failed}{not_run} not run ({file})",
     "failed": "{count} FAILED ({names}), ",
     "edited": "{file} says {date}, {on}, but was edited after it was written: it does not count",
-    "no card": "{file} of {date} ran on {target} ({stand_in}): it does not count",
     "short": "short form, ",
     "incomplete": "stopped before its end, ",
 }
@@ -42,7 +41,6 @@ CHINESE = {
     "rows": "{date}，glorext {version}，{on}：{passed} 项通过，{failed}{not_run} 项未运行（{file}）",
     "failed": "{count} 项失败（{names}），",
     "edited": "{file} 称 {date}、{on}，但写成后被改动过，不计入",
-    "no card": "{file}（{date}）运行于 {target}（{stand_in}），不计入",
     "short": "简短形式，",
     "incomplete": "中途停止，",
 }
@@ -70,11 +68,9 @@ def series() -> dict[tuple[str, str], tuple[Chip, ...]]:
 
 def row_of(found: Acceptance) -> tuple[str, str]:
     """The key of the row that an acceptance belongs to: a series of chips, GPU or CPU."""
-    if found.stand_in:
-        return next(key for key in series() if key[0] == found.target)
     if found.card is None:
         return (CPU, "")
-    if found.device == GPU and found.target == "cpu":
+    if found.device == GPU:
         return (GPU, "")
     chip = find_chip(found.card)
     if chip:
@@ -101,8 +97,6 @@ def _measured(name: str, found: Acceptance, words: dict[str, str]) -> str:
     link, failed = f"[{name}]({EVIDENCE}/{name})", found.named(FAIL)
     if found.edited:
         return words["edited"].format(file=link, date=found.date, on=found.on)
-    if found.stand_in:
-        return words["no card"].format(file=link, date=found.date, target=found.target, stand_in=found.stand_in)
     version = f"{found.glorext} ({found.commit})" if found.commit else found.glorext
     text = words["rows"].format(
         date=found.date,

@@ -55,7 +55,10 @@ def run(folder: Path, place: str, words: tuple[str, ...], limit: float, log: Pat
     if status == 0 and answer.is_file():
         return read_answer(answer)
     said = log.read_text(errors="replace")
-    found = f"no answer in {limit:.0f} s, so it was ended; {_last(said)}" if status is None else why(status, said)
+    if status is None:
+        found = f"no answer in {limit:.0f} s, so it was ended; {_last(said)}"
+    else:
+        found = why(status, said) if status else f"ended without an answer; {_last(said)}"
     return {"state": FAIL, "found": found, "numbers": ()}
 
 

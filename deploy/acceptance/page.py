@@ -18,7 +18,7 @@ NOT_SHOWN = {
 def not_shown(found: Acceptance) -> list[str]:
     """What this acceptance does not show, since the computer has no such card."""
     left = [NOT_SHOWN["card"]] if found.device == "CPU" else []
-    return left + ([NOT_SHOWN["offline"]] if found.target == "cpu" or found.stand_in else [])
+    return left + ([NOT_SHOWN["offline"]] if found.target == "cpu" else [])
 
 
 def write_page(path: Path, found: Acceptance) -> None:

@@ -66,7 +66,6 @@ class Acceptance:
         device: "CPU", "GPU" or "Ascend", which MindSpore ran on.
         target: "cpu" or the family of chips, which offline inference ran on.
         card: the exact name of the chip or GPU; None where there is no card.
-        stand_in: what answered in the place of a card; None where nothing did.
         devices: how many of them the rows used.
         processor: the computer's own, and `machine` what else it is: system, cores, Python, load.
         versions: of MindSpore and the like.
@@ -81,7 +80,6 @@ class Acceptance:
     device: str
     target: str
     card: str | None
-    stand_in: str | None
     devices: int
     processor: str
     machine: dict[str, str]
@@ -157,7 +155,6 @@ def read_acceptance(path) -> Acceptance:
         device=top.one_of("device", "CPU", "GPU", "Ascend"),
         target=top.take("target", str),
         card=top.take("card", str, optional=True),
-        stand_in=top.take("stand_in", str, optional=True),
         devices=top.count("devices", 1),
         processor=top.take("processor", str),
         machine=top.strings("machine"),
