@@ -11,6 +11,7 @@ import ctypes
 import dataclasses
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glorext.deploy.acceptance import offline
+from glorext.deploy.acceptance.worker import Job
 from glorext.deploy.contract.artifact import Device, Port, read_artifact
 from glorext.deploy.contract.golden import golden_pixels, read_golden
 from glorext.deploy.convert.ascend import AscendOptions
@@ -33,8 +36,11 @@ from glorext.deploy.ship.serving import triton_config
 from glorext.deploy.validate import infer as infer_command
 from glorext.deploy.validate.backends import prepare
 from glorext.deploy.validate.command import validate
+from glorext.hub.open_model import BEST
 from glorext.models.answers import read_results
+from glorext.models.labels import LABELS, write_labels
 from glorext.models.preprocess import crop, preprocess
+from glorext.models.trained import write_run
 from glorext.runtime import ConversionError, InferenceError, SetupError
 from glorext.train.data import list_pictures
 
@@ -288,3 +294,46 @@ def test_a_package_that_drives_no_card_is_refused_before_the_work(prepared, nati
     lite = dataclasses.replace(native.programs.lite, root=tmp_path, version="2.3.1")
     with pytest.raises(SetupError, match="the plugin for Ascend cards.*found MindSpore Lite 2.3.1 for the CPU alone"):
         run(prepared, pictures, tmp_path, programs=dataclasses.replace(native.programs, lite=lite))
+
+
+@pytest.fixture
+def job(machine, source, exported, pictures, tmp_path, monkeypatch):
+    """What the rows of `glorext acceptance` for a card work with: the tiny network in the place of its three."""
+    for key, value in {"MODELS": ("tiny",), "NETWORKS": ("tiny",), "TRAINED": "tiny"}.items():
+        monkeypatch.setattr(offline, key, value)
+    write_run_folder(tmp_path / "tiny", source)
+    (tmp_path / offline.DIGITS).mkdir()
+    for name, place in {"exported": exported, "pictures": pictures, f"{offline.DIGITS}/val": pictures}.items():
+        (tmp_path / name).symlink_to(place)
+    # The doctor sees no card, which is right.
+    monkeypatch.setattr(offline, "require_lite", lambda job: None)
+    return Job(str(tmp_path), "CPU", "ascend310p", 2, "a CPU", ON, "a CPU", True)
+
+
+def write_run_folder(folder, source):
+    folder.mkdir()
+    shutil.copyfile(source.checkpoint, folder / BEST)
+    write_labels(folder / LABELS, source.labels)
+    write_run(folder, source.identity(), None)
+
+
+def test_the_rows_of_glorext_acceptance_for_a_card_run_every_size_and_both_kinds_of_input(job, executed):
+    found = offline.converting_for_card(job)
+    assert executed() == [1, 4, 8] and not found.wrong and "sizes 1, 4, 8 on Ascend310P3" in found.text
+    found = offline.converting_for_card(job, "aipp")
+    assert executed() == [1, 4, 8] and not found.wrong and "sizes 1, 4, 8 on Ascend310P3" in found.text
+    found = offline.sizes(job)
+    assert executed() == [1, 4, 8] and not found.wrong and found.text.startswith("3 of 3 agree")
+    found = offline.accuracy(job)
+    assert executed() == [8] * 5 and "the answer of MindSpore on 40 of 40" in found.text
+    found = offline.speed(job)
+    speeds = [one for one in found.numbers if one.unit == "pictures/s"]
+    assert len(speeds) == 3 and {one.on for one in speeds} == {ON} and set(executed()) == {1, 4, 8}
+
+
+def test_sizes_that_answer_something_else_after_conversion_fail_their_row(job, monkeypatch):
+    offline.converting_for_card(job)
+    golden = read_golden(job.path / "exported" / "tiny.mindir")
+    monkeypatch.setattr(offline, "read_golden", lambda model: golden._replace(outputs=golden.outputs + 0.1))
+    wrong = offline.sizes(job).wrong
+    assert [f"batch {size}" in text for size, text in zip(SIZES, wrong)] == [True] * 3
