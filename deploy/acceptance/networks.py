@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from glorext.deploy.acceptance.setting import CLASSES, DIGITS, FRESH, NETWORKS, PICTURES, arguments
 from glorext.deploy.acceptance.worker import Found, Job
 from glorext.deploy.contract.closeness import BFLOAT16, EXPORTED, FLOAT16, compare
 from glorext.deploy.contract.golden import COUNT, golden_pixels
@@ -18,23 +19,12 @@ from glorext.hub.open_model import BEST, open_model
 from glorext.models import InputSpec, create, save_checkpoint, spec, weights_digest
 from glorext.models.labels import LABELS, labels_digest, write_labels
 from glorext.models.trained import Identity, TrainedModel, write_run
-from glorext.runtime import atomic_dir, json_bytes, read_json, set_device, write_json
+from glorext.runtime import atomic_dir, read_json, set_device, write_json
 from glorext.runtime.device import has_bfloat16
 from glorext.train.digits import write_digits
 from glorext.train.initial import in_precision
 from glorext.train.recipe import Recipe
 
-NETWORKS = ("resnext50", "glore_res50")
-# What the checks leave for each other in the job's folder.
-DIGITS, PICTURES, FRESH, TRAINED = "digits", "pictures", "-fresh", "trained"
-CLASSES = tuple("0123456789")
-# The arguments of the short form: all layers of each kind, few of them and thin.
-SMALL = {
-    "resnext50": {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 4, "stem_width": 16},
-    "glore_res50": {"layers": [1, 1, 2, 1], "units": [[], [], [1], []], "stem_width": 8},
-}
-# What rows take whose code is the same for all networks.
-THIN = SMALL[NETWORKS[0]]
 SMALL_SIZE, PICTURE = 32, (400, 300)
 # Running statistics move by a tenth with each pass.
 PASSES, TIMED, IMAGES = 8, 2, 4
@@ -45,17 +35,6 @@ PRECISIONS: dict[str, tuple[Any, Any]] = {
     "float16 (O3)": ("O3", "float16"),
     "bfloat16 (O2)": ("O2", "bfloat16"),
 }
-
-
-def arguments(job: Job, network: str) -> dict:
-    """What the network of the job differs in from the registered one."""
-    return SMALL[network] if job.short else {}
-
-
-def flags(job: Job, network: str, network_args: dict) -> list[str]:
-    """What all trainings share: the recipe of the digits on the job's device."""
-    words = ["--recipe", "digits", "--network", network, "--network_args", json_bytes(network_args).decode()]
-    return [*words, "--data_dir", str(job.path / DIGITS / "train"), "--device_target", job.device]
 
 
 def answers(job: Job) -> Found:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from glorext.deploy.acceptance.networks import DIGITS, NETWORKS, PICTURES, TRAINED
 from glorext.deploy.acceptance.record import Number
+from glorext.deploy.acceptance.setting import DIGITS, NETWORKS, PICTURES, TRAINED
 from glorext.deploy.acceptance.worker import Found, Job, NotRun
 from glorext.deploy.contract.artifact import read_artifact
 from glorext.deploy.contract.closeness import converted_tolerance, require_close

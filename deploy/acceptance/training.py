@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from glorext.deploy.acceptance.networks import DIGITS, FRESH, NETWORKS, THIN, TRAINED, arguments, flags
+from glorext.deploy.acceptance.setting import DIGITS, FRESH, NETWORKS, THIN, TRAINED, arguments, flags
 from glorext.deploy.acceptance.worker import Found, Job, command
 from glorext.deploy.contract.closeness import EARLY_LOSS, EXPORTED, MEAN_LOSS
 from glorext.hub.open_model import BEST
