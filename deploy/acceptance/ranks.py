@@ -56,7 +56,7 @@ def speed(job: Job, ranks: str) -> Found:
         if other["digest"] != found[0]["digest"]
     ]
     step = max(one["step_ms"] for one in found)
-    rate, name = 1000 * batch * count / step, f"{NETWORKS[0]} {side}x{side}, batch {batch}, {count} x, training"
+    rate, name = 1000 * batch * count / step, f"{NETWORKS[0]}, digits {side}x{side}, batch {batch}, {count} x, training"
     wait = statistics.mean(one["wait_ms"] / one["step_ms"] for one in found)
     values = [
         ("", rate, "pictures/s"),
