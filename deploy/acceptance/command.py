@@ -120,14 +120,14 @@ def _load() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that this code lies in, "-dirty" where files differ from it; None elsewhere."""
-    here = Path(__file__).resolve().parent
-    words = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    here = Path(__file__).resolve()
+    git = ["git", "-C", str(here.parent)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True, timeout=30)
+        words = [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
         return None
-    tracked = subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True)
-    return done.stdout.strip() if done.returncode == 0 and tracked.returncode == 0 else None
 
 
 def _wanted(table: tuple[Check, ...], only: str | None) -> set[str]:

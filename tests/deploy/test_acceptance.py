@@ -137,6 +137,14 @@ def test_gpus_train_and_the_processor_infers(tmp_path, monkeypatch):
     assert job.infers_on == found.processor != "NVIDIA T4"
 
 
+def test_the_commit_of_the_checkout_is_told_and_none_elsewhere(tmp_path, monkeypatch):
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    head = done.stdout.strip()
+    assert (command._commit() or "").removesuffix("-dirty") == head[:12]
+    monkeypatch.setattr(command, "__file__", str(tmp_path / "site-packages" / "command.py"))
+    assert command._commit() is None
+
+
 def job(**changes):
     return Job(
         **{
