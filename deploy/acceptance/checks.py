@@ -20,7 +20,7 @@ LACKS = {
     ONE: "in the short form only where there is no more than one device",
 }
 # What the short form leaves out: it takes long, and other rows use most of the same code.
-LONG = ("steps-glore_res50", "counts")
+LONG = ("steps-glore_res50", "resume", "counts")
 
 
 @dataclass(frozen=True)

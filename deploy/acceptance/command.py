@@ -61,7 +61,7 @@ def _options(argv: list[str]):
         "glorext acceptance --out acceptance_out",
     )
     flags.add_argument("--out", type=Path, default=Path("acceptance_out"), help="folder for the file, the page, logs")
-    flags.add_argument("--short", action="store_true", help="small networks and inputs: a minute")
+    flags.add_argument("--short", action="store_true", help="small networks and inputs, not all rows: a minute")
     flags.add_argument("--device_target", choices=("auto", *DEVICES), default="auto", help="what trains (default auto)")
     flags.add_argument("--target", choices=("auto", *LITE_DEVICES), default="auto", help="what infers (default auto)")
     flags.add_argument("--devices", type=int, help=f"how many train together (default all, up to {MOST_DEVICES})")

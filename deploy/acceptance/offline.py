@@ -30,8 +30,14 @@ from glorext.train.data import list_pictures
 
 EXPORTED_IN, CONVERTED_IN, CARD_IN, AIPP_IN = "exported", "converted", "card", "card-aipp"
 MODELS = (TRAINED, *NETWORKS)
+SHORT = (TRAINED, *NETWORKS[1:])  # the trained one is a NETWORKS[0]
 SIZES = (1, 4, 8)
 INFER = "glorext_infer"
+
+
+def models(job: Job) -> tuple[str, ...]:
+    """The models that go the way, the last two of different networks."""
+    return SHORT if job.short else MODELS
 
 
 def require_lite(job: Job) -> None:
@@ -52,14 +58,14 @@ def converted(job: Job, name: str) -> Path:
 def exporting(job: Job) -> Found:
     """`glorext export` of the trained run and of both networks as MINDIR and ONNX, each read back and compared."""
     set_device("CPU")
-    made = [one for name in MODELS for one in export(open_model(job.path / name), job.path / EXPORTED_IN)]
+    made = [one for name in models(job) for one in export(open_model(job.path / name), job.path / EXPORTED_IN)]
     return Found(", ".join(f"{one.file} {one.size / 1e6:.1f} MB" for one in made))
 
 
 def converting(job: Job) -> Found:
     """`glorext convert` for the CPU, each result run on the golden inputs and compared."""
     folder, formats = job.path / EXPORTED_IN, ("mindir",)
-    made = [one for name in MODELS for one in convert(folder / f"{name}.mindir", job.path / CONVERTED_IN, formats)]
+    made = [one for name in models(job) for one in convert(folder / f"{name}.mindir", job.path / CONVERTED_IN, formats)]
     return Found(", ".join(one.file for one in made))
 
 
@@ -67,7 +73,7 @@ def converting_for_card(job: Job, aipp: str = "") -> Found:
     """`glorext convert --target` for the chip of this machine, every prepared size proved on it."""
     require_lite(job)
     card, out = AscendOptions(job.target, SIZES, aipp=bool(aipp)), job.path / (AIPP_IN if aipp else CARD_IN)
-    folder, names = job.path / EXPORTED_IN, MODELS[:1] if aipp else MODELS
+    folder, names = job.path / EXPORTED_IN, models(job)[:1] if aipp else models(job)
     made = [convert_for_card(folder / f"{name}.onnx", out, card) for name in names]
     chip = made[0].device and made[0].device.chip
     return Found(f"{', '.join(one.file for one in made)}: sizes {', '.join(map(str, SIZES))} on {chip}")
@@ -77,7 +83,7 @@ def sizes(job: Job) -> Found:
     """The converted models at each of the sizes, against the network's own answers to the golden inputs."""
     require_lite(job)
     programs, told, wrong = build(), [], []
-    for name in MODELS:
+    for name in models(job):
         path = converted(job, name)
         artifact, golden = read_artifact(path), read_golden(job.path / EXPORTED_IN / f"{name}.mindir")
         for size in SIZES:
@@ -97,7 +103,7 @@ def sizes(job: Job) -> Found:
                 wrong.append(str(error))
                 continue
             told.append(comparison.max_difference)
-    text = f"{len(told)} of {len(MODELS) * len(SIZES)} agree, at most {max(told, default=0):.1e} apart"
+    text = f"{len(told)} of {len(models(job)) * len(SIZES)} agree, at most {max(told, default=0):.1e} apart"
     return Found(text, tuple(wrong))
 
 
@@ -139,15 +145,16 @@ def most_memory():
 
 
 def speed(job: Job) -> Found:
-    """`glorext infer` of both networks from JPEG files, at each size: pictures a second, latency, memory."""
+    """`glorext infer` of a model of each network from JPEG files, at each size: pictures a second, latency, memory."""
     require_lite(job)
     numbers, wrong = [], []
-    for network in NETWORKS:
-        side = read_artifact(converted(job, network)).input_spec.size
+    for model in models(job)[-2:]:
+        contract = read_artifact(converted(job, model))
+        network, side = contract.model.network, contract.input_spec.size
         for size in SIZES:
             out = job.path / f"infer-{network}-{size}"
             with most_memory() as memory:
-                results = infer(converted(job, network), job.path / PICTURES, out, job.target, batch=size)
+                results = infer(converted(job, model), job.path / PICTURES, out, job.target, batch=size)
             if results.failed:
                 wrong.append(f"{network}: {len(results.failed)} pictures failed")
             name = f"{network} {side}x{side}, from JPEG, batch {size}, {results.workers} models"

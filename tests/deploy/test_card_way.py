@@ -299,7 +299,7 @@ def test_a_package_that_drives_no_card_is_refused_before_the_work(prepared, nati
 @pytest.fixture
 def job(machine, source, exported, pictures, tmp_path, monkeypatch):
     """What the rows of `glorext acceptance` for a card work with: the tiny network in the place of its three."""
-    for key, value in {"MODELS": ("tiny",), "NETWORKS": ("tiny",), "TRAINED": "tiny"}.items():
+    for key, value in {"MODELS": ("tiny",), "TRAINED": "tiny"}.items():
         monkeypatch.setattr(offline, key, value)
     write_run_folder(tmp_path / "tiny", source)
     (tmp_path / offline.DIGITS).mkdir()
@@ -307,7 +307,7 @@ def job(machine, source, exported, pictures, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(place)
     # The doctor sees no card, which is right.
     monkeypatch.setattr(offline, "require_lite", lambda job: None)
-    return Job(str(tmp_path), "CPU", "ascend310p", 2, "a CPU", ON, "a CPU", True)
+    return Job(str(tmp_path), "CPU", "ascend310p", 2, "a CPU", ON, "a CPU", False)
 
 
 def write_run_folder(folder, source):
