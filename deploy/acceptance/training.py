@@ -76,10 +76,11 @@ def train(job: Job) -> Found:
     name = f"{NETWORKS[0]}, digits 32x32, batch {batch}, training"
     speeds = [event["images_per_second"] for event in read_epochs(job.path / TRAINED / METRICS)]
     numbers = (
-        job.number(f"{NETWORKS[0]}, {epochs} epochs of digits, top-1", top1, ""),
+        job.number(f"{NETWORKS[0]}, digits, top-1 at the end of training", top1, ""),
         job.number(name, speeds[-1], "pictures/s"),
     )
-    return Found(f"top-1 {top1:.2%} of 360 held-out digits after {epochs} epochs", tuple(wrong), numbers)
+    text = f"top-1 {top1:.2%} of 360 held-out digits after {epochs} epoch{'s' * (epochs > 1)}"
+    return Found(text, tuple(wrong), numbers)
 
 
 def counts(job: Job) -> Found:
