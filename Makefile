@@ -1,7 +1,10 @@
 # Three commands for a clean checkout: `make demo` runs the whole way on real pictures, `make test` runs the tests,
 # `make check` reads the code as CI does (`make format` mends what can be mended by itself).
 # All make .venv with pinned packages, install glorext into it and, but for the checks, build the C++ programs; what is done is skipped.
-VENV := .venv
+# Another MindSpore of those that are supported, in an environment of its own: make test MINDSPORE=2.7.1
+MINDSPORE :=
+VENV := .venv$(if $(MINDSPORE),-$(MINDSPORE))
+PINS := $(if $(MINDSPORE),$(VENV)/requirements.txt,requirements.txt)
 PY := $(VENV)/bin/python
 CPP := $(shell find deploy/cpp deploy/runners -type f ! -name '*.pyc' 2>/dev/null)
 SYSTEM_PACKAGES := g++ cmake make libjpeg-dev libpng-dev doctest-dev
@@ -65,16 +68,18 @@ install: $(VENV)/.glorext
 native: $(VENV)/.native
 
 $(VENV)/.made:
-	@found=; for p in $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python); do \
-	  if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; \
-	  then found=$$p; break; fi; done; \
+	@found=; why=; for p in $(or $(PYTHON),python3.12 python3.11 python3.10 python3 python); do \
+	  if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && \
+	    why=$$($$p runtime/mindspore_versions.py $(MINDSPORE)); then found=$$p; break; fi; done; \
+	if [ -z "$$found" ] && [ -n "$$why" ]; then echo "glorext: $$why" >&2; exit 1; fi; \
 	if [ -z "$$found" ]; then \
 	  echo "glorext: needs Python 3.10, 3.11 or 3.12 with venv, found $$($(or $(PYTHON),python3) --version 2>&1 | tail -n 1): install one (Debian: apt-get install python3-venv) or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; fi; \
 	rm -rf $(VENV); $$found -m venv $(VENV) && touch $@
 
 $(VENV)/.pinned: requirements.txt $(VENV)/.made
+	@$(if $(MINDSPORE),sed 's/^mindspore==.*/mindspore==$(MINDSPORE)/' requirements.txt >$(PINS))
 	@echo "glorext: installing pinned packages into $(VENV) (about 3 GB on disk; one to three minutes)"
-	@$(PY) -m pip install --quiet --retries 2 --disable-pip-version-check --log $(VENV)/pip.log -r requirements.txt \
+	@$(PY) -m pip install --quiet --retries 2 --disable-pip-version-check --log $(VENV)/pip.log -r $(PINS) \
 	  >$(VENV)/pip.out 2>&1 || { tail -n 1 $(VENV)/pip.out >&2; \
 	  echo "glorext: the pinned packages could not be installed: check the network, proxy or package index, then run make again; the whole story is in $(VENV)/pip.log" >&2; exit 1; }
 	@touch $@
@@ -101,4 +106,4 @@ $(VENV)/.native: $(CPP) $(VENV)/.glorext $(VENV)/.system
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info demo_out
+	rm -rf .venv .venv-* build src/*.egg-info demo_out

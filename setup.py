@@ -36,8 +36,8 @@ setup(
         ],
     },
     install_requires=[
-        "mindspore>=2.10,<2.11",
-        # MindSpore 2.10's compiled parts were built against NumPy 1: with NumPy 2 the first eager reduction fails.
+        "mindspore>=2.7.1,<2.11",  # runtime/mindspore_versions.py
+        # MindSpore's compiled parts were built against NumPy 1: with NumPy 2 the first eager reduction fails.
         "numpy>=1.25,<2",
         "pillow>=10",
         "requests>=2.31",

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from glorext.runtime.errors import CheckpointError
 from glorext.runtime.files import atomic_path
-from glorext.runtime.protobuf import message_class
+from glorext.runtime.protobuf import DecodeError, message_class
 
 # MindSpore's names of element types inside a .ckpt. Text entries ("str") are notes of the training run.
 CKPT_TYPES = {

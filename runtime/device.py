@@ -1,4 +1,4 @@
-"""The one place where a device is chosen, and where the two CPU traps of MindSpore 2.10 are avoided."""
+"""The one place where a device is chosen, and where the traps of MindSpore on a CPU are avoided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from . import chips
+from . import chips, mindspore_versions
 from .errors import DeviceError, SetupError, UsageError
 from .log import get_logger
 
@@ -51,20 +51,33 @@ def prepare() -> None:
     """Make this process fit for MindSpore on CPU; called before a network is made or a device is chosen.
 
     Raises:
-        SetupError: NumPy 2 or newer is installed.
+        SetupError: NumPy 2 or newer is installed, or protobuf was imported in a way that this MindSpore cannot take.
     """
     cap_onednn()
     check_numpy()
+    check_protobuf()
+
+
+def check_protobuf() -> None:
+    """Raise SetupError where `import mindspore` would end in "Descriptors cannot be created directly"."""
+    kind = mindspore_versions.protobuf_in_the_way()
+    if kind:
+        variable = f"{mindspore_versions.PROTOBUF}=python"
+        raise SetupError(
+            expected=f"protobuf's Python implementation, for MindSpore {mindspore_versions.installed()}",
+            found=f"its implementation {kind}, chosen by a package that was imported before glorext",
+            do=f"Import glorext first, set {variable}, or install MindSpore 2.10, which needs neither.",
+        )
 
 
 def check_numpy() -> None:
-    """Raise SetupError with NumPy 2: MindSpore 2.10's compiled parts were built against NumPy 1 and fail later."""
+    """Raise SetupError with NumPy 2: MindSpore's compiled parts were built against NumPy 1 and fail later."""
     from importlib.metadata import version
 
     found = version("numpy")
     if int(found.split(".")[0]) >= 2:
         raise SetupError(
-            expected="numpy below 2 (MindSpore 2.10's first eager reduction fails with NumPy 2)",
+            expected="numpy below 2 (MindSpore's first eager reduction fails with NumPy 2)",
             found=f"numpy {found}",
             do='Run: pip install "numpy<2"',
         )

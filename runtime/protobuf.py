@@ -1,10 +1,15 @@
-"""Declares protobuf messages in lines of proto2: reading a file takes no generated code and no package of its own."""
+"""The one door to protobuf; declares messages in lines of proto2, so that a file is read without generated code."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from . import mindspore_versions
+
+mindspore_versions.choose_protobuf()  # protobuf reads the variable once, when it is imported
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
+from google.protobuf.message import DecodeError as DecodeError  # noqa: E402
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 SCALARS = {"string": FIELD.TYPE_STRING, "bytes": FIELD.TYPE_BYTES, "int64": FIELD.TYPE_INT64}

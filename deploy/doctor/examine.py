@@ -19,7 +19,7 @@ from glorext.deploy.runners.find_lite import locate
 from glorext.deploy.runners.system_packages import install
 from glorext.hub.official import NAME as HUB_MODULE
 from glorext.hub.official import OURS, official_client
-from glorext.runtime import GlorextError, cap_onednn, env
+from glorext.runtime import GlorextError, cap_onednn, env, mindspore_versions
 from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.cli import parser
 from glorext.runtime.device import CAP, has_avx512
@@ -42,7 +42,10 @@ def _packages():
             yield Finding(name, state, OPTIONAL.get(name, "not installed"), f"pip install {name}")
             continue
         if name == "numpy" and int(found.split(".")[0]) >= 2:
-            yield Finding(name, "missing", f"{found}: MindSpore 2.10 fails with NumPy 2", 'pip install "numpy<2"')
+            yield Finding(name, "missing", f"{found}: MindSpore fails with NumPy 2", 'pip install "numpy<2"')
+        elif name == "mindspore" and mindspore_versions.release_of(found) is None:
+            text = f"{found}: glorext runs with {mindspore_versions.RANGE}"
+            yield Finding(name, "missing", text, f'pip install "mindspore{mindspore_versions.SUPPORTED}"')
         else:
             yield Finding(name, "ok", found)
 

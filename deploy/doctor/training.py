@@ -8,39 +8,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from glorext.deploy.runners.ascend_host import AscendHost
 from glorext.runtime.chips import find_chip
+from glorext.runtime.mindspore_versions import RANGE, RELEASES, Release, installed, release_of
 
 from .finding import Finding
 
-
-@dataclass(frozen=True)
-class Release:
-    """A MindSpore, and what is documented for it.
-
-    Attributes:
-        mindspore: how its version begins.
-        cann: the first two numbers of each CANN.
-        python: the lowest and the highest 3.x of its wheels.
-    """
-
-    mindspore: str
-    cann: tuple[str, ...]
-    python: tuple[int, int]
-
-
-# MindSpore's installation tables and wheels; CANN of 2.10 as its own check has it (run_check/_check_version.py).
-RELEASES = (
-    Release("2.7.0", ("8.2",), (9, 11)),
-    Release("2.7.1", ("8.3",), (9, 11)),
-    Release("2.7.2", ("8.5",), (9, 12)),
-    Release("2.9", ("9.0",), (9, 12)),
-    Release("2.10", ("8.2", "8.3", "8.5", "9.0", "9.1"), (10, 12)),
-)
 # Wheels that come with CANN and that MindSpore imports on an Ascend.
 OF_CANN = ("te", "hccl")
 OPERATORS = "opp/built-in/op_impl/ai_core/tbe"
@@ -49,11 +24,6 @@ GPU_LIBRARIES = ("libcudart.so.11.0", "libcudnn.so.8")
 NEWEST_GPU = (8, 0)
 ON_ASCEND = ("Ascend card", "Ascend driver", "CANN", "MindSpore with CANN", *OF_CANN, "CANN's operators")
 ON_GPU = ("GPU", *GPU_LIBRARIES)
-
-
-def release_of(mindspore: str) -> Release | None:
-    """The row of RELEASES for a version of MindSpore."""
-    return next((row for row in RELEASES if f"{mindspore}.".startswith(f"{row.mindspore}.")), None)
 
 
 def _two(cann: str) -> tuple[int, ...]:
@@ -92,9 +62,8 @@ def ascend(host: AscendHost) -> Iterator[Finding]:
 
 def _pair(cann: str, state: str) -> Finding:
     name = "MindSpore with CANN"
-    try:
-        mindspore = version("mindspore")
-    except PackageNotFoundError:
+    mindspore = installed()
+    if mindspore is None:
         return Finding(name, state, f"no MindSpore beside CANN {cann}", _fitting(cann))
     row = release_of(mindspore)
     if row is None:
@@ -108,7 +77,8 @@ def _pair(cann: str, state: str) -> Finding:
 def _fitting(cann: str) -> str:
     rows = [row for row in RELEASES if _is_of(cann, row)]
     if not rows:
-        return f"install CANN {RELEASES[-1].cann[0]} to {RELEASES[-1].cann[-1]}: no MindSpore from 2.7 on takes {cann}"
+        ends = RELEASES[-1].cann[0], RELEASES[-1].cann[-1]
+        return f"install CANN {ends[0]} to {ends[1]}: no MindSpore from {RANGE} takes {cann}"
     names = [f"{row.mindspore} (Python 3.{row.python[0]} to 3.{row.python[1]})" for row in rows]
     return f"with CANN {cann} goes MindSpore {' or '.join(names)}"
 

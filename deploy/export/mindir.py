@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from glorext.runtime import ConversionError, DataError
+from glorext.runtime.protobuf import DecodeError
 
 # Version 3 keeps enumerations as numbers, version 1 as their names (mindspore.ops' Format and PadMode).
 FORMATS = {0: "NCHW", 1: "NHWC"}

@@ -46,6 +46,12 @@ def test_numpy_2_is_missing_not_ok(monkeypatch):
     assert found("numpy").state == "missing" and "numpy<2" in found("numpy").do
 
 
+def test_a_mindspore_that_glorext_does_not_run_with_is_missing(monkeypatch):
+    monkeypatch.setattr(examine, "version", lambda name: "2.6.0" if name == "mindspore" else "1.0.0")
+    row = found("mindspore")
+    assert row.state == "missing" and "2.7.1 to 2.10" in row.found and row.do == 'pip install "mindspore>=2.7.1,<2.11"'
+
+
 @pytest.mark.skipif(os.path.exists("/dev/davinci0"), reason="this machine has an Ascend")
 def test_an_absent_card_is_not_a_failure(capsys):
     examine.main([])
@@ -216,7 +222,7 @@ def test_the_toolkit_of_cann_9_and_what_sets_up_either_is_found(ascend, tmp_path
 
 
 def training_on(host, monkeypatch, cann, mindspore="2.10.0", soc="Ascend910B3"):
-    monkeypatch.setattr(training, "version", lambda name: mindspore)
+    monkeypatch.setattr(training, "installed", lambda: mindspore)
     seen = dataclasses.replace(host, cann=cann, soc=soc, soc_source="CANN", acl=None)
     return seen, {finding.name: finding for finding in training.ascend(seen)}
 
@@ -227,8 +233,8 @@ def training_on(host, monkeypatch, cann, mindspore="2.10.0", soc="Ascend910B3"):
         ("2.10.0", "8.2.RC1", "ok", "documented with CANN 8.2.RC1"),
         ("2.10.0", "9.1.0", "ok", "9.1"),
         ("2.7.1", "8.3.RC1", "ok", "8.3"),
-        ("2.7.1", "8.5.0", "missing", "goes MindSpore 2.7.2 (Python 3.9 to 3.12) or 2.10 (Python 3.10 to 3.12)"),
-        ("2.10.0", "8.1.RC1", "missing", "no MindSpore from 2.7 on takes 8.1.RC1"),
+        ("2.7.1", "8.5.0", "missing", "goes MindSpore 2.7.2 (Python 3.9 to 3.12) or 2.8 (Python 3.9 to 3.12) or 2.9 "),
+        ("2.10.0", "8.1.RC1", "missing", "no MindSpore from 2.7.1 to 2.10 takes 8.1.RC1"),
         ("2.1.0", "9.0.0", "missing", "nothing is known of MindSpore 2.1.0"),
     ],
 )

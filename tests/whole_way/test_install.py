@@ -215,6 +215,22 @@ def test_no_package_index_is_one_clear_line_and_leaves_no_stamp(checkout):
 
 
 @needs_make
+def test_another_mindspore_has_an_environment_that_differs_in_it_alone(checkout):
+    done = make(checkout, "install", "MINDSPORE=2.6.0", f"PYTHON={sys.executable}")
+    assert done.returncode and "MindSpore from 2.7.1 to 2.10" in done.stderr and "2.6.0" in done.stderr
+    # 2.9.0 has wheels for each Python that may run this; without an index it ends when its pins are written.
+    words = ["MINDSPORE=2.9.0", f"PYTHON={sys.executable}"]
+    done = make(checkout, "install", *words, PIP_NO_INDEX="1", PIP_FIND_LINKS="", PIP_CONFIG_FILE=os.devnull)
+    assert done.returncode and not (checkout / ".venv-2.9.0" / ".pinned").exists()
+    ours = (checkout / "requirements.txt").read_text().splitlines()
+    theirs = (checkout / ".venv-2.9.0" / "requirements.txt").read_text().splitlines()
+    assert [pair for pair in zip(ours, theirs, strict=True) if len(set(pair)) > 1] == [
+        ("mindspore==2.10.0", "mindspore==2.9.0")
+    ]
+    assert make(checkout, "clean").returncode == 0 and not (checkout / ".venv-2.9.0").exists()
+
+
+@needs_make
 def test_no_compiler_is_one_clear_line(checkout, tmp_path):
     # A PATH with the few programs the rule itself needs, and neither a compiler nor apt-get.
     for program in ("sh", "id", "printf", "mkdir", "touch", "find", "make"):
