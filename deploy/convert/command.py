@@ -20,11 +20,12 @@ from glorext.deploy.convert.converter import (
     OUTPUTS,
     ROUTES,
     check_formats,
-    convert_for_card,
     convert_routes,
-    converter_command,
-    needs_rewriting,
+    convert_routes_for_card,
+    route,
 )
+from glorext.deploy.convert.readable import remembered
+from glorext.deploy.convert.run_converter import converter_command
 from glorext.deploy.runners.find_lite import locate
 from glorext.deploy.runners.programs import Programs
 from glorext.runtime import UsageError
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> int:
         type=Path,
         nargs="+",
         metavar="model",
-        help="an exported MINDIR or ONNX with its contract beside it; both: one checks the other",
+        help="an exported MINDIR or ONNX with its contract beside it; both: one checks the other, on a card as well",
     )
     arguments.add_argument("--out", type=Path, help="folder for the converted models")
     arguments.add_argument("--format", default="mindir,ms", help=f"comma list of {', '.join(OUTPUTS)}; for the cpu")
@@ -73,11 +74,12 @@ def main(argv: list[str]) -> int:
 
 def _main_for_card(options) -> int:
     card = for_chip_here(chosen_card(options))
-    for model in options.models:
-        if options.dry_run:
+    if options.dry_run:
+        for model in options.models:
             _show_plan(model, card)
-        else:
-            print(options.out / convert_for_card(model, options.out, card).file)
+        return 0
+    for artifact in convert_routes_for_card(options.models, options.out, card):
+        print(options.out / artifact.file)
     return 0
 
 
@@ -91,11 +93,13 @@ def _show_commands(model: Path, formats: list[str], config: Path | None = None, 
     programs = Programs(
         Path("glorext_infer"), Path("glorext_pixels"), None if lite.converter else Path("glorext_convert"), lite
     )
-    old = needs_rewriting(source, lite.version)
-    print(
-        f"# MindSpore Lite {lite.version}'s converter"
-        + (f"; it reads MINDIR version 1 only, so it gets a rewritten copy of {model.name}" if old else "")
-    )
+    print(f"# by {route(source.format, config is not None)}, with MindSpore Lite {lite.version}'s converter")
+    if source.format == "mindir" and not (reads := remembered(lite)):
+        print(
+            f"# it does not read MINDIR as this MindSpore writes it, so it gets a rewritten copy of {model.name}"
+            if reads is False
+            else "# it is asked first whether it reads MINDIR as this MindSpore writes it; if not, a copy is rewritten"
+        )
     for name in formats:
         prefix = Path(f"{model.stem}{ROUTES[source.format]}{ending}")
         print(shlex.join(converter_command(model, prefix, OUTPUTS[name][0], source, programs, config)))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,9 @@ from glorext.deploy.contract.artifact import Artifact, Device, Port, read_artifa
 from glorext.deploy.contract.closeness import converted_tolerance, require_close
 from glorext.deploy.contract.golden import Golden, read_golden, write_golden
 from glorext.deploy.convert import cpu_graph
-from glorext.deploy.convert.ascend import AscendOptions, for_chip_here, plan, write_files
+from glorext.deploy.convert.ascend import FORMATS, AscendOptions, for_chip_here, plan, write_files
+from glorext.deploy.convert.readable import reads_mindir
+from glorext.deploy.convert.run_converter import run_converter
 from glorext.deploy.export import mindir
 from glorext.deploy.runners.ascend_host import chip_here
 from glorext.deploy.runners.lite import input_shape, run_tensor, run_tensors
@@ -25,11 +25,8 @@ from glorext.runtime import ConversionError, InferenceError, UsageError, atomic_
 logger = get_logger("deploy")
 # What `--format` may name -> (the converter's save type, the file's ending, the contract's format)
 OUTPUTS = {"mindir": ("mindir", "_lite.mindir", "lite-mindir"), "ms": ("ms", ".ms", "ms")}
-# Formats that can be converted -> what the results' names carry beside the model's name; MINDIR is the main route for
-# the CPU. For cards it is ONNX, which every MindSpore Lite reads.
+# Formats that can be converted -> what the results' names carry beside the model's name.
 ROUTES = {"mindir": "", "onnx": "_onnx"}
-# The graph's own axes: with NHWC, the converter puts a transposition in front that it cannot always remove again.
-LAYOUT = "NCHW"
 
 
 def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: Programs | None = None) -> list[Artifact]:
@@ -58,6 +55,18 @@ def convert(model: Path, out: Path, formats=("mindir", "ms"), programs: Programs
     return [_convert_one(source, model, out, name, golden, programs) for name in formats]
 
 
+def route(kind: str, for_card: bool) -> str:
+    """By which route a model of this format goes, for people: the first or the second for its target, and why."""
+    order = "first" if (kind == "onnx") == for_card else "second"
+    reason = {
+        "onnx": "every MindSpore Lite reads it, and atc",
+        "mindir": "it can be rearranged for the CPU's kernels and keeps float16 weights",
+    }
+    return f"{kind.upper()}, the {order} route for {'cards' if for_card else 'the CPU'}" + (
+        f" ({reason[kind]})" if order == "first" else ""
+    )
+
+
 def check_formats(formats: list[str]) -> None:
     """Raise UsageError for a format that MindSpore Lite does not write."""
     for name in formats:
@@ -78,10 +87,10 @@ def _convert_one(
     target = f"_{card.target}" if card else ""
     final = out / f"{model.stem}{ROUTES[source.format]}{target}{ending}"
     with tempfile.TemporaryDirectory(prefix="glorext-convert-") as scratch:
-        readable, rearranged = _readable(model, Path(scratch), source, programs.lite.version, card)
+        readable, rearranged = _readable(model, Path(scratch), source, programs, card)
         planned = plan(source, card, final.stem) if card else None
         config = write_files(planned, Path(scratch)) if planned else None
-        written = _run_converter(readable, Path(scratch) / model.stem, save, source, programs, config)
+        written = run_converter(readable, Path(scratch) / model.stem, save, source, programs, config)
         port = planned.input if planned else _built_input(written, source.input, programs)
         values = {
             "format": kind,
@@ -106,8 +115,9 @@ def _convert_one(
     if artifact.size > 1.5 * source.size:
         message = "%s is larger than %s: this route does not keep float16 weights, the MINDIR route does"
         logger.warning(message, final.name, source.file)
-    message = "wrote %s (%.1f MB); on %s its %s for the golden inputs differ by at most %.1e"
-    logger.info(message, final, artifact.size / 1e6, ran_on, source.output.name, worst)
+    message = "wrote %s (%.1f MB) by %s; on %s its %s for the golden inputs differ by at most %.1e"
+    way = route(source.format, card is not None)
+    logger.info(message, final, artifact.size / 1e6, way, ran_on, source.output.name, worst)
     return artifact
 
 
@@ -166,14 +176,11 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions, programs: Prog
     return _convert_one(source, model, Path(out), "mindir", golden, programs, card)
 
 
-def needs_rewriting(source: Artifact, lite: str) -> bool:
-    """Whether MindSpore Lite of the version `lite` reads no MINDIR as `source` is written: 2.0 reads version 1 only."""
-    return source.format == "mindir" and lite.startswith("2.0.")
-
-
-def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: AscendOptions | None) -> tuple[Path, bool]:
+def _readable(
+    model: Path, scratch: Path, source: Artifact, programs: Programs, card: AscendOptions | None
+) -> tuple[Path, bool]:
     """`model`, or its MINDIR in the version that an older MindSpore Lite reads; whether rearranged for the CPU."""
-    if not needs_rewriting(source, lite):
+    if source.format != "mindir" or reads_mindir(source, programs):
         return model, False
     rewritten = scratch / "rewritten" / model.name
     rewritten.parent.mkdir()
@@ -181,51 +188,6 @@ def _readable(model: Path, scratch: Path, source: Artifact, lite: str, card: Asc
     if card is None:
         cpu_graph.rearrange(rewritten)
     return rewritten, card is None
-
-
-def converter_command(
-    model: Path, prefix: Path, save: str, source: Artifact, programs: Programs, config: Path | None = None
-) -> list[str]:
-    """The converter's command line: our driver of the converter library, or the SDK's converter_lite.
-
-    The input's shape stands in the model, an open batch included; the converter takes no -1 on its command line.
-    With `config` the conversion is for the Ascend card that it describes.
-    """
-    # A .mindir is fused when it is loaded, and `general` stores its weights twice; a .ms is fused now or never.
-    optimize = "ascend_oriented" if config else "general" if save == "ms" else "none"
-    # By ONNX the converter computes the casts beforehand, and the weights would be float32 again. By MINDIR they stay.
-    halve = source.weights_dtype == "float16" and source.format == "onnx" and save == "ms"
-    if programs.convert is not None:
-        command = f"--fmk {source.format} --save {save} --input_format {LAYOUT} --optimize {optimize}".split()
-        command += ["--model", str(model), "--out", str(prefix), *(["--fp16"] if halve else [])]
-        return [str(programs.convert), *command, *(["--config", str(config), "--device", "Ascend"] if config else [])]
-    kind = "MINDIR" if save == "mindir" else "MINDIR_LITE"
-    command = (
-        f"--fmk={source.format.upper()} --saveType={kind} --inputDataFormat={LAYOUT} --optimize={optimize}".split()
-    )
-    command += [f"--modelFile={model}", f"--outputFile={prefix}", *(["--fp16=on"] if halve else [])]
-    return [str(programs.lite.converter), *command, *([f"--configFile={config}"] if config else [])]
-
-
-def _run_converter(
-    model: Path, prefix: Path, save: str, source: Artifact, programs: Programs, config: Path | None = None
-) -> Path:
-    command = converter_command(model.absolute(), prefix, save, source, programs, config)
-    environment = {**os.environ, "GLOREXT_PARENT": str(os.getpid())}  # our program ends with this process
-    if programs.convert is None:
-        libraries = programs.lite.root / "tools" / "converter" / "lib"
-        environment["LD_LIBRARY_PATH"] = f"{libraries}:{environment.get('LD_LIBRARY_PATH', '')}"
-    done = subprocess.run(command, capture_output=True, text=True, cwd=prefix.parent, env=environment)
-    written = prefix.with_name(f"{prefix.name}.{save}")
-    if done.returncode or not written.is_file():
-        lines = (done.stderr + done.stdout).strip().splitlines()
-        reason = next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "no message")
-        raise ConversionError(
-            f"MindSpore Lite {programs.lite.version} could not convert {model.name}: {reason.strip()}",
-            do="Run `glorext doctor`; the converter's command was: " + " ".join(command),
-        )
-    written.chmod(0o644)
-    return written
 
 
 def _prove(written: Path, golden: Golden, model: Artifact, programs: Programs) -> tuple[str, float]:
@@ -259,6 +221,34 @@ def convert_routes(
         UsageError: two models of one format, or of different weights; and what `convert` raises.
         ConversionError: two results compute different logits.
     """
+    _require_one_network(models)
+    programs = programs or build()
+    artifacts = [artifact for model in models for artifact in convert(model, out, formats, programs)]
+    _hold_against_each_other(artifacts, Path(out), read_golden(Path(models[0])), programs)
+    return artifacts
+
+
+def convert_routes_for_card(
+    models: list[Path], out: Path, card: AscendOptions, programs: Programs | None = None
+) -> list[Artifact]:
+    """Convert the exports of one network for a card, ONNX first, and hold both results against each other on it.
+
+    Raises:
+        UsageError: two models of one format, or of different weights; and what `convert_for_card` raises.
+        ConversionError: two results compute different logits.
+    """
+    sources = _require_one_network(models)
+    order = sorted(zip(sources, models), key=lambda pair: FORMATS.index(pair[0].format))
+    artifacts = [convert_for_card(model, out, card, programs) for _, model in order]
+    golden = read_golden(Path(models[0]))
+    if card.aipp:
+        golden = golden._replace(inputs=pixels_of(golden.inputs, sources[0].input_spec))
+    _hold_against_each_other(artifacts, Path(out), golden, programs or build())
+    return artifacts
+
+
+def _require_one_network(models: list[Path]) -> list[Artifact]:
+    """The contracts of `models`; UsageError if they are not the exports of one network in different formats."""
     sources = [read_artifact(model) for model in models]
     alike = {(source.weights_dtype, source.input, source.output) for source in sources}
     difference = next(filter(None, (sources[0].model.difference(source.model) for source in sources)), None)
@@ -269,21 +259,19 @@ def convert_routes(
             found=difference or ", ".join(f"{source.file}, {source.weights_dtype}" for source in sources),
             do="Convert different models one by one.",
         )
-    programs = programs or build()
-    artifacts = [artifact for model in models for artifact in convert(model, out, formats, programs)]
-    _hold_against_each_other(artifacts, Path(out), read_golden(Path(models[0])), programs)
-    return artifacts
+    return sources
 
 
 def _hold_against_each_other(artifacts: list[Artifact], folder: Path, golden: Golden, programs: Programs) -> None:
     first, *others = artifacts
-    inputs = golden.at_batch(first.input.batch).inputs
-    outputs = [run_tensor(folder / artifact.file, inputs, programs) for artifact in artifacts]
+    device = first.device or Device("cpu")
+    inputs = golden.at_batch(device.batches[0] if device.batches else first.input.batch).inputs
+    outputs = [run_tensor(folder / artifact.file, inputs, programs, device.family) for artifact in artifacts]
     for artifact, found in zip(others, outputs[1:]):
         comparison = require_close(
             found,
             outputs[0],
-            converted_tolerance("cpu", first.weights_dtype),
+            converted_tolerance(device.family, first.weights_dtype),
             first.output.name,
             ConversionError,
             of=f"as {first.file} gives them for the golden inputs",

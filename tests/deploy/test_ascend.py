@@ -1,6 +1,7 @@
 """What the converter and atc are told for each card, and which combinations are refused with which reason."""
 
 import configparser
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -246,3 +247,68 @@ def test_a_model_is_converted_only_for_the_chip_that_proves_it(exported, tmp_pat
     monkeypatch.setattr(converter, "chip_here", {"ascend310p": "Ascend310P1"}.get)
     with pytest.raises(UsageError, match="Ascend310P1.*Ascend310P3"):
         converter.convert_for_card(exported / "tiny.onnx", tmp_path / "out", AscendOptions("Ascend310P3", (1, 4)))
+
+
+@pytest.mark.native
+def test_both_routes_for_a_card_go_onnx_first_and_are_held_against_each_other(exported, native, tmp_path, monkeypatch):
+    """No card is here: the two results are those for the CPU, and what stands in for the card runs there."""
+    from glorext.deploy.convert import converter
+    from glorext.runtime import ConversionError
+
+    run, converted, ran, off = converter.run_tensor, [], [], [0.0]
+
+    def for_card(model, out, card, programs):
+        (artifact,) = converter.convert(model, out, ["mindir"], native.programs)
+        converted.append(artifact.file)
+        return dataclasses.replace(artifact, device=card.device)
+
+    def on_card(model, inputs, programs, device):
+        ran.append((device, len(inputs)))
+        return run(model, inputs, native.programs) + (off[0] if "onnx" in model.name else 0)
+
+    monkeypatch.setattr(converter, "convert_for_card", for_card)
+    monkeypatch.setattr(converter, "build", lambda: native.programs)
+    models, card = [exported / "tiny.mindir", exported / "tiny.onnx"], AscendOptions("ascend310", (2, 4))
+    real = converter._hold_against_each_other
+
+    def hold(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(converter, "run_tensor", on_card)
+            real(*arguments)
+
+    monkeypatch.setattr(converter, "_hold_against_each_other", hold)
+    converter.convert_routes_for_card(models, tmp_path, card)
+    assert converted == ["tiny_onnx_lite.mindir", "tiny_lite.mindir"] and ran == [("ascend310", 2)] * 2
+    off[0] = 1.0
+    with pytest.raises(ConversionError, match="as tiny_onnx_lite.mindir gives them"):
+        converter.convert_routes_for_card(models, tmp_path, card)
+    with pytest.raises(UsageError, match="one network in different formats"):
+        converter.convert_routes_for_card([exported / "tiny.onnx"] * 2, tmp_path, card)
+
+
+@pytest.mark.parametrize(
+    "kind, words, told",
+    [
+        ("onnx", ["--target", "ascend310", "--dynamic_dims", "1"], "# by ONNX, the first route for cards (every"),
+        ("mindir", ["--target", "ascend310", "--dynamic_dims", "1"], "# by MINDIR, the second route for cards, with"),
+        ("mindir", [], "# by MINDIR, the first route for the CPU (it can be rearranged"),
+        ("onnx", [], "# by ONNX, the second route for the CPU, with"),
+    ],
+)
+def test_a_dry_run_says_by_which_route_and_why(exported, native, capsys, kind, words, told):
+    from glorext.deploy.convert.command import main
+
+    assert main([str(exported / f"tiny.{kind}"), *words, "--dry_run"]) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_a_dry_run_tells_what_mindspore_lite_answered_or_that_it_was_not_asked(exported, native, capsys, monkeypatch):
+    from glorext.deploy.convert import command
+
+    answers = {False: "gets a rewritten copy of tiny.mindir", None: "asked first whether it reads MINDIR"}
+    for answer, told in answers.items():
+        monkeypatch.setattr(command, "remembered", lambda lite, answer=answer: answer)
+        assert command.main([str(exported / "tiny.mindir"), "--dry_run"]) == 0 and told in capsys.readouterr().out
+    monkeypatch.setattr(command, "remembered", lambda lite: True)
+    assert command.main([str(exported / "tiny.mindir"), "--dry_run"]) == 0
+    assert not any(told in capsys.readouterr().out for told in answers.values())

@@ -195,7 +195,7 @@ def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
 def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_path, path_without_python):
     """A stand-in for converter_lite shows what it is told; the contract it leaves is read as any other."""
     from glorext.deploy.contract.artifact import read_artifact
-    from glorext.deploy.convert.converter import converter_command
+    from glorext.deploy.convert.run_converter import converter_command
     from glorext.deploy.runners.find_lite import Lite
     from glorext.deploy.runners.programs import Programs
 
