@@ -10,6 +10,9 @@ from .errors import UsageError
 INFERENCE_310, INFERENCE_310P = "Atlas 200/300/500 inference products", "Atlas inference products"
 INFERENCE_310B = "Atlas 200I/500 A2 inference products"
 TRAINING, A2, A3 = "Atlas training products", "Atlas A2 products", "Atlas A3 products"
+# MindSpore Lite -> the CANN whose libraries its plugin for cards is linked to; of other pairs nothing is documented.
+# (The plugin of the wheel 2.0.0 asks for libopskernel.so and libacl_cblas.so, which CANN has up to 6.)
+LITE_CANN = {"2.0": 6}
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Chip:
         saturates: whether an overflow gives the largest number instead of infinity, unless the user asks otherwise.
         dvpp: whether it decodes and resizes pictures.
         aipp: whether it normalizes pictures in front of a model.
-        mindspore, cann, lite: the versions of MindSpore, CANN and MindSpore Lite that are documented for it.
+        mindspore, cann: the versions of MindSpore and CANN that are documented for it.
+        lite: the oldest MindSpore Lite that is documented for it, None where only an end is, and the newest.
+        lite_for: what that documentation says beside.
     """
 
     name: str
@@ -36,12 +41,23 @@ class Chip:
     aipp: bool | None = True
     mindspore: str | None = None
     cann: str | None = None
-    lite: str | None = None
+    lite: tuple[str | None, str] | None = None
+    lite_for: str = ""
 
     @property
     def soc(self) -> str:
         """As AscendCL says it (aclrtGetSocName) and atc takes it (--soc_version)."""
         return f"Ascend{self.name}"
+
+    @property
+    def documented(self) -> str:
+        """The versions that are documented for it, for people; empty where none is."""
+        oldest, newest = self.lite or ("", "")
+        lite = newest if oldest == newest else f"{oldest} to {newest}" if oldest else f"up to {newest}"
+        if self.lite_for:
+            lite += f" ({self.lite_for})"
+        found = {"MindSpore": self.mindspore, "CANN": self.cann, "MindSpore Lite": lite}
+        return ", ".join(f"{name} {text}" for name, text in found.items() if text)
 
     @property
     def has_bfloat16(self) -> bool:
@@ -57,8 +73,15 @@ def _series(family: str, sold_as: str, names: str, **shared) -> tuple[Chip, ...]
 # Versions: the installation tables of MindSpore 2.6 to 2.10, the ATC manuals of CANN 6.3 to 9.0, MindSpore Lite 2.0 to
 # 2.10. The 910B of the first generation is not to be taken for the 910B1 to 910B4 of A2.
 CHIPS = (
-    *_series("ascend310", INFERENCE_310, "310", cann="up to 8.2.RC1", lite="2.0 with CANN 6"),
-    *_series("ascend310p", INFERENCE_310P, "310P3 310P1 310P5 310P7", lite="up to 2.10 (Atlas 300I Duo)"),
+    *_series(
+        "ascend310",
+        INFERENCE_310,
+        "310",
+        cann="up to 8.2.RC1",
+        lite=("2.0", "2.0"),
+        lite_for=f"with CANN {LITE_CANN['2.0']}",
+    ),
+    *_series("ascend310p", INFERENCE_310P, "310P3 310P1 310P5 310P7", lite=(None, "2.10"), lite_for="Atlas 300I Duo"),
     *_series("ascend310b", INFERENCE_310B, "310B1 310B2 310B3 310B4"),
     *_series(
         "ascend910",
@@ -76,7 +99,8 @@ CHIPS = (
         saturates=False,
         mindspore="2.10",
         cann="8.2 to 9.1",
-        lite="up to 2.10 (Atlas 800I A2)",
+        lite=(None, "2.10"),
+        lite_for="Atlas 800I A2",
     ),
     *_series(
         "ascend910",
@@ -87,7 +111,7 @@ CHIPS = (
         dvpp=None,
         mindspore="2.10",
         cann="8.2 to 9.1",
-        lite="up to 2.10",
+        lite=(None, "2.10"),
     ),
 )
 FAMILIES = tuple(dict.fromkeys(chip.family for chip in CHIPS))

@@ -24,7 +24,7 @@ from glorext.runtime.chips import FAMILIES, find_chip
 from glorext.runtime.cli import parser
 from glorext.runtime.device import CAP, has_avx512
 
-from . import training
+from . import lite, training
 from .finding import Finding
 
 PACKAGES = ("glorext", "mindspore", "numpy", "pillow", "requests", "tqdm", "onnxruntime", "scikit-learn")
@@ -86,10 +86,9 @@ def _cards(found: AscendHost):
     """Card, driver, CANN: without a card none of them is missing, they are only absent."""
     state = "missing" if found.devices else "absent"
     chip = find_chip(found.soc)
-    documented = chip and {"MindSpore": chip.mindspore, "CANN": chip.cann, "MindSpore Lite": chip.lite}
-    versions = ", ".join(f"{name} {text}" for name, text in (documented or {}).items() if text)
-    sold_as = (f", of {chip.sold_as}" if chip else "") + (f"; documented for {versions}" if versions else "")
-    name = f"{found.soc}{sold_as} (says {found.soc_source})" if found.soc else "chip unknown"
+    sold_as = f", of {chip.sold_as}" if chip else ""
+    documented = f"; documented for {chip.documented}" if chip and chip.documented else ""
+    name = f"{found.soc}{sold_as}{documented} (says {found.soc_source})" if found.soc else "chip unknown"
     yield (
         Finding("Ascend card", "ok", f"{found.devices} devices, {name}")
         if found.devices
@@ -138,21 +137,28 @@ def _native():
         )
 
 
-def _lite():
+def _lite(host: AscendHost, target: str | None):
+    found = None
     try:
         found = locate(fetch=False)
     except GlorextError as error:
-        return Finding("MindSpore Lite", "missing", str(error), "correct or unset MINDSPORE_LITE_HOME")
-    if found is None:
-        return Finding(
-            "MindSpore Lite", "absent", "not in the cache yet; `glorext convert` fetches it", "glorext native"
-        )
-    alone = "" if found.drives_cards else CPU_ALONE
-    return Finding("MindSpore Lite", "ok", f"{found.version}{alone}, {found.origin}: {found.root}")
+        yield Finding("MindSpore Lite", "missing", str(error), "correct or unset MINDSPORE_LITE_HOME")
+    else:
+        if found is None:
+            text = "not in the cache yet; `glorext convert` fetches it"
+            yield Finding("MindSpore Lite", "absent", text, "glorext native")
+        else:
+            alone = "" if found.drives_cards else CPU_ALONE
+            yield Finding("MindSpore Lite", "ok", f"{found.version}{alone}, {found.origin}: {found.root}")
+    yield from lite.for_chips(host, found, target)
 
 
-def examine(found: AscendHost) -> list[Finding]:
-    """Everything that is checked, in reading order; nothing is installed, fetched or built."""
+def examine(found: AscendHost, target: str | None = None) -> list[Finding]:
+    """Everything that is checked, in reading order; nothing is installed, fetched or built.
+
+    Args:
+        target: a chip or family that MindSpore Lite's version is matched with, besides the chip that is here.
+    """
     findings = [
         Finding(
             "Python",
@@ -161,7 +167,7 @@ def examine(found: AscendHost) -> list[Finding]:
         )
     ]
     findings += [*_packages(), _hub_module(), _processor(), *_cards(found), *training.ascend(found), *training.gpu()]
-    findings += [*_native(), _lite()]
+    findings += [*_native(), *_lite(found, target)]
     free = shutil.disk_usage(next(path for path in (env.cache_dir(), *env.cache_dir().parents) if path.exists())).free
     findings.append(
         Finding(
@@ -217,6 +223,8 @@ def loadings(findings: list[Finding], found: AscendHost) -> list[Loading]:
             row = Loading(row.artifact, row.where, "no", f"the card is {found.soc or 'unknown'}")
         elif row.loads == "yes" and CPU_ALONE in by["MindSpore Lite"].found:
             row = Loading(row.artifact, row.where, "no", f"MindSpore Lite {by['MindSpore Lite'].found}")
+        elif row.loads == "yes" and (unfit := by.get(lite.row_of(f"{found.soc}"))) and unfit.state == "missing":
+            row = Loading(row.artifact, row.where, "no", f"{unfit.name}: {unfit.found}")
         elif row.loads == "yes":
             row = Loading(row.artifact, row.where, "yes", f"{found.soc}, CANN {found.cann}")
         rows.append(row)
@@ -229,9 +237,14 @@ def main(argv: list[str]) -> int:
         "doctor", "Say what is installed here, what is missing, and how to get it.", "glorext doctor --json"
     )
     arguments.add_argument("--json", action="store_true", help="print the findings as JSON")
+    arguments.add_argument(
+        "--target",
+        help="a chip that MindSpore Lite's version is matched with, besides the one that is here: "
+        f"{', '.join(FAMILIES)}, or an exact name such as Ascend310P3",
+    )
     options = arguments.parse_args(argv)
     found = ascend_host.look()
-    findings = examine(found)
+    findings = examine(found, options.target)
     rows = loadings(findings, found)
     if options.json:
         values = {"findings": [asdict(finding) for finding in findings], "artifacts": [asdict(row) for row in rows]}

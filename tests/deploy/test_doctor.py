@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from glorext.deploy.doctor import examine, training
+from glorext.deploy.doctor import examine, lite, training
 from glorext.deploy.runners import ascend_host, system_packages
 from glorext.deploy.runners.find_lite import Lite
-from glorext.runtime.chips import FAMILIES, find_chip
+from glorext.runtime import UsageError
+from glorext.runtime.chips import FAMILIES, chips_of, find_chip
 from glorext.runtime.device import CAP
 
 
@@ -191,7 +192,7 @@ def test_a_card_whose_library_does_not_load_is_missing_cann_and_loads_nothing(as
     ],
 )
 def test_only_the_model_for_this_chip_loads(ascend, soc, target):
-    seen = dataclasses.replace(ascend_host.look(), soc=soc, soc_source="CANN", acl=None)
+    seen = dataclasses.replace(ascend_host.look(), cann="6.3.RC2", soc=soc, soc_source="CANN", acl=None)
     assert seen.target == target
     findings = examine.examine(seen)
     rows = {row.where.split()[-1]: row for row in examine.loadings(findings, seen) if "--target" in row.artifact}
@@ -219,6 +220,72 @@ def test_the_toolkit_of_cann_9_and_what_sets_up_either_is_found(ascend, tmp_path
     (newer / "compiler" / "version.info").write_text("Version=9.0.0\n")
     seen = ascend_host.look()
     assert (seen.cann, seen.cann_home, seen.set_env) == ("9.0.0", newer, newer / "set_env.sh")
+
+
+SDK, BARE = Path("/opt/mindspore-lite"), Path("/opt/bare")
+
+
+@pytest.mark.parametrize(
+    "soc, version, cann, state, told",
+    [
+        ("Ascend310", "2.0.0", "6.3.RC2", "ok", "MindSpore Lite 2.0 (with CANN 6); found 2.0.0"),
+        ("Ascend310", "2.0.0", None, "ok", "found 2.0.0"),
+        ("Ascend310", "2.0.0", "8.2.RC1", "missing", "linked to CANN 6, and CANN 8.2.RC1 is here -> install CANN 6"),
+        ("Ascend310", "2.3.1", "6.3.RC2", "missing", "found 2.3.1, which is not -> set MINDSPORE_LITE_HOME"),
+        ("Ascend310P3", "2.8.0", "8.5.0", "ok", "up to 2.10 (Atlas 300I Duo); found 2.8.0"),
+        ("Ascend310P3", "2.0.0", "8.5.0", "missing", "linked to CANN 6"),
+        ("Ascend310P3", "2.11.0", "9.1.0", "missing", "found 2.11.0, which is not"),
+        ("Ascend310P3", "unknown", "8.5.0", "missing", "found unknown, which is not"),
+        ("Ascend910B3", "2.10.0", "9.0.0", "ok", "up to 2.10 (Atlas 800I A2); found 2.10.0"),
+        (
+            "Ascend310B4",
+            "2.8.0",
+            "8.5.0",
+            "absent",
+            "documented: nothing, and so no MindSpore Lite; found 2.8.0 -> try",
+        ),
+        ("Ascend310", None, "6.3.RC2", "absent", "found none -> glorext native"),
+        ("Ascend310", None, "8.2.RC1", "missing", "found none -> set MINDSPORE_LITE_HOME"),
+    ],
+)
+def test_mindspore_lite_is_held_against_what_is_documented_for_the_chip(
+    ascend, monkeypatch, soc, version, cann, state, told
+):
+    monkeypatch.setattr(Lite, "drives_cards", property(lambda lite: lite.root == SDK))
+    host = dataclasses.replace(ascend_host.look(), soc=soc, soc_source="CANN", cann=cann)
+    (row,) = lite.for_chips(host, version and Lite(SDK, version, ""), None)
+    assert row.name == f"MindSpore Lite for {soc}" and row.state == state and told in f"{row.found} -> {row.do}"
+    if version:
+        (row,) = lite.for_chips(host, Lite(BARE, version, ""), None)
+        assert row.state != "ok", "without its plugin it drives no card"
+
+
+def test_a_mindspore_lite_that_is_not_for_this_chip_loads_nothing(ascend, monkeypatch):
+    monkeypatch.setattr(examine, "locate", lambda fetch: Lite(SDK, "2.3.1", ""))
+    monkeypatch.setattr(Lite, "drives_cards", property(lambda lite: True))
+    seen = dataclasses.replace(ascend_host.look(), soc="Ascend310", soc_source="CANN", acl=None)
+    (row,) = [row for row in examine.loadings(examine.examine(seen), seen) if row.where.endswith("ascend310")]
+    assert row.loads == "no" and row.reason.startswith("MindSpore Lite for Ascend310: documented: CANN up to 8.2.RC1")
+
+
+def test_the_versions_for_a_chip_that_is_not_here_are_told_and_nothing_is_missing(ascend, capsys, monkeypatch):
+    host = dataclasses.replace(ascend_host.look(), soc=None, soc_source=None)
+    rows = list(lite.for_chips(host, Lite(SDK, "1.0", ""), "ascend910"))
+    # One for each series, which have versions of their own.
+    assert [row.name.split(", ")[1] for row in rows] == list(
+        dict.fromkeys(chip.sold_as for chip in chips_of("ascend910"))
+    )
+    assert "missing" not in {row.state for row in rows} and "up to 2.10" in rows[1].found
+    assert list(lite.for_chips(host, None, None)) == list(lite.for_chips(host, None, "cpu")) == []
+    examine.main(["--target", "Ascend310P3"])
+    assert "MindSpore Lite for Ascend310P3 " in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--target"):
+        examine.main(["--target", "Ascend999"])
+
+
+def test_the_chip_of_a_stand_in_is_asked_for_no_version(ascend):
+    host = dataclasses.replace(ascend_host.look(), soc="Ascend310P3", soc_source="AscendCL stand-in, not a card")
+    assert list(lite.for_chips(host, Lite(SDK, "1.0", ""), None)) == []
 
 
 def training_on(host, monkeypatch, cann, mindspore="2.10.0", soc="Ascend910B3"):
