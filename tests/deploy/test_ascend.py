@@ -1,7 +1,6 @@
 """What the converter and atc are told for each card, and which combinations are refused with which reason."""
 
 import configparser
-import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -249,41 +248,11 @@ def test_a_model_is_converted_only_for_the_chip_that_proves_it(exported, tmp_pat
         converter.convert_for_card(exported / "tiny.onnx", tmp_path / "out", AscendOptions("Ascend310P3", (1, 4)))
 
 
-@pytest.mark.native
-def test_both_routes_for_a_card_go_onnx_first_and_are_held_against_each_other(exported, native, tmp_path, monkeypatch):
-    """No card is here: the two results are those for the CPU, and what stands in for the card runs there."""
-    from glorext.deploy.convert import converter
-    from glorext.runtime import ConversionError
+def test_two_models_for_a_card_are_one_network_in_different_formats(exported, tmp_path):
+    from glorext.deploy.convert.converter import convert_routes_for_card
 
-    run, converted, ran, off = converter.run_tensor, [], [], [0.0]
-
-    def for_card(model, out, card, programs):
-        (artifact,) = converter.convert(model, out, ["mindir"], native.programs)
-        converted.append(artifact.file)
-        return dataclasses.replace(artifact, device=card.device)
-
-    def on_card(model, inputs, programs, device):
-        ran.append((device, len(inputs)))
-        return run(model, inputs, native.programs) + (off[0] if "onnx" in model.name else 0)
-
-    monkeypatch.setattr(converter, "convert_for_card", for_card)
-    monkeypatch.setattr(converter, "build", lambda: native.programs)
-    models, card = [exported / "tiny.mindir", exported / "tiny.onnx"], AscendOptions("ascend310", (2, 4))
-    real = converter._hold_against_each_other
-
-    def hold(*arguments):
-        with monkeypatch.context() as patch:
-            patch.setattr(converter, "run_tensor", on_card)
-            real(*arguments)
-
-    monkeypatch.setattr(converter, "_hold_against_each_other", hold)
-    converter.convert_routes_for_card(models, tmp_path, card)
-    assert converted == ["tiny_onnx_lite.mindir", "tiny_lite.mindir"] and ran == [("ascend310", 2)] * 2
-    off[0] = 1.0
-    with pytest.raises(ConversionError, match="as tiny_onnx_lite.mindir gives them"):
-        converter.convert_routes_for_card(models, tmp_path, card)
     with pytest.raises(UsageError, match="one network in different formats"):
-        converter.convert_routes_for_card([exported / "tiny.onnx"] * 2, tmp_path, card)
+        convert_routes_for_card([exported / "tiny.onnx"] * 2, tmp_path, AscendOptions("ascend310", (2, 4)))
 
 
 @pytest.mark.parametrize(

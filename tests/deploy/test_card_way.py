@@ -25,6 +25,7 @@ from glorext.deploy.acceptance import offline
 from glorext.deploy.acceptance.worker import Job
 from glorext.deploy.contract.artifact import Device, Port, read_artifact
 from glorext.deploy.contract.golden import golden_pixels, read_golden
+from glorext.deploy.convert import converter, readable
 from glorext.deploy.convert.ascend import AscendOptions
 from glorext.deploy.convert.converter import convert_for_card
 from glorext.deploy.parity import measure
@@ -71,6 +72,7 @@ def machine(native, ascendcl, exported, source, pictures, tmp_path_factory):
             "STAND_IN_CARDS": 2,
             "STAND_IN_INPUTS": folder / "inputs.npy",
             "STAND_IN_PIXELS": folder / "pixels.npy",
+            "STAND_IN_EXPORTED": exported / "tiny.mindir",
         }.items():
             patch.setenv(key, str(value))
         lite = dataclasses.replace(native.programs.lite, converter=tool)
@@ -135,6 +137,49 @@ def test_a_size_that_computes_something_else_is_not_kept(machine, exported, tmp_
     with pytest.raises(ConversionError, match=f"at the batch size {size}.*was not kept"):
         convert_for_card(exported / "tiny.onnx", tmp_path / "out", AscendOptions("ascend310p", SIZES, aipp=aipp))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def both_routes(machine, executed, exported, tmp_path, monkeypatch):
+    """A function that converts both exports for the card, MINDIR named first; and what was executed for it."""
+    monkeypatch.setattr(readable, "_memory", lambda lite: machine / "memory" / "answer.json")
+
+    def call(**options):
+        models = [exported / "tiny.mindir", exported / "tiny.onnx"]
+        executed()
+        made = converter.convert_routes_for_card(
+            models, tmp_path / "out", AscendOptions("ascend310p", SIZES, **options)
+        )
+        return [artifact.file for artifact in made], executed()
+
+    return call
+
+
+@pytest.mark.parametrize("aipp", [False, True])
+def test_for_a_card_onnx_goes_first_and_both_routes_are_held_against_each_other_on_it(
+    both_routes, caplog, monkeypatch, aipp
+):
+    monkeypatch.setattr(logging.getLogger("glorext"), "propagate", True)
+    caplog.set_level(logging.INFO, "glorext")
+    files, batches = both_routes(aipp=aipp)
+    assert files == ["tiny_onnx_ascend310p_lite.mindir", "tiny_ascend310p_lite.mindir"]
+    # Each is proved at every size, then both answer at the smallest.
+    assert batches == [1, 4, 8, 1, 4, 8, 1, 1]
+    assert f"by ONNX, the first route for cards (every MindSpore Lite reads it, and atc); on {ON} its" in caplog.text
+    assert f"by MINDIR, the second route for cards; on {ON} its logits" in caplog.text
+    assert f"{files[0]} and {files[1]} differ by at most" in caplog.text
+
+
+def test_two_routes_to_a_card_that_compute_something_else_are_told(both_routes, monkeypatch):
+    def for_card(model, *words):
+        monkeypatch.setenv("STAND_IN_WRONG", "1" if model.suffix == ".mindir" else "0")
+        return convert_for_card(model, *words)
+
+    monkeypatch.setattr(converter, "convert_for_card", for_card)
+    # As if each were near enough to what MindSpore gives.
+    monkeypatch.setattr(converter, "_prove", lambda *words: (ON, 0.0))
+    with pytest.raises(ConversionError, match="as tiny_onnx_ascend310p_lite.mindir gives them"):
+        both_routes()
 
 
 def test_infer_runs_the_largest_size_and_for_the_rest_the_smallest_that_fits(

@@ -1,7 +1,9 @@
 """Stands in for converter_lite with a card: writes models of the stand-in for AscendCL as it writes a card's.
 
-It compiles nothing. As a program it is given an ONNX file and the inputs that the model shall know, and asks
-onnxruntime for the outputs; the prepared sizes and AIPP are those of the configuration.
+It compiles nothing. As a program it is given an ONNX file or a MINDIR and the inputs that the model shall know, and
+asks onnxruntime, or MindSpore Lite on the CPU, for the outputs; the sizes and AIPP are those of the configuration.
+Without a configuration, so for the CPU, MindSpore Lite's own converter does the work.
+  STAND_IN_EXPORTED the exported MINDIR: its contract says what a model's inputs and outputs are
   STAND_IN_INPUTS   .npy, float32 (K, 3, 32, 32): as the network takes them
   STAND_IN_PIXELS   .npy, uint8 (K, 32, 32, 3): with AIPP, which this normalizes as the configuration says
   STAND_IN_WRONG    the batch size at which the model shall compute something else
@@ -11,6 +13,7 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -85,27 +88,56 @@ def normalized(pixels, text):
     return ((pixels - np.array(least)) * np.array(scale)).transpose(0, 3, 1, 2).astype(np.float32)
 
 
+def converted(model: Path, prefix: Path, save: str) -> Path:
+    """By MindSpore Lite's own converter, for the CPU."""
+    from glorext.deploy.contract.artifact import read_artifact
+    from glorext.deploy.convert.run_converter import run_converter
+    from glorext.deploy.runners.programs import build
+
+    return run_converter(model, prefix, save, read_artifact(Path(os.environ["STAND_IN_EXPORTED"])), build())
+
+
+def answers(model: Path, inputs):
+    """What the network computes for each of `inputs`."""
+    if model.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(model))
+        return np.concatenate([session.run(None, {"image": one[None]})[0] for one in inputs])
+    from glorext.deploy.contract.artifact import Device, read_artifact, write_artifact
+    from glorext.deploy.runners.lite import run_tensor
+
+    exported = vars(read_artifact(Path(os.environ["STAND_IN_EXPORTED"])))
+    kept = ("model", "input", "output", "labels", "weights_dtype", "deviation", "source", "versions")
+    with tempfile.TemporaryDirectory() as scratch:
+        file = converted(model, Path(scratch) / "on_the_cpu", "mindir")
+        values = {key: exported[key] for key in kept} | {"format": "lite-mindir", "device": Device("cpu")}
+        write_artifact(file, **values)
+        return run_tensor(file, inputs)
+
+
 def main(words):
     """Take converter_lite's flags."""
-    import onnxruntime
-
     flags = dict(word.removeprefix("--").split("=", 1) for word in words)
-    assert (flags["fmk"], flags["saveType"], flags["optimize"]) == ("ONNX", "MINDIR", "ascend_oriented"), flags
     assert flags["inputDataFormat"] == "NCHW", flags
+    if "configFile" not in flags:
+        converted(Path(flags["modelFile"]), Path(flags["outputFile"]), {"MINDIR_LITE": "ms"}[flags["saveType"]])
+        return
+    assert (flags["saveType"], flags["optimize"]) == ("MINDIR", "ascend_oriented"), flags
+    model_file = Path(flags["modelFile"])
+    assert model_file.suffix == f".{flags['fmk'].lower()}", flags
     config = dict(line.split("=", 1) for line in Path(flags["configFile"]).read_text().splitlines() if "=" in line)
     sizes = [int(size) for size in re.findall(r"\[(\d+)\]", config.get("dynamic_dims", ""))]
     aipp = config.get("insert_op_config_file_path")
     given = np.load(os.environ["STAND_IN_PIXELS" if aipp else "STAND_IN_INPUTS"])
     inputs = normalized(given, Path(aipp).read_text()) if aipp else given
-    session = onnxruntime.InferenceSession(flags["modelFile"])
-    outputs = np.concatenate([session.run(None, {"image": one[None]})[0] for one in inputs])
     blob = model(
         sizes,
         uint8=bool(aipp),
         nhwc=bool(aipp),
         chip=os.environ["STAND_IN_CHIP"],
         wrong=int(os.environ.get("STAND_IN_WRONG", 0)),
-        known=(given, outputs),
+        known=(given, answers(model_file, inputs)),
     )
     write(Path(f"{flags['outputFile']}.mindir"), blob, -1 if sizes else 1)
 
