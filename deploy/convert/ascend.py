@@ -231,6 +231,17 @@ def _check_combination(artifact: Artifact, options: AscendOptions) -> None:
             raise UsageError(reason, do=do)
 
 
+def require_no_list(options: AscendOptions) -> None:
+    """Raise UsageError where MindSpore Lite's converter would make float16 of the layers that must stay in float32."""
+    if options.keep_fp32 and options.precision_mode == "enforce_fp16":
+        raise UsageError(
+            "MindSpore Lite's converter takes no list of layers that stay in float32",
+            where="--keep_fp32",
+            do="Use atc as `glorext convert --dry_run` shows for ONNX, or choose --precision_mode preferred_fp32 or "
+            "enforce_origin.",
+        )
+
+
 def add_card_arguments(parser) -> None:
     """Add the options of a conversion for a card to a command's parser; `chosen_card` reads them, and --target."""
     parser.add_argument("--dynamic_dims", default="", help="Ascend: batch sizes to prepare for, such as 1,4,8")

@@ -13,7 +13,7 @@ from glorext.deploy.contract.artifact import Artifact, Device, Port, read_artifa
 from glorext.deploy.contract.closeness import converted_tolerance, require_close
 from glorext.deploy.contract.golden import Golden, read_golden, write_golden
 from glorext.deploy.convert import cpu_graph
-from glorext.deploy.convert.ascend import FORMATS, AscendOptions, for_chip_here, plan, write_files
+from glorext.deploy.convert.ascend import FORMATS, AscendOptions, for_chip_here, plan, require_no_list, write_files
 from glorext.deploy.convert.readable import reads_mindir
 from glorext.deploy.convert.run_converter import run_converter
 from glorext.deploy.export import mindir
@@ -147,12 +147,7 @@ def convert_for_card(model: Path, out: Path, card: AscendOptions, programs: Prog
     model, card = Path(model), for_chip_here(card)
     source = read_artifact(model)
     plan(source, card, model.stem)
-    if card.keep_fp32 and card.precision_mode == "enforce_fp16":
-        raise UsageError(
-            "MindSpore Lite's converter takes no list of layers that stay in float32",
-            where="--keep_fp32",
-            do="Use atc as --dry_run shows, or choose --precision_mode preferred_fp32 or enforce_origin.",
-        )
+    require_no_list(card)
     here = chip_here(card.target)
     if here and here != card.chip:
         raise UsageError(

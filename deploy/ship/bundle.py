@@ -24,6 +24,7 @@ from glorext.deploy.convert.ascend import (
     chosen_card,
     kept_operators,
     plan,
+    require_no_list,
 )
 from glorext.deploy.convert.converter import convert
 from glorext.deploy.export.exporter import export
@@ -132,6 +133,7 @@ def bundle(
 
 def _card_parts(source: TrainedModel, folder: Path, variant: Variant, card: AscendOptions) -> dict[str, bytes]:
     """What the machine with the card needs to convert the model itself: path in the bundle -> bytes."""
+    require_no_list(card)  # convert.sh calls the converter
     (exported,) = export(source, folder, ["onnx"], "dynamic" if card.dynamic_dims else 1, variant=variant)
     stem = Path(exported.file).stem
     model = f"{stem}_{card.target}.mindir"

@@ -182,6 +182,13 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
     assert done.returncode == 1 and "cannot convert tiny_softmax.onnx" in done.stderr, "there is no CANN here"
 
 
+def test_a_bundle_is_not_made_whose_converter_would_not_keep_the_list(source, tmp_path):
+    card = AscendOptions("ascend310", (1, 4), keep_fp32=("head.fc",))
+    with pytest.raises(UsageError, match="takes no list of layers.*--keep_fp32"):
+        bundle(source, tmp_path / "card.tar.gz", card=card)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_card_gets_pixels_configuration_and_atcs_command(for_card, source):
     card = for_card / "card"
     assert (np.load(card / "golden_input.npy") == golden_pixels(32).transpose(0, 3, 1, 2)).all()
