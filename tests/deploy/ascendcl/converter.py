@@ -143,4 +143,9 @@ def main(words):
 
 
 if __name__ == "__main__":
+    # A bundle starts it with nothing in the environment that would lead to this checkout.
+    sys.path.insert(0, str(Path(__file__).parents[3] / "src"))
+    from glorext.runtime.mindspore_versions import choose_protobuf
+
+    choose_protobuf()
     main(sys.argv[1:])
