@@ -65,8 +65,8 @@ def check_protobuf() -> None:
         variable = f"{mindspore_versions.PROTOBUF}=python"
         raise SetupError(
             expected=f"protobuf's Python implementation, for MindSpore {mindspore_versions.installed()}",
-            found=f"its implementation {kind}, chosen by a package that was imported before glorext",
-            do=f"Import glorext first, set {variable}, or install MindSpore 2.10, which needs neither.",
+            found=f"its implementation {kind}, chosen by a package that was imported before MindSpore",
+            do=f"Import mindspore before it, set {variable}, or install MindSpore 2.10, which needs neither.",
         )
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,22 @@ def test_a_protobuf_that_mindspore_cannot_take_is_named_before_it_is_imported(
     else:
         with pytest.raises(SetupError, match=f"MindSpore 2.7.1.*{kind}.*{PROTOBUF}=python.*2.10"):
             device.prepare()
+
+
+@pytest.mark.skipif(
+    not getattr(release_of(mindspore_versions.installed() or ""), "old_protobuf", False),
+    reason="this MindSpore takes any protobuf; the tests with MindSpore 2.7.1 run this",
+)
+def test_what_the_error_says_to_do_helps():
+    program = "{}; import glorext.runtime as r, google.protobuf.message; {}; r.set_device('CPU')"
+    late, early = program.format("pass", "import onnx"), program.format("import mindspore", "import onnx")
+    environment = {key: value for key, value in os.environ.items() if key != PROTOBUF}
+
+    def run(text, **more):
+        return subprocess.run([sys.executable, "-c", text], env=environment | more, capture_output=True, text=True)
+
+    assert "SetupError" in run(late).stderr
+    assert run(early).returncode == run(late, **{PROTOBUF: "python"}).returncode == 0
 
 
 def test_protobuf_is_imported_by_its_one_door():
