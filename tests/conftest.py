@@ -6,6 +6,9 @@ from pathlib import Path
 # pyproject.toml's pythonpath reaches the tests' own process only.
 SRC = str(Path(__file__).parents[1] / "src")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
+# What `make test MINDSPORE=2.7.1` says to its own recipes is not meant for the make that a test starts.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(name, None)
 
 from glorext.runtime.mindspore_versions import choose_protobuf  # noqa: E402
 
