@@ -46,6 +46,7 @@ def steps(out: Path) -> list[Step]:
 
     model = converted / f"{NAME}_lite.mindir"
     trained = ("--data_dir", data / "train", "--val_dir", data / "val", "--out", run)
+    named = ("--name", NAME, "--version", VERSION, "--license", "Apache-2.0", "--author", "glorext demo")
     evaluated = ("--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore")
     validated = ("--data", data / "val", "--results", out / "lite", "--reference", out / "mindspore")
     reported = ("--out", out / "validation.json", "--report", out / "report.html", "--parity")
@@ -54,9 +55,7 @@ def steps(out: Path) -> list[Step]:
         Step(digits, [sys.executable, "-m", "glorext.train.digits", str(data)]),
         Step("train resnext50 on them", glorext("train --recipe digits", *trained)),
         Step("evaluate the best checkpoint in MindSpore", glorext("eval", run, *evaluated)),
-        Step(
-            "pack it, with the evidence", glorext("pack", run, "--name", NAME, "--version", VERSION, "--out", package)
-        ),
+        Step("pack it, with the evidence", glorext("pack", run, *named, "--out", package)),
         Step("publish it to a registry folder", glorext("publish", package, "--to", registry)),
         Step("load it by name in a fresh process", [sys.executable, "-c", LOAD, str(sample)]),
         Step("export it as MINDIR and ONNX", glorext(f"export {NAME} --format mindir,onnx", "--out", exported)),

@@ -14,7 +14,7 @@ from glorext.models import ModelSpec, create, read_checkpoint, save_checkpoint, 
 from glorext.models.evaluation import EVAL, EvalResult, parse_evaluation
 from glorext.models.labels import LABELS, write_labels
 from glorext.models.metrics import METRICS
-from glorext.models.trained import RUN, TrainedModel, run_date
+from glorext.models.trained import RUN, TrainedModel, read_run, run_date
 from glorext.runtime import PackageError, UsageError, atomic_dir, sha256_file, version
 from glorext.runtime.cli import parser
 
@@ -25,6 +25,7 @@ from .open_model import add_model_arguments, chosen_model, open_model
 from .verify import accuracy, evaluation, verify
 
 CARD, RECIPE = "card.md", "recipe.yaml"
+UNSTATED, NO_AUTHOR = "NOASSERTION", "not stated"  # the first is SPDX's word for a license that nobody has stated
 RESIZE = {"squash": "resized to {0} x {0}", "short_side": "short side resized to {0}"}
 
 
@@ -35,7 +36,7 @@ class Details:
     name: str
     version: str
     summary: str | None = None
-    author: str = "glorext"
+    author: str | None = None
     repo_link: str | None = None
     base_url: str | None = None
     date: str | None = None
@@ -60,10 +61,12 @@ def pack(what, out, details: Details, evidence=None, artifacts=None) -> Manifest
         PackageError, DataError: a part of the run is missing, or the evidence or an artifact belongs to other weights,
             preprocessing or labels.
         CheckpointError: the checkpoint is not the network that it is said to be.
-        UsageError: a name, version or text that cannot be, no labels, or `out` exists.
+        UsageError: a name, version or text that cannot be, no labels, no license for weights that were trained from
+            another's, or `out` exists.
     """
     _check_details(details)
     model = what if isinstance(what, TrainedModel) else open_model(what)
+    details = replace(details, license=details.license or _license(model), author=details.author or NO_AUTHOR)
     if not model.labels:
         raise UsageError(f"nothing says what the classes of {model.checkpoint} are called", do="Give --labels FILE.")
     checkpoint = read_checkpoint(model.checkpoint)
@@ -95,12 +98,7 @@ def pack(what, out, details: Details, evidence=None, artifacts=None) -> Manifest
 
 
 def _manifest_of(model: TrainedModel, details: Details) -> Manifest:
-    identity = replace(
-        model.identity(),
-        name=details.name,
-        version=details.version,
-        license=details.license or model.license or spec(model.network).license,
-    )
+    identity = replace(model.identity(), name=details.name, version=details.version, license=details.license)
     return Manifest(
         **vars(identity),
         summary=details.summary or f"{model.network} for {model.num_classes} classes",
@@ -113,9 +111,23 @@ def _manifest_of(model: TrainedModel, details: Details) -> Manifest:
     )
 
 
+def _license(model: TrainedModel) -> str:
+    """The license where the publisher states none: that of the very same weights, or that nobody has stated one."""
+    if model.folder and (model.folder / RUN).is_file():
+        source = read_run(model.folder)[1]
+        if source and source.license not in (None, UNSTATED):
+            raise UsageError(
+                expected=f"--license for weights that were trained from {source.name}, whose license is "
+                f"{source.license}",
+                found="none",
+                do=f"State --license {source.license}, or the one that its terms and your pictures leave you.",
+            )
+    return model.license or UNSTATED
+
+
 def _check_details(details: Details) -> None:
     check_name(details.name), check_version(details.version)
-    for what in ("summary", "author"):
+    for what in ("summary", "author", "license"):
         if (text := getattr(details, what)) is not None:
             check_text(text, f"--{what}")
     try:
@@ -270,9 +282,11 @@ def main(argv: list[str]) -> None:
     arguments.add_argument("--eval", metavar="FILE", help="an eval.json in place of the run's own")
     arguments.add_argument("--artifacts", metavar="DIR", help="exported and converted models to ship along")
     arguments.add_argument("--summary", help="one line for the card, ASCII, without a colon")
-    arguments.add_argument("--author", default=Details.author, help="for the card (default: %(default)s)")
+    arguments.add_argument("--author", help=f"for the card (default: {NO_AUTHOR})")
     arguments.add_argument(
-        "--license", help="of the weights, as an SPDX name (default: that of the model started from)"
+        "--license",
+        help="of the weights, as an SPDX name; needed where they were trained from weights under a license (default: "
+        f"that of a package or a name, {UNSTATED} for weights trained from random ones)",
     )
     arguments.add_argument("--repo-link", help="where the network's code is published, for the card")
     arguments.add_argument("--base-url", help="address that the registry will be served from, for the card")
@@ -288,5 +302,7 @@ def main(argv: list[str]) -> None:
     else:
         print(
             f"{manifest.name}@{manifest.version}: {len(manifest.files)} files, {manifest.size / 1e6:.1f} MB in "
-            f"{options.out}" + ("" if manifest.evidence else "; no eval.json, so the card claims no accuracy")
+            f"{options.out}"
+            + ("" if manifest.evidence else "; no eval.json, so the card claims no accuracy")
+            + ("; no --license, so nobody may rely on one" if manifest.license == UNSTATED else "")
         )

@@ -7,7 +7,7 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, require_space, write_json
+from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, get_logger, require_space, write_json
 from glorext.runtime.cli import parser
 from glorext.runtime.files import disk_full_named, parse_json
 
@@ -15,8 +15,9 @@ from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
 from .registry import INDEX, REINDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
 from .seen import remember
-from .verify import verify
+from .verify import sources_note, verify
 
+logger = get_logger("hub")
 LOCK = ".lock"
 
 
@@ -44,6 +45,8 @@ def publish(package, registry) -> tuple[str, bool]:
         )
     root = opened.root
     manifest, evidence = verify(package)
+    if note := sources_note(package, manifest):
+        logger.warning("%s", note)
     release = Release.of(manifest, evidence)
     with writing(root):
         new = _publish(package, manifest, release, root)

@@ -11,13 +11,13 @@ from glorext.models.arguments import DEFAULTS, network_size
 from glorext.models.evaluation import EvalResult
 from glorext.models.metrics import METRICS, read_epochs
 from glorext.models.trained import Identity
-from glorext.runtime import IntegrityError, PackageError
+from glorext.runtime import IntegrityError, PackageError, sha256_bytes, sha256_file, version
 from glorext.runtime.cli import parser
 from glorext.runtime.fields import Fields
 
 from .cache import is_intact
 from .card import read_card
-from .entry_point import CONF, entry_point
+from .entry_point import CONF, entry_point, module_name
 from .manifest import ARTIFACTS, MANIFEST, Manifest, read_evidence, read_labels, read_manifest
 from .registry import inside
 
@@ -134,6 +134,36 @@ def _check_card(folder: Path, manifest: Manifest, evidence: EvalResult | None) -
     must("evaluation", evidence and evaluation(evidence), front.get("evaluation"))
 
 
+def differing_sources(folder, manifest: Manifest) -> list[str]:
+    """The files beside a verified package's entry point that are not the installed network's, or are missing or more.
+
+    glorext runs none of them; MindSpore Hub's client does. Another version of glorext may write the network otherwise.
+    """
+    repository = read_card(Path(folder) / manifest.card)[0]["repo-link"].rsplit("/", 1)[-1]
+    found = {
+        path.removeprefix(f"{repository}/"): entry.sha256
+        for path, entry in manifest.files.items()
+        if path.startswith(f"{repository}/") and path != f"{repository}/{CONF}"
+    }
+    module = module_name(manifest)
+    installed = {f"{module}/{source.name}": sha256_file(source) for source in spec(manifest.network).sources}
+    installed[f"{module}/__init__.py"] = sha256_bytes(b"")
+    differing = sorted(path for path in found.keys() | installed.keys() if found.get(path) != installed.get(path))
+    return [f"{repository}/{path}" for path in differing]
+
+
+def sources_note(folder, manifest: Manifest) -> str:
+    """A sentence on `differing_sources` for whoever trusts or publishes the package; empty where there are none."""
+    differing = differing_sources(folder, manifest)
+    if not differing:
+        return ""
+    packer = manifest.versions.get("glorext", "another")
+    return (
+        f"not the source of the network as glorext {version()} has it (packed by glorext {packer}): "
+        f"{', '.join(differing)}. `load` runs none of it, MindSpore Hub's own client does: read it first."
+    )
+
+
 def accuracy(evidence: EvalResult) -> float:
     """Top-1 in percent, as a card shows it."""
     return round(evidence.top1 * 100, 4)
@@ -166,6 +196,7 @@ def main(argv: list[str]) -> None:
                     "files": len(manifest.files),
                     "size": manifest.size,
                     "evidence": measured,
+                    "differing_sources": differing_sources(options.package, manifest),
                 },
                 indent=2,
             )
@@ -181,3 +212,5 @@ def main(argv: list[str]) -> None:
         if evidence
         else "no evidence: the accuracy of these weights was not measured"
     )
+    if note := sources_note(options.package, manifest):
+        print(note)

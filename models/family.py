@@ -31,7 +31,6 @@ class ModelSpec:
         parameters: trainable parameters with 1000 classes.
         input: how a picture becomes its input.
         paper: title and address.
-        license: of the published checkpoints, as an SPDX name.
         published: accuracies of published checkpoints.
         recipe: the name of the recipe that trains it on ImageNet, or None.
 
@@ -43,7 +42,6 @@ class ModelSpec:
     parameters: int
     input: InputSpec
     paper: str
-    license: str
     published: tuple[PublishedResult, ...] = ()
     recipe: str | None = None
     family: Family = field(init=False, repr=False, compare=False)

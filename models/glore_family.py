@@ -60,7 +60,7 @@ def network(name, layers, units, parameters, *published, recipe=None) -> ModelSp
     """A network as it was published."""
     arguments = {"layers": layers, "units": units, "stem_width": 64}
     spec = InputSpec(resize_rule="short_side")
-    return ModelSpec(name, arguments, parameters, spec, PAPER, "Apache-2.0", published, recipe)
+    return ModelSpec(name, arguments, parameters, spec, PAPER, published, recipe)
 
 
 def _sizes(arguments):

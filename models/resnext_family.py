@@ -121,7 +121,7 @@ def _renamed(rename, weights: dict) -> dict:
 def _network(name, layers, groups, parameters, *published, recipe=None):
     arguments = {"layers": layers, "groups": groups, "width_per_group": 4, "stem_width": 64}
     spec = InputSpec(resize_rule="squash")
-    return ModelSpec(name, arguments, parameters, spec, PAPER, "Apache-2.0", published, recipe)
+    return ModelSpec(name, arguments, parameters, spec, PAPER, published, recipe)
 
 
 RESNEXT = Family(

@@ -9,7 +9,7 @@ from glorext.runtime import sha256_bytes
 LABELS = [f"class {index}" for index in range(10)]
 ARGUMENTS = {"layers": [1, 1, 1, 1], "groups": 4, "width_per_group": 2, "stem_width": 8}
 SPEC = {"size": 32, "resize": 32}
-DETAILS = Details("tiny-digits", "1.0.0", date="2026-01-02")
+DETAILS = Details("tiny-digits", "1.0.0", author="glorext", date="2026-01-02", license="Apache-2.0")
 
 
 def identity(run, **changes) -> Identity:

@@ -142,7 +142,19 @@ def test_artifacts_are_not_fetched_to_open_a_model(run, tmp_path, here, package)
         open_model(tmp_path / "out")
 
 
-def test_the_license_of_a_run_is_that_of_the_package(copy, tmp_path):
-    write_run(copy, samples.identity(copy, license="CC-BY-NC-4.0"), None)
-    assert pack(copy, tmp_path / "out", samples.DETAILS).license == "CC-BY-NC-4.0"
+def test_the_license_is_the_publishers_statement_and_never_the_networks(copy, tmp_path):
+    unstated = replace(samples.DETAILS, license=None)
+    assert pack(copy, tmp_path / "random", unstated).license == "NOASSERTION"
     assert pack(copy, tmp_path / "mit", replace(samples.DETAILS, license="MIT")).license == "MIT"
+    assert pack(tmp_path / "mit", tmp_path / "again", unstated).license == "MIT"  # the very same weights
+
+
+def test_weights_trained_from_another_ones_need_a_stated_license(copy, tmp_path):
+    source = samples.identity(copy, name="theirs", license="CC-BY-NC-4.0")
+    write_run(copy, samples.identity(copy, license="CC-BY-NC-4.0"), source)
+    with pytest.raises(UsageError, match="--license for weights that were trained from theirs.*CC-BY-NC-4.0"):
+        pack(copy, tmp_path / "out", replace(samples.DETAILS, license=None))
+    assert not (tmp_path / "out").exists()
+    assert pack(copy, tmp_path / "out", replace(samples.DETAILS, license="CC-BY-NC-4.0")).license == "CC-BY-NC-4.0"
+    write_run(copy, samples.identity(copy), samples.identity(copy, license="NOASSERTION"))
+    assert pack(copy, tmp_path / "unknown", replace(samples.DETAILS, license=None)).license == "NOASSERTION"

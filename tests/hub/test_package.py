@@ -346,6 +346,29 @@ def test_verify_and_publish_refuse_another_entry_point(package, tmp_path, change
     publish(package, tmp_path / "fresh")
 
 
+def test_author_and_license_are_only_what_the_publisher_says(run, tmp_path):
+    pack(run, tmp_path / "out", replace(DETAILS, author=None, license=None))
+    card = (tmp_path / "out/card.md").read_text()
+    assert "author: not stated\n" in card and "user-id: not stated\n" in card and "license: NOASSERTION\n" in card
+    with pytest.raises(UsageError, match="--license"):
+        pack(run, tmp_path / "other", replace(DETAILS, license="a: b"))
+
+
+def test_verify_and_publish_say_where_the_network_is_not_the_installed_one(package, tmp_path, capsys, caplog):
+    assert cli.main(["verify", str(package)]) == 0
+    assert "not the source" not in capsys.readouterr().out
+    (source,) = package.glob("ResNeXt/glorext_*/resnext.py")
+    name = str(source.relative_to(package))
+    forge(package, files={name: source.read_bytes() + b"\nimport os\n", "ResNeXt/numpy.py": b"import os\n"})
+    assert cli.main(["verify", str(package)]) == 0
+    assert "not the source of the network as glorext" in (out := capsys.readouterr().out)
+    assert f": {name}, ResNeXt/numpy.py." in out
+    assert cli.main(["verify", str(package), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differing_sources"] == [name, "ResNeXt/numpy.py"]
+    publish(package, tmp_path / "fresh")
+    assert name in caplog.text and "ResNeXt/numpy.py" in caplog.text
+
+
 def test_verify_finds_a_card_that_claims_another_accuracy(package):
     card = (package / "card.md").read_bytes().replace(b"accuracy: 98.0", b"accuracy: 99.9")
     forge(package, files={"card.md": card})
