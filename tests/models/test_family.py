@@ -67,8 +67,8 @@ TINY = Family(
     idle_while_zero={r"(beside)\.weight": "sums of one term"},
     repo_link="https://example.org/tiny",
     networks=(
-        ModelSpec("tiny8", {"width": 8}, 9296, InputSpec(), "A paper, https://example.org", "Apache-2.0"),
-        ModelSpec("tiny16", {"width": 16}, 17720, InputSpec(), "A paper, https://example.org", "Apache-2.0"),
+        ModelSpec("tiny8", {"width": 8}, 9296, InputSpec(), "A paper, https://example.org"),
+        ModelSpec("tiny16", {"width": 16}, 17720, InputSpec(), "A paper, https://example.org"),
     ),
     side_multiple=2,
 )
