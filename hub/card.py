@@ -15,7 +15,8 @@ import yaml
 from glorext.runtime import PackageError, UsageError
 
 MAX_CARD_BYTES = 1 << 20
-MAX_DEPTH = 8
+MAX_HEADER_BYTES = 1 << 14  # PyYAML reads some 50 kB a second
+MAX_DEPTH, MAX_DIGITS = 8, 40
 REQUIRED = (
     "model-name",
     "backbone-name",
@@ -55,15 +56,19 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"more than {MAX_DEPTH} levels of nesting")
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if node and node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
+            raise yaml.YAMLError(f"a number of more than {MAX_DIGITS} characters")
         return node
 
     def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
+        known = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"the key {key!r}, which is no string")
-            if keys.count(key) > 1:
+            if key in known:
                 raise yaml.YAMLError(f"the key {key!r} twice")
+            known.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -71,11 +76,14 @@ def strict_yaml(text: str, where) -> dict:
     """A YAML mapping, read without running or expanding anything.
 
     Raises:
-        PackageError: a tag that is not plain YAML, an alias, a repeated key, nesting beyond 8, not a mapping.
+        PackageError: a tag that is not plain YAML, an alias, a repeated key, nesting beyond 8, a number of more than
+            40 characters, not a mapping, more than 16 kB.
     """
+    if len(text) > MAX_HEADER_BYTES:
+        raise PackageError(expected=f"at most {MAX_HEADER_BYTES:,} bytes of YAML", found=f"{len(text):,}", where=where)
     try:
         value = yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise PackageError(expected="plain YAML", found=reason[:200], where=where) from error
     if not isinstance(value, dict):

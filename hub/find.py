@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from glorext.models import spec
+from glorext.models.formats import require_no_pickle
 from glorext.models.labels import labels_digest
 from glorext.models.trained import TrainedModel
 from glorext.runtime import NotFoundError, PackageError, UsageError, get_logger
@@ -140,6 +141,10 @@ def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> TrainedMo
             len(entry.sha256_prefix),
             entry.sha256_prefix,
         )
+    checkpoint = Path(os.devnull)
+    if with_weights:
+        checkpoint = Cache().checkpoint(entry.url, entry.wanted)
+        require_no_pickle(checkpoint)
     return TrainedModel(
         name=entry.name,
         version=entry.version,
@@ -150,7 +155,7 @@ def _from_published(entry: PublishedCheckpoint, with_weights: bool) -> TrainedMo
         labels_sha256=labels_digest(()),
         weights_sha256="",
         license=entry.license,
-        checkpoint=Cache().checkpoint(entry.url, entry.wanted) if with_weights else Path(os.devnull),
+        checkpoint=checkpoint,
         source=LOCATION,
     )
 
@@ -169,6 +174,8 @@ def from_folder(path, wanted: Wanted | None = None) -> TrainedModel:
 
 
 def _package(folder: Path, manifest: Manifest, source: str, wanted: Wanted | None) -> TrainedModel:
+    if wanted is None or wanted(manifest, manifest.checkpoint):
+        require_no_pickle(folder / manifest.checkpoint)
     with_evidence = manifest.evidence and (wanted is None or wanted(manifest, manifest.evidence))
     return TrainedModel(
         **vars(manifest.identity()),

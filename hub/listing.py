@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger
+from glorext.runtime import DownloadError, NotFoundError, RegistryError, get_logger, printable
 from glorext.runtime.cli import parser
 
 from .builtin import LOCATION, published_checkpoints
@@ -164,7 +164,7 @@ def main(argv: list[str]) -> None:
 
 
 def _text(value) -> str:
-    return ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
+    return printable(", ".join(value) if isinstance(value, list) else "-" if value is None else str(value))
 
 
 def _table(rows: list[dict], with_digests: bool) -> str:
@@ -173,7 +173,7 @@ def _table(rows: list[dict], with_digests: bool) -> str:
         top1 = "-" if row["top1"] is None else f"{row['top1'] * 100:.2f} %" + ("" if row["count"] else " (published)")
         size = "-" if row["size"] is None else f"{row['size'] / 1e6:.1f} MB"
         title = f"{row['name']}@{row['version']}" + "".join(f" ({notice})" for notice in NOTICES if row[notice])
-        line = (title, row["network"], top1, size, row["registry"])
-        cells.append((*line, *([row["sha256"] or "-"] if with_digests else [])))
+        line = (title, row["network"], top1, size, row["registry"], *([row["sha256"] or "-"] if with_digests else []))
+        cells.append(tuple(map(printable, line)))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells)

@@ -9,9 +9,10 @@ from pathlib import Path
 from glorext.models import network_arguments, read_checkpoint, spec, weights_digest
 from glorext.models.arguments import DEFAULTS, network_size
 from glorext.models.evaluation import EvalResult
+from glorext.models.formats import require_no_pickle
 from glorext.models.metrics import METRICS, read_epochs
 from glorext.models.trained import Identity
-from glorext.runtime import IntegrityError, PackageError, sha256_bytes, sha256_file, version
+from glorext.runtime import IntegrityError, PackageError, printable, sha256_bytes, sha256_file, version
 from glorext.runtime.cli import parser
 from glorext.runtime.fields import Fields
 
@@ -70,6 +71,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _check_checkpoint(path: Path, manifest: Manifest) -> None:
+    require_no_pickle(path)
     checkpoint = read_checkpoint(path)
     found = weights_digest(checkpoint)
     if found != manifest.weights_sha256:
@@ -157,7 +159,7 @@ def sources_note(folder, manifest: Manifest) -> str:
     differing = differing_sources(folder, manifest)
     if not differing:
         return ""
-    packer = manifest.versions.get("glorext", "another")
+    packer = printable(manifest.versions.get("glorext", "another"))
     return (
         f"not the source of the network as glorext {version()} has it (packed by glorext {packer}): "
         f"{', '.join(differing)}. `load` runs none of it, MindSpore Hub's own client does: read it first."

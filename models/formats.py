@@ -58,6 +58,18 @@ def read_tensors(path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def require_no_pickle(path) -> None:
+    """Raise CheckpointError when the file is one of PyTorch's, which are pickles, whether torch is installed or not."""
+    with open(path, "rb") as file:
+        if file.read(16).startswith(TORCH_MAGIC):
+            raise CheckpointError(
+                expected="a .ckpt or .safetensors file",
+                found="a pickle of PyTorch, which can run code when it is read",
+                where=path,
+                do="Ask its publisher for a package made by `glorext pack`.",
+            )
+
+
 def _damaged(path, what) -> CheckpointError:
     return CheckpointError(expected="a whole checkpoint", found=what, where=path, do=FULL_AGAIN)
 

@@ -21,6 +21,7 @@ from .errors import (
     RegistryError,
     SetupError,
     UsageError,
+    printable,
 )
 from .files import (
     atomic_dir,

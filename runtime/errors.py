@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """`text` with every character that could steer a terminal or cannot be encoded as its escape; lines stay lines.
+
+    What follows a line break is set in, so that nobody's text passes for a line of the program's own.
+    """
+    # str.isprintable knows control characters, marks of writing direction and halves of surrogate pairs
+    shown = "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+    return shown.replace("\n", "\n    ")
+
+
 class GlorextError(Exception):
     """Root of all errors that glorext raises on purpose.
 
@@ -28,7 +40,8 @@ class GlorextError(Exception):
             text += f" in {where}"
         if do:
             text = f"{text.rstrip('.')}. {do[0].upper()}{do[1:]}"
-        super().__init__(text if text.endswith((".", "?", "!")) else text + ".")
+        # much of it comes from files and servers
+        super().__init__(printable(text if text.endswith((".", "?", "!")) else text + "."))
 
 
 class UsageError(GlorextError):
