@@ -19,8 +19,9 @@ from pathlib import Path
 
 from glorext.runtime import DownloadError, GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
 
-from .download import Wanted, download, shown
+from .download import Wanted, download
 from .manifest import FileEntry
+from .web import shown
 
 logger = get_logger("hub")
 WAIT_SECONDS = 10

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-import random
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-from glorext.runtime import (
-    DiskFullError,
-    DownloadError,
-    IntegrityError,
-    MissingFileError,
-    env,
-    get_logger,
-    require_space,
-)
+from glorext.runtime import DiskFullError, DownloadError, IntegrityError, get_logger, require_space
 from glorext.runtime.files import disk_full_named
 
+from .web import (
+    CHUNK,
+    RETRIES,
+    Again,
+    Behind,
+    Budget,
+    announced,
+    body,
+    get,
+    is_packed,
+    name_odd_answer,
+    pause,
+    refuse_offline,
+    session,
+    shown,
+)
+
 logger = get_logger("hub")
-CONNECT_SECONDS, READ_SECONDS = 10, 30
-CHUNK = 1 << 20
-RETRIES = 5
-BACKOFF_SECONDS, LONGEST_PAUSE = 0.3, 20.0
-RETRIED = {408, 425, 429, 500, 502, 503, 504}
-MEANING = {401: "the server wants a login", 403: "the server forbids it", 404: "no such file", 410: "it was removed"}
-
-
-class _Again(Exception):
-    """An attempt failed in a way that may pass; `pause` is how long the server asked to wait."""
-
-    def __init__(self, reason: str, pause: float = 0.0):
-        super().__init__(reason)
-        self.pause = pause
+QUIET_SECONDS = 2
+KEPT = "What arrived is kept; the next call continues there."
 
 
 @dataclass(frozen=True)
@@ -47,131 +42,52 @@ class Wanted:
     size: int | None = None
 
 
-def shown(url: str) -> str:
-    """`url` without user name, password and query (which may be a signature), for messages and logs."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def _session():
-    import requests
-
-    from glorext.runtime import version
-
-    session = requests.Session()
-    # identity: a compressed answer has another length than the file, and Range counts its bytes
-    session.headers.update({"User-Agent": f"glorext/{version()}", "Accept-Encoding": "identity"})
-    return session
-
-
-def _refuse_offline(url: str) -> None:
-    if env.offline():
-        raise DownloadError(
-            f"GLOREXT_OFFLINE is set, and {shown(url)} is not in the cache",
-            do="Unset GLOREXT_OFFLINE, or load it once on a machine with the same cache.",
-        )
-
-
-def _get(session, url: str, headers: dict):
-    """An answer whose body was not read yet; _Again for passing faults, DownloadError for final ones."""
-    import requests
-
-    try:
-        answer = session.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
-    except requests.exceptions.SSLError as error:
-        # its own text alone: the library's holds the whole address
-        reason = getattr(error.args[0], "reason", error) if error.args else error
-        raise DownloadError(
-            f"the server's certificate is not trusted: {reason}",
-            where=shown(url),
-            do="Set REQUESTS_CA_BUNDLE if your network has its own authority.",
-        ) from error
-    except requests.exceptions.TooManyRedirects as error:
-        raise DownloadError("it redirects without end", where=shown(url)) from error
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _Again(f"no answer ({type(error).__name__})") from error
-    except (requests.RequestException, ValueError) as error:
-        raise DownloadError(
-            f"an address, its own or a redirect's or a proxy's, cannot be asked ({type(error).__name__})",
-            where=shown(url),
-        ) from error
-    except OSError as error:
-        # such as a REQUESTS_CA_BUNDLE that names no file
-        raise DownloadError(str(error), where=shown(url)) from error
-    hops = [hop.url for hop in (*answer.history, answer)]
-    if urlsplit(url).scheme == "https" and not all(urlsplit(hop).scheme == "https" for hop in hops):
-        answer.close()
-        raise DownloadError("an https address redirects to plain http", where=shown(url))
-    if answer.status_code in RETRIED:
-        answer.close()
-        after = answer.headers.get("Retry-After", "")
-        raise _Again(f"status {answer.status_code}", min(float(after), LONGEST_PAUSE) if after.isdigit() else 0.0)
-    if answer.status_code not in (200, 206, 304, 416):
-        answer.close()
-        raise (MissingFileError if answer.status_code in (404, 410) else DownloadError)(
-            f"status {answer.status_code}: {MEANING.get(answer.status_code, answer.reason)}", where=shown(url)
-        )
-    return answer
-
-
-def _pause(failures: int, asked: float) -> None:
-    # jitter: many processes that lost the same server must not return together
-    time.sleep(max(asked, min(BACKOFF_SECONDS * 2**failures * random.uniform(0.5, 1.5), LONGEST_PAUSE)))
-
-
-def _body(answer):
-    import urllib3
-
-    try:
-        # read1 hands out what has arrived, so that little is lost when this process dies. Nothing is unpacked on the
-        # way: the digest is of the bytes as sent, and an answer cannot swell.
-        while piece := answer.raw.read1(CHUNK, decode_content=False):
-            yield piece
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _Again(f"the connection broke off ({type(error).__name__})") from error
-
-
-def get_bytes(url: str, limit: int, etag: str | None = None, retries: int = RETRIES) -> tuple[bytes | None, str | None]:
+def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | None, str | None]:
     """The body of a small file and its ETag; (None, etag) when the server says that `etag` is still current.
 
     Raises:
-        DownloadError: not to be had; more than `limit` bytes.
+        DownloadError: not to be had within GLOREXT_TIMEOUT, all attempts together; more than `limit` bytes.
     """
-    _refuse_offline(url)
-    headers = {"If-None-Match": etag} if etag else {}
-    with _session() as session:
-        failures = 0
+    refuse_offline(url)
+    budget = Budget()
+    try:
+        return Behind(lambda: _small(url, limit, etag, budget)).wait(budget.seconds)
+    except TimeoutError as error:
+        raise budget.used_up(shown(url)) from error
+
+
+def _small(url: str, limit: int, etag: str | None, budget: Budget) -> tuple[bytes | None, str | None]:
+    failures = 0
+    with session() as opened:
         while True:
             try:
-                with _get(session, url, headers) as answer:
+                with get(opened, url, {"If-None-Match": etag} if etag else {}, budget) as answer:
                     if answer.status_code == 304 and etag:
                         return None, etag
-                    data = b""
-                    for piece in _body(answer):
+                    data = bytearray()
+                    for piece in body(answer, budget):
                         data += piece
                         if len(data) > limit:
                             raise DownloadError(expected=f"at most {limit:,} bytes", where=shown(url))
-                    if len(data) < (_announced(answer) or 0):
-                        raise _Again("the answer was cut short")
-                    _name_odd_answer(data, url)
-                    return data, answer.headers.get("ETag")
-            except _Again as fault:
-                if failures == retries:
-                    raise DownloadError(f"{fault}, {retries + 1} times", where=shown(url)) from fault
-                _pause(failures, fault.pause)
+                    if len(data) < (announced(answer) or 0):
+                        raise Again("the answer was cut short")
+                    name_odd_answer(answer, bytes(data[:256]), url)
+                    return bytes(data), answer.headers.get("ETag")
+            except Again as fault:
+                _next_attempt(fault, failures, budget, url, "", f"{failures + 1} times")
                 failures += 1
 
 
-def _name_odd_answer(start: bytes, url: str) -> None:
-    """Name an empty answer or a web page as what it is, before a digest only says that something is wrong."""
-    if not start:
-        raise DownloadError("the answer is empty", where=shown(url))
-    if start[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise DownloadError(
-            "the answer is an HTML page, probably a login or an error page",
-            where=shown(url),
-            do="Open the address in a browser to see what it says.",
-        )
+def _next_attempt(fault: Again, failures: int, budget: Budget, url: str, kept: str, count: str) -> None:
+    """Wait for the next attempt, and say so; DownloadError where there is none."""
+    if failures == RETRIES:
+        raise DownloadError(f"{fault}, {count}", where=shown(url), do=fault.do or kept) from fault
+    if not budget.left():
+        raise budget.used_up(shown(url), fault, fault.do or kept) from fault
+    late = budget.seconds - budget.left() > QUIET_SECONDS
+    level = logging.WARNING if late else logging.INFO
+    logger.log(level, "%s: %s; trying again, for at most %.0f s", shown(url), fault, budget.left())
+    pause(failures, fault.pause, budget)
 
 
 def download(url: str, part, wanted: Wanted, title: str) -> str:
@@ -207,7 +123,7 @@ def _checked(url: str, path: Path, wanted: Wanted, title: str) -> str:
         if wanted.size is not None and part.size > wanted.size:
             part.restart()
         if wanted.size is None or part.size < wanted.size or part.size == 0:
-            _refuse_offline(url)
+            refuse_offline(url)
             if wanted.size is not None:
                 require_space(path.parent, wanted.size - part.size)
             _stream(url, part, wanted, title)
@@ -262,46 +178,40 @@ class _Part:
 def _stream(url: str, part: _Part, wanted: Wanted, title: str) -> None:
     from tqdm import tqdm
 
-    failures = 0
+    failures, budget = 0, Budget()
     with (
-        _session() as session,
+        session() as opened,
         tqdm(total=wanted.size, unit="B", unit_scale=True, desc=title, disable=None, leave=False) as bar,
     ):
         while True:
             before = part.size
             try:
-                _attempt(session, url, part, wanted, bar)
+                _attempt(opened, url, part, wanted, bar, budget)
                 part.sync()
                 return
-            except _Again as fault:
-                failures = 0 if part.size > before else failures + 1
-                if failures > RETRIES:
-                    raise DownloadError(
-                        f"{fault}, {failures} times without progress",
-                        where=shown(url),
-                        do="What arrived is kept; the next call continues there.",
-                    ) from fault
-                logger.info("%s: %s after %s bytes; trying again", title, fault, f"{part.size:,}")
-                _pause(failures, fault.pause)
+            except Again as fault:
+                failures = -1 if part.size > before else failures
+                _next_attempt(fault, failures, budget, url, KEPT, f"{failures + 1} times without progress")
+                failures += 1
 
 
-def _attempt(session, url: str, part: _Part, wanted: Wanted, bar) -> None:
+def _attempt(opened, url: str, part: _Part, wanted: Wanted, bar, budget: Budget) -> None:
     """Read one answer to its end into `part`."""
-    with _get(session, url, {"Range": f"bytes={part.size}-"} if part.size else {}) as answer:
-        if answer.status_code == 416:
+    with get(opened, url, {"Range": f"bytes={part.size}-"} if part.size else {}, budget) as answer:
+        if answer.status_code == 416 or (answer.status_code == 206 and is_packed(answer)):
             part.restart()
-            raise _Again("the server has nothing after the kept bytes")
+            raise Again("the server has nothing after the kept bytes")
         continues = f"bytes {part.size}-"
         if part.size and not (
             answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(continues)
         ):
             part.restart()
-        total = _announced(answer)
-        body = _body(answer)
+        total = announced(answer)
+        pieces = body(answer, budget)
         if part.size == 0:
-            body = _named(answer, body, wanted, url)
+            pieces = _named(answer, pieces, wanted, url)
         if wanted.size is not None and total not in (None, wanted.size):
-            next(body, None)
+            next(pieces, None)
             raise IntegrityError(
                 expected=f"{wanted.size:,} bytes",
                 found=f"{total:,}",
@@ -312,28 +222,20 @@ def _attempt(session, url: str, part: _Part, wanted: Wanted, bar) -> None:
             require_space(part.folder, total - part.size)
         bar.total = total
         bar.update(part.size - bar.n)
-        for piece in body:
+        for piece in pieces:
             if wanted.size is not None and part.size + len(piece) > wanted.size:
                 raise IntegrityError(expected=f"{wanted.size:,} bytes", found="more", where=shown(url))
             part.write(piece)
+            budget.arrived(len(piece))
             bar.update(len(piece))
         if total is not None and part.size < total:
-            raise _Again("the answer was cut short")
+            raise Again("the answer was cut short")
 
 
-def _named(answer, body, wanted: Wanted, url: str):
-    """`body`, after its first piece was looked at: an empty answer or a web page is an error of its own."""
-    first = next(body, b"")
+def _named(answer, pieces, wanted: Wanted, url: str):
+    """`pieces`, after the first was looked at: an empty answer or a web page is an error of its own."""
+    first = next(pieces, b"")
     if wanted.size != 0:
-        _name_odd_answer(first, url)
+        name_odd_answer(answer, first, url)
     yield first
-    yield from body
-
-
-def _announced(answer) -> int | None:
-    """Bytes of the whole file as the answer announces them."""
-    if answer.status_code == 206:
-        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-        return int(total) if total.isdigit() else None
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    yield from pieces

@@ -31,15 +31,24 @@ from glorext.runtime import (
 from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
-from .download import RETRIES, get_bytes, shown
+from .download import get_bytes
 from .manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, VERSION, FileEntry, Manifest, parse_manifest, version_key
 from .pins import fits, is_exact
+from .web import Behind, odd_content, shown
 
 logger = get_logger("hub")
 SCHEMA = "glorext.registry/1"
 INDEX = "index.json"
 MAX_INDEX_BYTES = 64 << 20
 FRESH_SECONDS = 600
+MOMENT = 3.0  # seconds
+RENEWALS: dict[Path, Behind] = {}  # of indexes that are kept, by where
+# the parameters of object stores' signed addresses, which are others each hour
+SIGNED = re.compile(
+    r"(?:x-(?:amz|goog|oss|obs|cos)-|(?:signature|expires|awsaccesskeyid|ossaccesskeyid|accesskeyid|googleaccessid"
+    r"|q-sign-[a-z]+|security-token|sig|se|st|sp|sv|sr|spr|skoid|sktid|skt|ske|sks|skv)=)",
+    re.IGNORECASE,
+)
 NOTICES = ("yanked", "deprecated")  # keys of a release, with the reason that its publisher gave
 REINDEX = "`glorext reindex FOLDER` makes the index again from the packages."
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -172,24 +181,31 @@ class UrlRegistry:
         return urlunsplit(parts._replace(path=f"{parts.path}/{quote(path)}"))
 
     def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
-        """What the registry offers: the cached index while it is fresh, else the server's.
+        """What the registry offers: the kept index while it is fresh, else the server's.
 
-        When the server cannot be reached, the cached index serves with a warning; offline it serves silently.
+        A server that takes longer than a moment, or fails, is not waited for where an index is kept: that serves, with
+        a warning, while the new one comes behind. Offline it serves silently.
         """
-        path = self.cache.root / "indexes" / f"{sha256_bytes(self.url.encode())}.json"
+        path, where = self._kept_at(), f"{self.location}/{INDEX}"
         kept = self._kept(path) or {}
         if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
-            return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
+            return parse_index(kept["index"].encode(), where)
+        if not kept or refresh:
+            return self._renewed(path, kept)
+        # one that is on its way from an earlier call is given no second moment
+        known = RENEWALS.get(path)
+        renewal = known if known and known.is_alive() else Behind(lambda: self._renewed(path, kept))
+        RENEWALS[path] = renewal
         try:
-            # with an index at hand nobody should wait long for a network that is not there
-            data, etag = get_bytes(
-                self._address(INDEX), MAX_INDEX_BYTES, kept.get("etag"), retries=1 if kept else RETRIES
-            )
-        except DownloadError as error:
-            if not kept or refresh:
-                raise
-            logger.warning("using the index of %s from the cache: %s", self.location, error)
-            return parse_index(kept["index"].encode(), f"{self.location}/{INDEX}")
+            return renewal.wait(0 if renewal is known else MOMENT)
+        except (DownloadError, RegistryError, TimeoutError) as error:
+            why = f"no answer within {MOMENT:g} s" if isinstance(error, TimeoutError) else error
+            logger.warning("using the index of %s from the cache: %s", self.location, why)
+            return parse_index(kept["index"].encode(), where)
+
+    def _renewed(self, path: Path, kept: dict) -> dict[str, dict[str, Release]]:
+        """The server's index, which is kept in `path` if it is one."""
+        data, etag = get_bytes(self._address(INDEX), MAX_INDEX_BYTES, kept.get("etag"))
         data = kept["index"].encode() if data is None else data
         index = parse_index(data, f"{self.location}/{INDEX}")
         try:
@@ -197,6 +213,12 @@ class UrlRegistry:
         except (OSError, DiskFullError) as error:
             logger.debug("the index is not kept: %s", error)
         return index
+
+    def _kept_at(self) -> Path:
+        """Where its index is kept: in one place for all signatures of one address."""
+        parts = urlsplit(self.url)
+        query = "&".join(part for part in parts.query.split("&") if not SIGNED.match(part))
+        return self.cache.root / "indexes" / f"{sha256_bytes(urlunsplit(parts._replace(query=query)).encode())}.json"
 
     @staticmethod
     def _kept(path: Path) -> dict | None:
@@ -224,13 +246,20 @@ class UrlRegistry:
 
 def require_intact(path: Path, entry: FileEntry, do: str | None = None) -> None:
     """Raise MissingFileError where no file is, IntegrityError where another one is than `entry` says."""
-    if not is_intact(path, entry):
-        raise (IntegrityError if path.exists() else MissingFileError)(
-            expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
-            found="another file" if path.exists() else "no file",
-            where=path,
-            do=do,
-        )
+    if is_intact(path, entry):
+        return
+    found, lost = "another file", not path.is_file()
+    if not lost:
+        with open(path, "rb") as file:
+            start = file.read(256)
+        if odd := odd_content(start) if start else None:
+            found, do = odd
+    raise (MissingFileError if lost else IntegrityError)(
+        expected=f"{entry.size:,} bytes with sha256 {entry.sha256}",
+        found="no file" if lost else found,
+        where=path,
+        do=do,
+    )
 
 
 def inside(folder: Path, file: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from .errors import UsageError
@@ -37,6 +38,28 @@ def offline() -> bool:
     if value in ("1", "true", "yes", "on"):
         return True
     raise UsageError(expected="0 or 1", found=repr(value), where="GLOREXT_OFFLINE", do="Set it to 1, or unset it.")
+
+
+def timeout() -> float:
+    """The seconds that a request may take as a whole, from GLOREXT_TIMEOUT: 60 unless set."""
+    value = os.environ.get("GLOREXT_TIMEOUT", "").strip() or "60"
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value) and float(value) > 0:
+        return float(value)
+    raise UsageError(expected="seconds, more than 0", found=repr(value), where="GLOREXT_TIMEOUT")
+
+
+def tokens() -> dict[str, str]:
+    """Host (with its port where that is given) -> token, from GLOREXT_TOKENS: HOST=TOKEN, separated by commas."""
+    entries = [part.strip() for part in os.environ.get("GLOREXT_TOKENS", "").split(",") if part.strip()]
+    for entry in entries:
+        # a token is shown to nobody, not in an error either
+        if not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+=[!-~]+", entry):
+            raise UsageError(
+                expected="HOST=TOKEN, or several of these with commas between them",
+                found=f"{len(entries)} entries, of which one is another",
+                where="GLOREXT_TOKENS",
+            )
+    return {host.lower(): token for host, _, token in (entry.partition("=") for entry in entries)}
 
 
 def mindspore_lite_home() -> Path | None:

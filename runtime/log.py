@@ -13,17 +13,20 @@ def get_logger(name: str) -> logging.Logger:
     return logging.getLogger(f"glorext.{name}")
 
 
-class _Formatter(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line, in which nothing that a server sent can steer the terminal."""
-        return printable(super().formatMessage(record))
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line to what sys.stderr is by now; nothing that a server sent can steer the terminal."""
+        try:
+            print(printable(self.format(record)), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Show glorext's log on stderr, once per process."""
     root = logging.getLogger("glorext")
     if not root.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter("%(name)s: %(message)s"))
+        handler = _Stderr()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
         root.addHandler(handler)
     root.setLevel(level)

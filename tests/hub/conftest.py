@@ -81,6 +81,8 @@ def cache(tmp_path, monkeypatch):
     for name in (
         "GLOREXT_REGISTRIES",
         "GLOREXT_OFFLINE",
+        "GLOREXT_TIMEOUT",
+        "GLOREXT_TOKENS",
         "REQUESTS_CA_BUNDLE",
         "http_proxy",
         "HTTP_PROXY",
@@ -97,7 +99,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """Retries without long pauses."""
-    monkeypatch.setattr("glorext.hub.download.BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr("glorext.hub.web.BACKOFF_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from glorext.hub import download as downloads
-from glorext.hub import resolve
+from glorext.hub import resolve, web
 from glorext.hub.download import Wanted, download
 from glorext.runtime import DiskFullError, DownloadError, IntegrityError, RegistryError, sha256_bytes, sha256_file
 
@@ -152,7 +151,7 @@ def test_slow_server_is_waited_for(server, url, size, loads_again):
 
 
 def test_silent_server_is_left_and_asked_again(server, url, monkeypatch, size, loads_again):
-    monkeypatch.setattr(downloads, "READ_SECONDS", 1.5)
+    monkeypatch.setattr(web, "READ_SECONDS", 1.5)
     server.faults[CKPT] = [stalled(1000, 20)]
     resolve("tiny-digits")
     assert [header for path, header in server.requests if path.endswith(CKPT)] == [None, "bytes=1000-"]

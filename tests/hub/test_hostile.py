@@ -450,11 +450,15 @@ def test_a_manifest_that_the_index_does_not_promise_is_refused(server, url, regi
         resolve("tiny-digits", registry=registry)
 
 
-def test_a_compressed_bomb_is_not_unpacked(server, url):
+def test_a_compressed_bomb_is_unpacked_no_further_than_an_index_may_be(server, url, monkeypatch):
+    monkeypatch.setattr("glorext.hub.registry.MAX_INDEX_BYTES", 4 << 20)
     bomb = gzip.compress(bytes(300 << 20), 9)
     server.always["index.json"] = instead(bomb, **{"Content-Encoding": "gzip"})
-    with pytest.raises(RegistryError, match="expected JSON"):
+    tracemalloc.start()
+    with pytest.raises(DownloadError, match="at most 4,194,304 bytes"):
         resolve("tiny-digits")
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
 
 
 def test_an_endless_index_is_cut_off(server, url, monkeypatch):

@@ -1,6 +1,5 @@
 """Every hostile registry of the table through every command: a named error in time, or a sound result; nothing else."""
 
-import logging
 import os
 import re
 import shutil
@@ -28,15 +27,6 @@ def torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", module)
 
 
-@pytest.fixture
-def log():
-    """The command line's log without the handlers of earlier tests, which write to their own stderr."""
-    root = logging.getLogger("glorext")
-    before, root.handlers = root.handlers, []
-    yield
-    root.handlers = before
-
-
 def commands(registry, package, tmp_path):
     """Each command on the hostile registry, as a call that gives its exit status."""
     said = ["--registry", str(registry)]
@@ -62,7 +52,7 @@ def commands(registry, package, tmp_path):
 
 
 @pytest.mark.parametrize("hostile", TABLE, ids=lambda hostile: hostile.name)
-def test_every_command_refuses_in_time_and_in_plain_text(hostile, registry, package, tmp_path, capsys, torch, log):
+def test_every_command_refuses_in_time_and_in_plain_text(hostile, registry, package, tmp_path, capsys, torch):
     log_to_stderr()
     hostile.put(registry)
     for name, command in commands(registry, package, tmp_path).items():
