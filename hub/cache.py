@@ -14,18 +14,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from glorext.runtime import DownloadError, GlorextError, RegistryError, atomic_path, env, get_logger, sha256_file
+from glorext.runtime.files import disk_full_named, file_lock, make_folder
 
 from .download import Wanted, download
 from .manifest import FileEntry
 from .web import shown
 
 logger = get_logger("hub")
-WAIT_SECONDS = 10
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 _hub_dir: Path | None = None
 
 
@@ -56,6 +57,13 @@ class Cache:
     def __init__(self, root=None):
         self.root = Path(root or get_hub_dir())
 
+    def folder(self, name: str) -> Path:
+        """The folder `name` of the cache, made when missing; whoever may write to the cache may write to it."""
+        shared = self.root.parent
+        # of the folder that GLOREXT_CACHE names, somebody has said who may write to it
+        make_folder(self.root, shared if shared == env.cache_dir() and shared.is_dir() else None)
+        return make_folder(self.root / name, self.root)
+
     def provide(self, target: Path, entry: FileEntry, url: str, title: str) -> Path:
         """`target` (a path below the cache) holding the file of `entry`, which is downloaded from `url` when missing.
 
@@ -67,33 +75,63 @@ class Cache:
         """
         if is_intact(target, entry):
             return target
-        with self._lock(entry.sha256):
+        with self._lock(entry.sha256) as locked:
             if is_intact(target, entry):
                 return target
-            blob = self._blob(entry, url, title)
-            _place(blob, target)
+            self._place(self._blob(entry, url, title, locked), target)
         return target
 
-    def _blob(self, entry: FileEntry, url: str, title: str) -> Path:
+    def _blob(self, entry: FileEntry, url: str, title: str, locked: bool) -> Path:
         blob = self.root / "blobs" / entry.sha256
         if is_intact(blob, entry):
             return blob
         if blob.exists():
             logger.warning("%s is damaged in the cache; it is fetched again", title)
             blob.unlink()
-        part = self.root / "partial" / entry.sha256
-        part.parent.mkdir(parents=True, exist_ok=True)
+        part = self._part(entry.sha256, locked)
         download(url, part, Wanted(sha256=entry.sha256, size=entry.size), title)
-        self._keep(part, entry.sha256)
-        return blob
+        return self._keep(part, entry.sha256)
+
+    def _part(self, key: str, locked: bool) -> Path:
+        """The file to download into: with what earlier processes brought, of which this user is the owner."""
+        part = self.folder("partial") / key
+        if not locked:
+            return part.with_name(f"{key}-{os.getpid()}")
+        if part.exists() and part.stat().st_uid != os.geteuid():
+            # another user could go on writing to it
+            try:
+                with atomic_path(part, self.root) as own:
+                    shutil.copyfile(part, own)
+            except PermissionError:
+                try:
+                    part.unlink()
+                except PermissionError:
+                    return part.with_name(f"{key}-user{os.geteuid()}")
+        return part
 
     def _keep(self, part: Path, digest: str) -> Path:
-        blob = self.root / "blobs" / digest
-        blob.parent.mkdir(exist_ok=True)
+        blob = self.folder("blobs") / digest
         # links of it stand in several folders: an edit in one place would reach all
         os.chmod(part, 0o444)
         os.replace(part, blob)
         return blob
+
+    def _place(self, blob: Path, target: Path) -> None:
+        """Make `target` the same file as `blob`, or a copy where links are not possible."""
+        make_folder(target.parent, self.root)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        temporary.unlink(missing_ok=True)
+        try:
+            try:
+                os.link(blob, temporary)
+            except OSError:
+                # no links here, or the blob is another user's
+                with disk_full_named(target):
+                    shutil.copyfile(blob, temporary)
+                os.chmod(temporary, 0o444)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def checkpoint(self, url: str, wanted: Wanted) -> Path:
         """The single file at `url`, whose digest may be known only in part, under its own name."""
@@ -105,17 +143,16 @@ class Cache:
         found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
         if found:
             return found
-        with self._lock(known):
+        with self._lock(known) as locked:
             found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
             if found:
                 return found
             blob = self._named_by_digest(f"blobs/{pattern}")
             if blob is None:
-                part = self.root / "partial" / known
-                part.parent.mkdir(parents=True, exist_ok=True)
+                part = self._part(known, locked)
                 blob = self._keep(part, download(url, part, wanted, title))
             target = self.root / "checkpoints" / blob.name / title
-            _place(blob, target)
+            self._place(blob, target)
             return target
 
     def _named_by_digest(self, pattern: str) -> Path | None:
@@ -129,29 +166,23 @@ class Cache:
 
     @contextmanager
     def _lock(self, key: str):
-        from filelock import FileLock, Timeout
-
-        folder = self.root / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / key)
-            while True:
-                try:
-                    lock.acquire(timeout=WAIT_SECONDS)
-                    break
-                except Timeout:
-                    logger.info("waiting for another process that fetches the same file (%s)", key[:12])
-        except (OSError, NotImplementedError) as error:
-            # NotImplementedError: some network file systems have no locks
-            raise self._read_only(error) from error
-        try:
-            yield
-        except OSError as error:
-            if error.errno in READ_ONLY:
-                raise self._read_only(error) from error
-            raise
-        finally:
-            lock.release()
+        """Keep other processes from fetching the same file; False where the file system has no locks."""
+        with ExitStack() as held:
+            try:
+                lock = self.folder("locks") / key
+                held.enter_context(file_lock(lock, f"that fetches the same file ({key[:12]})", self.root))
+                locked = True
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise self._read_only(error) from error
+                locked = False
+                logger.warning("%s has no file locks: two processes may fetch the same file", self.root)
+            try:
+                yield locked
+            except OSError as error:
+                if error.errno in READ_ONLY:
+                    raise self._read_only(error) from error
+                raise
 
     def _read_only(self, error: Exception) -> GlorextError:
         reason = getattr(error, "strerror", None) or error
@@ -160,14 +191,3 @@ class Cache:
             where=self.root,
             do="Set GLOREXT_CACHE to a folder of your own.",
         )
-
-
-def _place(blob: Path, target: Path) -> None:
-    """Make `target` the same file as `blob`, or a copy where links are not possible."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(blob, temporary)
-        except OSError:
-            shutil.copyfile(blob, temporary)

@@ -61,8 +61,8 @@ def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
             place.pop(notice, None)
             if reason is not None:
                 place[notice] = reason
-        write_json(opened.root / "packages" / name / FILE, {"schema": SCHEMA, "notices": notices})
-        write_json(opened.root / INDEX, content)
+        write_json(opened.root / "packages" / name / FILE, {"schema": SCHEMA, "notices": notices}, opened.root)
+        write_json(opened.root / INDEX, content, opened.root)
 
 
 def command(name: str, notice: str, description: str, argv: list[str]) -> None:

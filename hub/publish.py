@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glorext.runtime import GlorextError, RegistryError, UsageError, atomic_dir, get_logger, require_space, write_json
 from glorext.runtime.cli import parser
-from glorext.runtime.files import disk_full_named, parse_json
+from glorext.runtime.files import disk_full_named, file_lock, make_folder, parse_json
 
 from .builtin import published_checkpoints
 from .manifest import MANIFEST, Manifest
@@ -58,13 +58,9 @@ def publish(package, registry) -> tuple[str, bool]:
 @contextmanager
 def writing(root: Path):
     """The registry folder `root`, made when missing, while nobody else writes to it."""
-    from filelock import FileLock
-
     try:
-        with disk_full_named(root):
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / LOCK):
-                yield
+        with disk_full_named(root), file_lock(make_folder(root) / LOCK, f"that writes to {root}", root):
+            yield
     except OSError as error:
         raise RegistryError(
             expected="a folder that can be written", found=error.strerror or error, where=root
@@ -76,7 +72,7 @@ def _index_bytes(root: Path) -> bytes:
     if not (root / INDEX).exists():
         if any((root / "packages").glob("*/*")):
             raise RegistryError(expected=f"{INDEX} beside the packages", found="none", where=root, do=REINDEX)
-        write_json(root / INDEX, {"schema": SCHEMA, "packages": {}})
+        write_json(root / INDEX, {"schema": SCHEMA, "packages": {}}, root)
     return (root / INDEX).read_bytes()
 
 
@@ -94,15 +90,16 @@ def _publish(package: Path, manifest: Manifest, release: Release, root: Path) ->
     final = root / release_path(manifest.name, manifest.version)
     # only a publisher that was killed leaves these
     for left in (*root.glob(".index.*.part.json"), *final.parent.glob(".[0-9]*.part")):
-        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        with suppress(PermissionError):
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     if not _is_there(final, manifest):
-        _copy(package, manifest, final)
+        _copy(package, manifest, final, root)
     if known:
         return False
     # as it was read, with what a newer publisher wrote into it
     content = parse_json(data, root / INDEX)
     content["packages"].setdefault(manifest.name, {})[manifest.version] = release.to_dict()
-    write_json(root / INDEX, content)
+    write_json(root / INDEX, content, root)
     return True
 
 
@@ -116,9 +113,9 @@ def _is_there(final: Path, manifest) -> bool:
         return False
 
 
-def _copy(package: Path, manifest, final: Path) -> None:
+def _copy(package: Path, manifest, final: Path, root: Path) -> None:
     require_space(final.parent, manifest.size)
-    with atomic_dir(final, replace=True) as folder:
+    with atomic_dir(final, replace=True, like=root) as folder:
         for file in (MANIFEST, *manifest.files):
             target = folder / file
             target.parent.mkdir(parents=True, exist_ok=True)

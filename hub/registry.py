@@ -209,7 +209,9 @@ class UrlRegistry:
         data = kept["index"].encode() if data is None else data
         index = parse_index(data, f"{self.location}/{INDEX}")
         try:
-            write_json(path, {"time": time.time(), "etag": etag, "index": data.decode(), "sha256": sha256_bytes(data)})
+            self.cache.folder("indexes")
+            kept = {"time": time.time(), "etag": etag, "index": data.decode(), "sha256": sha256_bytes(data)}
+            write_json(path, kept, self.cache.root)
         except (OSError, DiskFullError) as error:
             logger.debug("the index is not kept: %s", error)
         return index

@@ -55,7 +55,7 @@ def _reindex(root: Path) -> tuple[list[str], list[str]]:
             do="Bring their files back from where they were published, or move them out of the registry, and run this "
             "again; until then the index stays as it was.",
         )
-    write_json(root / INDEX, old | {"packages": packages})
+    write_json(root / INDEX, old | {"packages": packages}, root)
     listed = [f"{name}@{version}" for name, versions in packages.items() for version in versions]
     before = [f"{name}@{version}" for name, versions in old["packages"].items() for version in versions]
     return listed, sorted(set(before) - set(listed))

@@ -39,6 +39,8 @@ def remember(location: str, name: str, version: str, digest: str) -> None:
     path = _record(location, name, version)
     try:
         if not path.exists() or Fields.read(path).digest("sha256") != digest:
-            write_json(path, {"registry": location, "name": name, "version": version, "sha256": digest})
+            Cache().folder("seen")
+            seen = {"registry": location, "name": name, "version": version, "sha256": digest}
+            write_json(path, seen, Cache().root)
     except (OSError, DataError, DiskFullError) as error:
         logger.debug("not remembered: %s", error)

@@ -13,10 +13,23 @@ def cache_dir() -> Path:
     """The cache folder: GLOREXT_CACHE, else the platform's own. Not created here."""
     value = os.environ.get("GLOREXT_CACHE")
     if value:
-        return Path(value).expanduser().absolute()
+        return _path(value, "GLOREXT_CACHE")
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("glorext"))
+    try:
+        folder = platformdirs.user_cache_dir("glorext")
+    except RuntimeError:
+        folder = ""
+    if not os.path.isabs(folder):
+        raise UsageError(expected="a home folder for the cache", found="none", do="Set GLOREXT_CACHE to a folder.")
+    return Path(folder)
+
+
+def _path(value: str, where: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(expected="a folder", found=f"{value!r}, and no home folder", where=where) from error
 
 
 def registries() -> list[str]:
@@ -27,7 +40,7 @@ def registries() -> list[str]:
 def lock_file() -> Path | None:
     """The file with the pinned versions of names, from GLOREXT_LOCK."""
     value = os.environ.get("GLOREXT_LOCK")
-    return Path(value).expanduser().absolute() if value else None
+    return _path(value, "GLOREXT_LOCK") if value else None
 
 
 def offline() -> bool:
@@ -65,4 +78,4 @@ def tokens() -> dict[str, str]:
 def mindspore_lite_home() -> Path | None:
     """The folder of an unpacked MindSpore Lite SDK, from MINDSPORE_LITE_HOME."""
     value = os.environ.get("MINDSPORE_LITE_HOME")
-    return Path(value).expanduser().absolute() if value else None
+    return _path(value, "MINDSPORE_LITE_HOME") if value else None

@@ -8,12 +8,17 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
+import time
 from pathlib import Path
 
 from .errors import DataError, DiskFullError, UsageError
+from .log import get_logger
 
+logger = get_logger("runtime")
 CHUNK = 1 << 20
+WAIT_SECONDS = 10
 LEVELS = 64  # of JSON; the reader in C++ has the same limit
 
 
@@ -57,28 +62,70 @@ def disk_full_named(where):
         raise
 
 
-def _file_mode(wanted: int = 0o666) -> int:
+def _mode(wanted: int, like: Path | None = None) -> int:
+    """`wanted` without what the umask forbids; with `like`, without what that folder forbids."""
+    if like is not None:
+        return wanted & stat.S_IMODE(like.stat().st_mode)
     # mkstemp and mkdtemp are private; a published file must be readable as the user's umask says.
     mask = os.umask(0)
     os.umask(mask)
     return wanted & ~mask
 
 
+def make_folder(path, like: Path | None = None) -> Path:
+    """Make the folder `path` and its missing parents; with `like`, with that folder's permissions and group.
+
+    Who may write to `like` may then write here too, whatever the umask of the one who came first.
+    """
+    path = Path(path)
+    for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+        with contextlib.suppress(FileExistsError):
+            missing.mkdir()
+            if like is not None:
+                os.chmod(missing, _mode(0o3777, like))
+    return path
+
+
 @contextlib.contextmanager
-def atomic_path(final):
+def file_lock(path, what: str, like: Path | None = None):
+    """Hold the lock file `path`, which may be anybody's; every ten seconds, who waits for it is told for `what`.
+
+    Raises:
+        OSError: it cannot be made, or its file system has no locks.
+    """
+    from filelock import FileLock, Timeout
+
+    lock, start = FileLock(path, mode=_mode(0o666, like)), time.monotonic()
+    while True:
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+            break
+        except Timeout:
+            logger.warning("waiting for another process %s, %.0f s so far", what, time.monotonic() - start)
+        except NotImplementedError as error:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def atomic_path(final, like: Path | None = None):
     """Yield a temporary path beside `final`; move it to `final` when the block ends well, remove it when not.
 
-    The temporary name keeps the suffix of `final`, since many writers choose the format by it.
+    The temporary name keeps the suffix of `final`, since many writers choose the format by it. `like` is a folder
+    whose readers are the file's (see `make_folder`).
     """
     final = Path(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent, like)
     handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}.", suffix=f".part{final.suffix}")
     os.close(handle)
     temporary = Path(name)
     try:
         with disk_full_named(final):
             yield temporary
-            os.chmod(temporary, _file_mode())
+            os.chmod(temporary, _mode(0o666, like))
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, final)
@@ -87,8 +134,10 @@ def atomic_path(final):
 
 
 @contextlib.contextmanager
-def atomic_dir(final, replace: bool = False):
+def atomic_dir(final, replace: bool = False, like: Path | None = None):
     """Yield a temporary folder beside `final`; rename it to `final` when the block ends well, remove it when not.
+
+    `like` is a folder whose readers and writers are this one's, and its files' (see `make_folder`).
 
     Raises:
         UsageError: `final` exists and `replace` is false.
@@ -98,12 +147,16 @@ def atomic_dir(final, replace: bool = False):
         raise UsageError(
             expected="a folder that does not exist yet", found=f"{final}", do="Choose another name or remove it first."
         )
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent, like)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".part"))
     try:
         with disk_full_named(final):
             yield temporary
-            os.chmod(temporary, _file_mode(0o777))
+            # what the folder's own parent gave it, such as its group, stays
+            os.chmod(temporary, _mode(0o777, like) | stat.S_IMODE(temporary.stat().st_mode) & 0o7000)
+            for path in temporary.rglob("*") if like is not None else ():
+                runs = path.stat().st_mode & stat.S_IXUSR
+                os.chmod(path, _mode(0o3777 if path.is_dir() else 0o777 if runs else 0o666, like))
             if final.exists():
                 shutil.rmtree(final)
             os.replace(temporary, final)
@@ -120,9 +173,9 @@ def json_bytes(value) -> bytes:
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def write_json(path, value) -> None:
-    """Write `value` to `path` atomically, in the form of `json_bytes`."""
-    with atomic_path(path) as temporary:
+def write_json(path, value, like: Path | None = None) -> None:
+    """Write `value` to `path` atomically, in the form of `json_bytes`; `like` as for `atomic_path`."""
+    with atomic_path(path, like) as temporary:
         temporary.write_bytes(json_bytes(value))
 
 

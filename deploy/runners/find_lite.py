@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from glorext.runtime import IntegrityError, SetupError, atomic_dir, env, get_logger, require_space, sha256_file
+from glorext.runtime.files import file_lock, make_folder
 
 logger = get_logger("deploy")
 WHEEL_VERSION = "2.0.0"
@@ -205,17 +206,16 @@ def _fetch_wheel(folder: Path) -> None:
             f"MindSpore Lite {WHEEL_VERSION} is not in {folder} and GLOREXT_OFFLINE forbids fetching it",
             do="Run once with the network, or set MINDSPORE_LITE_HOME.",
         )
-    from filelock import FileLock
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+    root = make_folder(env.cache_dir())
+    make_folder(folder.parent, root)
+    with file_lock(folder.with_name(f"{folder.name}.lock"), "that fetches MindSpore Lite", root):
         if folder.is_dir():
             return
         require_space(folder.parent, UNPACKED_BYTES)
         logger.info("fetching MindSpore Lite %s into %s (once)", WHEEL_VERSION, folder)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             wheel = _download(Path(scratch), *WHEELS[machine])
-            with atomic_dir(folder) as unpacked, zipfile.ZipFile(wheel) as archive:
+            with atomic_dir(folder, like=root) as unpacked, zipfile.ZipFile(wheel) as archive:
                 wanted = ("mindspore_lite/lib/", "mindspore_lite/include/")
                 names = [name for name in archive.namelist() if name.startswith(wanted)]
                 archive.extractall(unpacked, names)

@@ -14,6 +14,7 @@ from glorext.deploy.runners.find_lite import Lite, locate
 from glorext.deploy.runners.system_packages import BUILDING, install
 from glorext.runtime import SetupError, atomic_dir, env, get_logger
 from glorext.runtime.cli import parser
+from glorext.runtime.files import file_lock, make_folder
 
 logger = get_logger("deploy")
 NEEDS = "g++, cmake and the headers of libjpeg and libpng"
@@ -76,13 +77,15 @@ def build(found: Lite | None = None) -> Programs:
     )
     if folder.is_dir():
         return programs
-    from filelock import FileLock
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+    root = make_folder(env.cache_dir())
+    make_folder(folder.parent, root)
+    with file_lock(folder.with_name(f"{folder.name}.lock"), "that builds the C++ programs", root):
         if not folder.is_dir():
             logger.info("building the C++ programs against MindSpore Lite %s (once)", found.version)
-            with tempfile.TemporaryDirectory(prefix="glorext-build-") as scratch, atomic_dir(folder) as final:
+            with (
+                tempfile.TemporaryDirectory(prefix="glorext-build-") as scratch,
+                atomic_dir(folder, like=root) as final,
+            ):
                 _compile(found, Path(scratch))
                 for program in (programs.infer, programs.pixels, programs.convert):
                     if program is not None:
