@@ -14,7 +14,7 @@ from glorext.runtime import RegistryError
 from glorext.runtime.fields import Fields
 
 from .download import Wanted
-from .manifest import NAME, VERSION
+from .manifest import NAME, VERSION, VERSION_FORM
 
 SCHEMA = "glorext.published/1"
 LOCATION = "built in"
@@ -47,7 +47,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
     fields = Fields.read(path, SCHEMA, RegistryError)
     published = PublishedCheckpoint(
         name=fields.matching("name", NAME, "a package name"),
-        version=fields.matching("version", VERSION, "a version of the form 1.0.0"),
+        version=fields.matching("version", VERSION, VERSION_FORM),
         network=fields.take("network", str),
         url=fields.take("url", str),
         sha256=fields.digest("sha256", optional=True),

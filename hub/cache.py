@@ -75,7 +75,7 @@ class Cache:
         """
         if is_intact(target, entry):
             return target
-        with self._lock(entry.sha256) as locked:
+        with self.lock(entry.sha256) as locked:
             if is_intact(target, entry):
                 return target
             self._place(self._blob(entry, url, title, locked), target)
@@ -143,7 +143,7 @@ class Cache:
         found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
         if found:
             return found
-        with self._lock(known) as locked:
+        with self.lock(known) as locked:
             found = self._named_by_digest(f"checkpoints/{pattern}/{title}")
             if found:
                 return found
@@ -165,7 +165,17 @@ class Cache:
         return None
 
     @contextmanager
-    def _lock(self, key: str):
+    def changing(self):
+        """A block that writes to the cache: what the system forbids it is a RegistryError."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in READ_ONLY:
+                raise self._read_only(error) from error
+            raise
+
+    @contextmanager
+    def lock(self, key: str):
         """Keep other processes from fetching the same file; False where the file system has no locks."""
         with ExitStack() as held:
             try:
@@ -177,17 +187,13 @@ class Cache:
                     raise self._read_only(error) from error
                 locked = False
                 logger.warning("%s has no file locks: two processes may fetch the same file", self.root)
-            try:
+            with self.changing():
                 yield locked
-            except OSError as error:
-                if error.errno in READ_ONLY:
-                    raise self._read_only(error) from error
-                raise
 
     def _read_only(self, error: Exception) -> GlorextError:
         reason = getattr(error, "strerror", None) or error
         return RegistryError(
-            f"the cache lacks a file and cannot be written ({reason})",
+            f"the cache cannot be written, and lacks a file or holds one too many ({reason})",
             where=self.root,
             do="Set GLOREXT_CACHE to a folder of your own.",
         )

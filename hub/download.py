@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +34,26 @@ from .web import (
 logger = get_logger("hub")
 QUIET_SECONDS = 2
 KEPT = "What arrived is kept; the next call continues there."
+
+
+Told = Callable[[str, int, "int | None"], None]
+_told: ContextVar[Told | None] = ContextVar("progress", default=None)
+
+
+@contextmanager
+def progress(call: Told):
+    """Within the block, tell `call` of downloads in place of a bar on stderr.
+
+    Args:
+        call: takes what is fetched ("resnext50-digits@1.0.0 labels.txt"), how many bytes of it are there, and of how
+            many (None where the server does not say), each time some arrived. What it raises ends the download, whose
+            bytes are kept for the next one.
+    """
+    before = _told.set(call)
+    try:
+        yield
+    finally:
+        _told.reset(before)
 
 
 @dataclass(frozen=True)
@@ -178,15 +201,15 @@ class _Part:
 def _stream(url: str, part: _Part, wanted: Wanted, title: str) -> None:
     from tqdm import tqdm
 
-    failures, budget = 0, Budget()
+    failures, budget, hidden = 0, Budget(), bool(_told.get()) or None
     with (
         session() as opened,
-        tqdm(total=wanted.size, unit="B", unit_scale=True, desc=title, disable=None, leave=False) as bar,
+        tqdm(total=wanted.size, unit="B", unit_scale=True, desc=title, disable=hidden, leave=False) as bar,
     ):
         while True:
             before = part.size
             try:
-                _attempt(opened, url, part, wanted, bar, budget)
+                _attempt(opened, url, part, wanted, bar, budget, title)
                 part.sync()
                 return
             except Again as fault:
@@ -195,7 +218,7 @@ def _stream(url: str, part: _Part, wanted: Wanted, title: str) -> None:
                 failures += 1
 
 
-def _attempt(opened, url: str, part: _Part, wanted: Wanted, bar, budget: Budget) -> None:
+def _attempt(opened, url: str, part: _Part, wanted: Wanted, bar, budget: Budget, title: str) -> None:
     """Read one answer to its end into `part`."""
     with get(opened, url, {"Range": f"bytes={part.size}-"} if part.size else {}, budget) as answer:
         if answer.status_code == 416 or (answer.status_code == 206 and is_packed(answer)):
@@ -228,6 +251,8 @@ def _attempt(opened, url: str, part: _Part, wanted: Wanted, bar, budget: Budget)
             part.write(piece)
             budget.arrived(len(piece))
             bar.update(len(piece))
+            if told := _told.get():
+                told(title, part.size, total)
         if total is not None and part.size < total:
             raise Again("the answer was cut short")
 

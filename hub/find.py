@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from glorext.models import spec
 from glorext.models.formats import require_no_pickle
 from glorext.models.labels import labels_digest
 from glorext.models.trained import TrainedModel
-from glorext.runtime import NotFoundError, PackageError, UsageError, get_logger
+from glorext.runtime import DownloadError, NotFoundError, PackageError, RegistryError, UsageError, get_logger
 
 from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache
@@ -17,7 +19,7 @@ from .manifest import ARTIFACTS, MANIFEST, Manifest, read_evidence, read_labels,
 from .pins import fits, locked, parse_name
 from .registry import inside, require_intact
 from .search import Search, Wanted
-from .sources import Sources
+from .sources import Source, Sources
 
 logger = get_logger("hub")
 
@@ -89,16 +91,28 @@ def find_model(
     published = _published(name, wanted_name, pin) if built_in else None
     if published:
         return _from_published(published, wanted is not IDENTITY)
+    near = _near(wanted_name, searched, built_in)
     raise NotFoundError(
         expected=f"a registry that has {str(name)!r}",
         found="; ".join(search.lacking + ([f"{LOCATION}: not there"] if built_in else [])) or "none that may give it",
-        do="`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search"
+        do=(f"Did you mean {near}? " if near else "")
+        + "`glorext list` shows what there is; GLOREXT_REGISTRIES or --registry names the registries to search"
         + (
             f", and {wanted_name}=ADDRESS in it one that may give a built-in name."
             if built_in and not searched
             else "."
         ),
     )
+
+
+def _near(name: str, searched: tuple[Source, ...], built_in: bool) -> str | None:
+    """A name that the searched registries have and that differs in a few letters."""
+    known = [entry.name for entry in published_checkpoints()] if built_in else []
+    for source in searched:
+        with suppress(DownloadError, RegistryError):
+            known += source.registry.index()
+    close = difflib.get_close_matches(name, set(known) - {name}, 1, 0.8)
+    return close[0] if close else None
 
 
 def official_uid(name):

@@ -11,7 +11,7 @@ from .builtin import LOCATION, published_checkpoints
 from .find import official_uid
 from .manifest import version_key
 from .open_model import add_registry_argument
-from .pins import fits, is_digest, is_exact, locked, parse_name
+from .pins import fits, is_digest, locked, may_give, parse_name
 from .registry import NOTICES, latest
 from .sources import Sources
 
@@ -95,9 +95,9 @@ def _built_in() -> list[dict]:
 def hub_list(version: str | None = None, force_reload: bool = False) -> list[str]:
     """The names that `load` takes, without doubles; with `version` only those that have this version.
 
-    What its publisher yanked does not count.
+    What its publisher yanked does not count, nor a pre-release unless it is `version`.
     """
-    rows = [row for row in offers(force_reload=force_reload) if row["yanked"] is None]
+    rows = [row for row in offers(force_reload=force_reload) if may_give(version, row["version"], row["yanked"])]
     return sorted({row["name"] for row in rows if version in (None, row["version"])})
 
 
@@ -133,7 +133,7 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
             for row in rows
             if (name in row["uids"] or row["name"] == wanted)
             and fits(pin, row["version"], row["sha256"])
-            and (is_exact(pin) or row["yanked"] is None)
+            and may_give(pin, row["version"], row["yanked"])
         }
         if fitting:
             return fitting[latest(fitting)]
@@ -160,14 +160,15 @@ def main(argv: list[str]) -> None:
     elif options.name:
         print("\n\n".join("\n".join(f"{key}: {_text(value)}" for key, value in row.items()) for row in rows))
     else:
-        print(_table(rows, options.digest) if rows else "no packages")
+        print(table(rows, options.digest) if rows else "no packages")
 
 
 def _text(value) -> str:
     return printable(", ".join(value) if isinstance(value, list) else "-" if value is None else str(value))
 
 
-def _table(rows: list[dict], with_digests: bool) -> str:
+def table(rows: list[dict], with_digests: bool = False) -> str:
+    """Entries of `offers` as lines for people."""
     cells = [("name", "network", "top-1", "size", "from", *(["sha256"] if with_digests else []))]
     for row in rows:
         top1 = "-" if row["top1"] is None else f"{row['top1'] * 100:.2f} %" + ("" if row["count"] else " (published)")

@@ -22,7 +22,11 @@ ARTIFACTS = "artifacts"  # folder of exported and converted models in a package
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 10_000
 NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
-VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
+NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+# one part of a pre-release: a number, or small letters, digits and hyphens that are none
+PRERELEASE = rf"(?:{NUMBER}|(?=[0-9-]*[a-z-])[0-9a-z-]{{1,20}})"
+VERSION = re.compile(rf"{NUMBER}\.{NUMBER}\.{NUMBER}(?:-{PRERELEASE}(?:\.{PRERELEASE}){{0,3}})?")
+VERSION_FORM = "a version of the form 1.0.0 or 1.0.0-rc.1"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
@@ -37,15 +41,22 @@ def check_name(name: str) -> str:
 
 
 def check_version(version: str) -> str:
-    """`version` when it is MAJOR.MINOR.PATCH in plain numbers; else UsageError."""
-    if not isinstance(version, str) or not VERSION.fullmatch(version):
-        raise UsageError(expected="a version of the form 1.0.0", found=repr(version))
+    """`version` when it is MAJOR.MINOR.PATCH in plain numbers, or a pre-release of that; else UsageError."""
+    if not isinstance(version, str) or len(version) > 64 or not VERSION.fullmatch(version):
+        raise UsageError(expected=VERSION_FORM, found=repr(version)[:200])
     return version
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """What versions are ordered by."""
-    return tuple(int(part) for part in version.split("."))
+def version_key(version: str) -> tuple:
+    """What versions are ordered by: the precedence of Semantic Versioning 2.0, clause 11."""
+    core, _, prerelease = version.partition("-")
+    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in prerelease.split(".") if part]
+    return tuple(int(part) for part in core.split(".")), not is_prerelease(version), parts
+
+
+def is_prerelease(version: str) -> bool:
+    """Whether a version comes before the release of its number: nobody gets it who did not ask for just that one."""
+    return "-" in version
 
 
 def check_path(path: str, where: str, error: type[GlorextError] = PackageError) -> str:
@@ -159,9 +170,9 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
 
 def _check_names(identity: Identity, model: Fields) -> None:
     """What only a package demands of its model: a name and version to be loaded by, a license, a network to build."""
-    for key, pattern, what in (("name", NAME, "a package name"), ("version", VERSION, "a version of the form 1.0.0")):
+    for key, pattern, what in (("name", NAME, "a package name"), ("version", VERSION, VERSION_FORM)):
         value = getattr(identity, key)
-        if value is None or len(value) > 200 or not pattern.fullmatch(value):
+        if value is None or len(value) > 64 or not pattern.fullmatch(value):
             raise model.wrong(what, shown(value), key)
     if identity.license is None:
         raise model.wrong("a string", "null", "license")

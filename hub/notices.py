@@ -32,7 +32,7 @@ def read_notices(root: Path, name: str) -> dict[str, dict[str, str]]:
     top = Fields.read(path, SCHEMA, RegistryError)
     versions = top.inner("notices")
     top.done()
-    return {version: versions.strings(version) for version in versions.names(VERSION, "versions of the form 1.0.0")}
+    return {version: versions.strings(version) for version in versions.names(VERSION, "versions such as 1.0.0")}
 
 
 def set_notice(registry, title: str, notice: str, reason: str | None) -> None:

@@ -8,10 +8,10 @@ import re
 from glorext.runtime import UsageError, env
 from glorext.runtime.fields import Fields
 
-from .manifest import NAME, VERSION
+from .manifest import NAME, NUMBER, VERSION, VERSION_FORM, is_prerelease
 
 UID = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+){2,3}")
-PIN = re.compile(r"sha256:[0-9a-f]{64}|(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){0,2}")
+PIN = re.compile(rf"sha256:[0-9a-f]{{64}}|{NUMBER}(?:\.{NUMBER})?|{VERSION.pattern}")
 DIGEST = "sha256:"
 SCHEMA = "glorext.lock/1"
 
@@ -49,7 +49,12 @@ def fits(pin: str | None, version: str, sha256: str | None) -> bool:
         return True
     if is_digest(pin):
         return sha256 == pin.removeprefix(DIGEST)
-    return f"{version}.".startswith(f"{pin}.")
+    return version == pin if is_exact(pin) else f"{version}.".startswith(f"{pin}.")
+
+
+def may_give(pin: str | None, version: str, yanked: str | None = None) -> bool:
+    """Whether a version that fits a pin may be chosen for it: what is yanked or a pre-release must be asked for."""
+    return is_exact(pin) or (yanked is None and not is_prerelease(version))
 
 
 def read_lock(path) -> dict[str, tuple[str, str | None]]:
@@ -61,7 +66,7 @@ def read_lock(path) -> dict[str, tuple[str, str | None]]:
     for name in models.names(NAME, "package names of at most 64 characters"):
         entry = models.inner(name)
         locked[name] = (
-            entry.matching("version", VERSION, "a version of the form 1.0.0"),
+            entry.matching("version", VERSION, VERSION_FORM),
             entry.digest("manifest_sha256", optional=True),
         )
         entry.done()

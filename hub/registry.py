@@ -32,8 +32,18 @@ from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
 from .download import get_bytes
-from .manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, VERSION, FileEntry, Manifest, parse_manifest, version_key
-from .pins import fits, is_exact
+from .manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    NAME,
+    VERSION,
+    FileEntry,
+    Manifest,
+    is_prerelease,
+    parse_manifest,
+    version_key,
+)
+from .pins import fits, may_give
 from .web import Behind, odd_content, shown
 
 logger = get_logger("hub")
@@ -110,8 +120,7 @@ def parse_index(data: bytes, where, do: str | None = None) -> dict[str, dict[str
     for name in packages.names(NAME, "package names of at most 64 characters"):
         versions = packages.inner(name)
         index[name] = {
-            version: _release(versions.inner(version))
-            for version in versions.names(VERSION, "versions of the form 1.0.0")
+            version: _release(versions.inner(version)) for version in versions.names(VERSION, "versions such as 1.0.0")
         }
     return index
 
@@ -306,7 +315,7 @@ def open_registry(location) -> FolderRegistry | UrlRegistry:
 def releases(registry, name: str, pin: str | None, force_reload: bool = False) -> list[tuple[str, Release]]:
     """Version and Release of all that `registry` has of `name` and that fits `pin`, the highest first.
 
-    Yanked versions are passed over, unless `pin` is one whole version or a digest.
+    Yanked versions and pre-releases are passed over, unless `pin` is one whole version or a digest.
 
     Raises:
         NotFoundError: none.
@@ -319,16 +328,16 @@ def releases(registry, name: str, pin: str | None, force_reload: bool = False) -
     if not force_reload and not fitting(versions):
         # an index that was kept from an earlier day may not know it yet
         versions = registry.index(not env.offline()).get(name, {})
-    chosen = [version for version in fitting(versions) if is_exact(pin) or versions[version].yanked is None]
+    chosen = [version for version in fitting(versions) if may_give(pin, version, versions[version].yanked)]
     if not chosen:
         there = ", ".join(
-            version if versions[version].yanked is None else f"{version} (yanked: {versions[version].yanked})"
-            for version in sorted(versions, key=version_key)
+            f"{version} (yanked: {release.yanked})" if release.yanked else version
+            for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]))
         )
         raise NotFoundError(expected=name, found=f"only {there}" if there else "no such name", where=registry.location)
     return [(version, versions[version]) for version in sorted(chosen, key=version_key, reverse=True)]
 
 
 def latest(versions) -> str:
-    """The highest version."""
-    return max(versions, key=version_key)
+    """The highest version; a pre-release only where there is nothing else."""
+    return max(versions, key=lambda version: (not is_prerelease(version), version_key(version)))
