@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 
 from glorext.runtime import UsageError, env
 from glorext.runtime.fields import Fields
@@ -89,7 +90,7 @@ def locked(name: str, pin: str | None) -> str | None:
             expected=f"{name} in the lock file",
             found=", ".join(models) or "nothing",
             where=path,
-            do=f"`glorext lock {name} --out {path}` adds it; unset GLOREXT_LOCK to load without it.",
+            do=f"`glorext lock {name} --out {shlex.quote(str(path))}` adds it; unset GLOREXT_LOCK to load without it.",
         )
     version, sha256 = models[name]
     if not fits(pin, version, sha256):
@@ -97,6 +98,6 @@ def locked(name: str, pin: str | None) -> str | None:
             expected=f"{name}@{version}, as the lock file says",
             found=f"{name}@{pin}",
             where=path,
-            do=f"`glorext lock {name}@{pin} --out {path}` changes it.",
+            do=f"`glorext lock {name}@{pin} --out {shlex.quote(str(path))}` changes it.",
         )
     return f"{DIGEST}{sha256}" if sha256 else version

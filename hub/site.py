@@ -44,18 +44,17 @@ def write_site(registry, out) -> int:
             newest = latest(index[name])
             for version in sorted(index[name], key=version_key, reverse=True):
                 package, manifest = opened.fetch(name, version, index[name][version], _shown)
-                page = f"{name}.html" if version == newest else f"{name}@{version}.html"
+                page = _page(name, version, newest)
                 facts = _facts(package, manifest)
                 versions = [
-                    (other, f"{name}.html" if other == newest else f"{name}@{other}.html")
-                    for other in sorted(index[name], key=version_key, reverse=True)
+                    (other, _page(name, other, newest)) for other in sorted(index[name], key=version_key, reverse=True)
                 ]
                 _write(
                     folder / page,
                     "site_model.html.j2",
                     manifest=manifest,
                     versions=versions,
-                    newest=newest,
+                    newer=(newest, _page(name, newest, newest)) if version_key(newest) > version_key(version) else None,
                     digest=index[name][version].manifest.sha256,
                     location=opened.location,
                     **facts,
@@ -79,6 +78,11 @@ def write_site(registry, out) -> int:
             (folder / name).write_bytes((Path(__file__).parent / "templates" / name).read_bytes())
         write_json(folder / MARK, {"schema": "glorext.site/1", "registry": opened.location, "pages": len(pages)})
     return len(pages)
+
+
+def _page(name: str, version: str, newest: str) -> str:
+    # the catalog's first page is called index.html, and so may a package be
+    return f"{name}.html" if version == newest and name != "index" else f"{name}@{version}.html"
 
 
 def _shown(manifest: Manifest, file: str) -> bool:

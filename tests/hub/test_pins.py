@@ -1,6 +1,8 @@
 """Which version a name asks for: pins, the lock file, what this machine saw before, what a publisher took back."""
 
 import json
+import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -194,3 +196,14 @@ def test_publishing_and_a_bad_file_keep_the_notices(registry, run, tmp_path):
     (registry / "index.json").unlink()
     with pytest.raises(RegistryError, match="notices.json"):
         reindex(registry)
+
+
+def test_a_printed_command_can_be_pasted_whatever_the_folder_is_called(versions, tmp_path, monkeypatch):
+    path = tmp_path / "my models" / "glorext.lock"
+    path.parent.mkdir()
+    assert cli.main(["lock", "resnext50", "--out", str(path)]) == 0
+    monkeypatch.setenv("GLOREXT_LOCK", str(path))
+    with pytest.raises(UsageError) as caught:
+        hub.resolve("tiny-digits")
+    command = re.search("`(glorext lock .*?)`", str(caught.value))[1]
+    assert shlex.split(command) == ["glorext", "lock", "tiny-digits", "--out", str(path)]

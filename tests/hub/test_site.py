@@ -41,6 +41,17 @@ def shop(run, tmp_path_factory):
     return folder
 
 
+def test_a_package_called_index_and_a_prerelease_have_pages_of_their_own(run, tmp_path):
+    for name, version in (("index", "1.0.0"), ("index", "2.0.0-rc.1")):
+        pack(run, tmp_path / version, replace(DETAILS, name=name, version=version))
+        publish(tmp_path / version, tmp_path / "registry")
+    write_site(tmp_path / "registry", tmp_path / "site")
+    pages = {path.name: path.read_text() for path in (tmp_path / "site").glob("*.html")}
+    assert set(pages) == {"index.html", "index@1.0.0.html", "index@2.0.0-rc.1.html"}
+    assert 'href="index@1.0.0.html"' in pages["index.html"] and "All models" in pages["index@1.0.0.html"]
+    assert not any("newer version" in page for page in pages.values())
+
+
 def test_one_page_a_version_and_the_newest_under_the_name(shop):
     assert {path.name for path in (shop / "site").glob("*.html")} == {
         "index.html",
