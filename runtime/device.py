@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import chips, mindspore_versions
 from .errors import DeviceError, SetupError, UsageError
 from .log import get_logger
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = get_logger("runtime")
 DEVICES = ("CPU", "GPU", "Ascend")
@@ -137,6 +142,34 @@ def _why(error: Exception, device: str) -> str:
     lines = str(error).strip().splitlines()
     loading = [line for line in lines if line.startswith("Load ") and f"mindspore_{device.lower()}" in line]
     return (loading or lines)[0]
+
+
+def steps_ahead(device: str) -> int:
+    """How many steps the host launches before it reads what one gave.
+
+    A GPU or an Ascend works through a queue, which runs empty where the host waits for each step; on the CPU the host
+    itself computes.
+    """
+    return 0 if device == "CPU" else 1
+
+
+def fetching(tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy a tensor to the host; what it returns waits for that copy and gives it.
+
+    It waits for nothing that is launched in the meantime, as `Tensor.asnumpy` would, which waits for the whole queue.
+    """
+    import mindspore as ms
+
+    if ms.get_context("device_target") == "CPU":
+        return tensor.asnumpy
+    copied, event = tensor.move_to("CPU", blocking=False), ms.runtime.Event()
+    event.record()
+
+    def arrived():
+        event.synchronize()
+        return copied.asnumpy()
+
+    return arrived
 
 
 @lru_cache(maxsize=1)

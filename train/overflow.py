@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mindspore as ms
-import numpy as np
 from mindspore import ops
 from mindspore.ops.operations.math_ops import NPUClearFloatStatusV2, NPUGetFloatStatusV2
 
@@ -34,16 +33,30 @@ def overflow_register() -> StatusRegister | None:
     return StatusRegister() if saturates() else None
 
 
-def is_hopeless(recipe, scaled: bool, loss: float, grad_norm: float, in_a_row: int) -> bool:
-    """Whether a run must stop after a step that overflowed.
+@ms.jit_class
+class Patience:
+    """Counts, on the device, the steps in a row that updated nothing, and ends all updates when there is no hope.
+
+    The host may read that a step was hopeless when it has launched the next one already: that one must change nothing,
+    so that what the host says about the failure is true of the weights that failed.
 
     Args:
-        scaled: whether the loss is scaled.
-        grad_norm: inf or nan too where the chip does not saturate.
-        in_a_row: this step and the ones before it that overflowed.
+        recipe: whether overflows are skipped: a step that may not be skipped is hopeless where it cannot update.
+        scaled: whether the loss is scaled: without a scale, what overflowed will overflow again.
     """
-    if not np.isfinite(loss):
-        return True
-    if recipe.skips_overflow:
-        return not scaled or in_a_row >= HOPELESS
-    return not np.isfinite(grad_norm)  # no step is skipped, and an update by inf would end the network
+
+    def __init__(self, recipe, scaled: bool):
+        self.limit = float(HOPELESS if scaled and recipe.skips_overflow else 1)
+        self.missed = ms.Parameter(ms.Tensor(0.0, ms.float32), name="missed_updates", requires_grad=False)
+
+    def lasts(self):
+        """Whether updates go on."""
+        return self.missed < self.limit
+
+    def renew(self):
+        """Note that a step updated the weights."""
+        ops.assign(self.missed, ms.Tensor(0.0, ms.float32))
+
+    def lose(self, loss_is_finite):
+        """Note that a step updated nothing; no smaller scale helps where the loss itself is not finite."""
+        ops.assign_add(self.missed, ops.where(loss_is_finite, 1.0, self.limit))

@@ -45,13 +45,8 @@ class Progress:
             yield
         self.speed = (self.steps - first) * self.images_per_step / (time.perf_counter() - begun)
 
-    def step(self, position: Position, result: StepResult, rate: float, scale: float | None) -> None:
-        """Show and log the step that brought the run to `position`.
-
-        Args:
-            rate: its learning rate.
-            scale: the loss scale of the next step; None where the loss is not scaled.
-        """
+    def step(self, position: Position, result: StepResult, rate: float) -> None:
+        """Show and log the step that brought the run to `position`; `rate` is its learning rate."""
         now = time.perf_counter()
         speed, self.step_begun = self.images_per_step / (now - self.step_begun), now
         skipped = f", {position.overflows} {self.overflowed}" if position.overflows else ""
@@ -68,7 +63,7 @@ class Progress:
             lr=rate,
             grad_norm=result.grad_norm if result.finite else None,
             images_per_second=speed,
-            **_scaling(scale, position),
+            **_scaling(result.scale, position),
         )
 
     def trained(self, position: Position, loss: float) -> None:
@@ -83,7 +78,7 @@ class Progress:
     def epoch_done(
         self, position: Position, loss: float, rate: float, scale: float | None, measured: EvalResult | None
     ) -> None:
-        """Log an epoch: loss and learning rate of its last step, and what was measured after it, if anything."""
+        """Log an epoch: its mean loss, rate and loss scale at its end, and what was measured after it, if anything."""
         self._log(
             event="epoch",
             epoch=position.epoch,

@@ -18,7 +18,7 @@ from .distributed import Group
 from .pictures import Pictures
 from .recipe import Recipe
 from .recipe_file import load_recipe
-from .run_folder import BEST, MEASURED_ON, PICTURES_DIGEST, POSITION, Position, RunFolder, fingerprint
+from .run_folder import BEST, LOSSES, MEASURED_ON, PICTURES_DIGEST, POSITION, Position, RunFolder, fingerprint
 from .run_paths import read_paths, resolved
 
 logger = get_logger("train")
@@ -72,7 +72,7 @@ class State(NamedTuple):
 def read_state(path: Path) -> State:
     """The state in a checkpoint of a run; raises CheckpointError where it is cut off or holds weights only."""
     tensors = read_tensors(path)
-    if not {POSITION, BEST, MEASURED_ON, PICTURES_DIGEST} <= tensors.keys():
+    if not {POSITION, BEST, MEASURED_ON, LOSSES, PICTURES_DIGEST} <= tensors.keys():
         raise CheckpointError(expected="the state of a training run", found="weights only", where=path)
     return State(path, tensors)
 

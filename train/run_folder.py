@@ -19,14 +19,14 @@ from .run_paths import RunPaths
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
 POSITION, BEST, PICTURES_DIGEST = "optimizer.position", "optimizer.best", "optimizer.pictures"
-MEASURED_ON = "optimizer.measured_on"
+MEASURED_ON, LOSSES = "optimizer.measured_on", "optimizer.losses"
 
 
 @dataclass
 class Position:
     """Where a run stands: `step` steps of `epoch` (both from 0) are done, `overflows` steps were skipped so far, and
     the best top-1 (-1: none yet) was measured after `best_epoch` epochs, on the pictures with the fingerprint
-    `measured_on`."""
+    `measured_on`; `losses` is the sum over the steps of the present epoch."""
 
     epoch: int = 0
     step: int = 0
@@ -34,6 +34,7 @@ class Position:
     best: float = -1.0
     best_epoch: int = 0
     measured_on: tuple[int, ...] = (0, 0, 0, 0)
+    losses: float = 0.0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As entries of a checkpoint."""
@@ -41,6 +42,7 @@ class Position:
             POSITION: np.array([self.epoch, self.step, self.overflows, self.best_epoch], np.int64),
             BEST: np.array([self.best], np.float64),
             MEASURED_ON: np.array(self.measured_on, np.int64),
+            LOSSES: np.array([self.losses], np.float64),
         }
 
     @classmethod
@@ -48,7 +50,8 @@ class Position:
         """From the entries of a checkpoint."""
         epoch, step, overflows, best_epoch = (int(value) for value in tensors[POSITION])
         measured_on = tuple(tensors[MEASURED_ON].tolist())
-        return cls(epoch, step, overflows, float(tensors[BEST][0]), best_epoch, measured_on)
+        best, losses = (float(tensors[name][0]) for name in (BEST, LOSSES))
+        return cls(epoch, step, overflows, best, best_epoch, measured_on, losses)
 
     def steps_done(self, steps_per_epoch: int) -> tuple[int, int]:
         """Number of the last epoch that has begun (from 1) and how many of its steps are done."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import amp, nn, ops
 
+from glorext.runtime.device import fetching
+
 from .loss import SmoothedCrossEntropy
 from .optimizer import make_optimizer
-from .overflow import overflow_register
+from .overflow import Patience, overflow_register
 
 DYNAMIC_FACTOR, DYNAMIC_WINDOW = 2, 2000
 
@@ -24,12 +27,16 @@ class StepResult(NamedTuple):
         finite: whether nothing overflowed. If something did, the step was counted but nothing was updated, unless the
             recipe's `skip_overflow` is false and the chip saturated: then gradients are finite all the same.
         stops: whether any device was asked to stop.
+        scale: the loss scale of the next step; None where the loss is not scaled.
+        hopeless: whether no later step can update anything, see `Patience`.
     """
 
     loss: float
     grad_norm: float
     finite: bool
     stops: bool
+    scale: float | None
+    hopeless: bool
 
 
 class TrainStep:
@@ -49,13 +56,27 @@ class TrainStep:
         self.optimizer = make_optimizer(parameters, rates, recipe.momentum, recipe.weight_decay)
         self.scaler = make_scaler(recipe, level)
         loss_fn = SmoothedCrossEntropy(num_classes, recipe.smoothing)
-        self._run = _compiled(net, loss_fn, self.optimizer, self.scaler, group_size, recipe)
+        self.patience = Patience(recipe, scaled=self.scaler is not None)
+        self._run = _compiled(net, loss_fn, self.optimizer, self.scaler, self.patience, group_size, recipe)
+
+    def launch(self, images, targets, stop=False) -> Callable[[], StepResult]:
+        """Begin to train on images (N, 3, H, W) and targets (N,); what it returns waits for the end of this step alone.
+
+        Args:
+            stop: ask all devices to stop; each learns it from the result.
+        """
+        arrived = fetching(self._run(images, targets, ms.Tensor(float(stop), ms.float32)))
+
+        def result() -> StepResult:
+            loss, grad_norm, stops, finite, missed, scale = map(float, arrived())
+            hopeless = missed >= self.patience.limit
+            return StepResult(loss, grad_norm, finite > 0, stops > 0, scale if self.scaler else None, hopeless)
+
+        return result
 
     def __call__(self, images, targets, stop=False) -> StepResult:
-        """Train on images (N, 3, H, W) and targets (N,); `stop` asks all devices to stop after this step."""
-        numbers, finite = self._run(images, targets, ms.Tensor(float(stop), ms.float32))
-        loss, grad_norm, stops = (float(number) for number in numbers.asnumpy())
-        return StepResult(loss, grad_norm, bool(finite.asnumpy()), stops > 0)
+        """Train one step and wait for it; arguments as in `launch`."""
+        return self.launch(images, targets, stop)()
 
     @property
     def scale(self) -> float:
@@ -105,7 +126,7 @@ def norm_and_check():
     return check
 
 
-def _compiled(net, loss_fn, optimizer, scaler, group_size, recipe):
+def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 
@@ -114,6 +135,7 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, recipe):
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
     check, register, skips_overflow = norm_and_check(), overflow_register(), recipe.skips_overflow
+    one = ms.Tensor(1.0, ms.float32)
     gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
     @ms.jit(jit_level=recipe.jit_level)
@@ -135,10 +157,14 @@ def _compiled(net, loss_fn, optimizer, scaler, group_size, recipe):
         finite = ops.logical_and(finite, ops.isfinite(loss))
         if scaler is not None:
             scaler.adjust(finite)
-        if finite if skips_overflow else ops.logical_and(bounded, ops.isfinite(loss)):
+        updates = finite if skips_overflow else ops.logical_and(bounded, ops.isfinite(loss))
+        if ops.logical_and(updates, patience.lasts()):
             optimizer(gradients)
+            patience.renew()
         else:
             ops.assign_add(optimizer.global_step, ops.ones_like(optimizer.global_step))
-        return ops.stack((loss, norm, stop)), finite
+            patience.lose(ops.isfinite(loss))
+        scale = one if scaler is None else ops.cast(scaler.scale_value, ms.float32)
+        return ops.stack((loss, norm, stop, ops.cast(finite, ms.float32), patience.missed.value(), scale))
 
     return run

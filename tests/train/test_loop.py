@@ -15,7 +15,8 @@ from glorext.models.formats import read_tensors
 from glorext.models.labels import labels_digest
 from glorext.runtime import cli
 from glorext.runtime.errors import CheckpointError, DataError, RecipeError, SetupError, UsageError
-from glorext.train import load_recipe, loop
+from glorext.train import load_recipe
+from glorext.train import run as run_module
 from glorext.train.command import parse
 from glorext.train.evaluate import main as evaluate_command
 from glorext.train.loop import Interrupted, train
@@ -116,7 +117,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypa
 
 
 def test_a_stopped_run_stops_the_pipeline_as_well(draw, recipe, monkeypatch):
-    fed, closed = loop.fed, []
+    fed, closed = run_module.fed, []
 
     def watched(pipeline, from_device_queue):
         try:
@@ -124,7 +125,7 @@ def test_a_stopped_run_stops_the_pipeline_as_well(draw, recipe, monkeypatch):
         finally:
             closed.append(True)
 
-    monkeypatch.setattr(loop, "fed", watched)
+    monkeypatch.setattr(run_module, "fed", watched)
     with pytest.raises(Interrupted) as stop:  # which keeps every frame that the exception passed through
         train(recipe(), draw(), device="CPU", quiet=True, stop_after=2)
     assert closed and stop.value.checkpoint.name == "resnext50-1_2.ckpt"
@@ -136,7 +137,7 @@ def stop_after(monkeypatch, steps):
 
     from glorext.train.step import TrainStep
 
-    call, done = TrainStep.__call__, []
+    call, done = TrainStep.launch, []
 
     def counted(self, *arguments):
         done.append(1)
@@ -144,7 +145,7 @@ def stop_after(monkeypatch, steps):
             os.kill(os.getpid(), signal.SIGTERM)
         return call(self, *arguments)
 
-    monkeypatch.setattr(TrainStep, "__call__", counted)
+    monkeypatch.setattr(TrainStep, "launch", counted)
 
 
 def test_a_run_is_not_overwritten(draw, recipe, tmp_path):

@@ -19,7 +19,7 @@ from glorext.train import step as step_module
 from glorext.train.initial import in_precision
 from glorext.train.loop import train
 from glorext.train.nonfinite import NonFiniteError, first_nonfinite_layer
-from glorext.train.overflow import HOPELESS, is_hopeless
+from glorext.train.overflow import HOPELESS, Patience
 from glorext.train.recipe import Recipe
 from glorext.train.step import TrainStep, make_scaler, norm_and_check
 
@@ -44,7 +44,7 @@ def batch():
 def one_update(level):
     net, step = small_step(level, loss_scale=128.0, weight_decay=0.0)
     before = net.head.fc.weight.asnumpy().copy()
-    loss, grad_norm, finite, _ = step(*batch())
+    loss, grad_norm, finite, *_ = step(*batch())
     assert finite and step.scale == (1.0 if level == "O0" else 128.0)
     # Without weight decay the first moments are the gradients.
     squares = sum(np.square(p.asnumpy()).sum() for p in step.optimizer.moments)
@@ -70,7 +70,7 @@ def test_every_level_gives_nearly_the_same_step(level, single_precision):
 def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
     net, step = small_step("O3", loss_scale=2.0**32, dynamic_loss_scale=dynamic)
     before = {p.name: p.asnumpy().copy() for p in net.trainable_params()}
-    loss, _, finite, stops = step(*batch())
+    loss, _, finite, stops, *_ = step(*batch())
     assert np.isfinite(loss) and not finite and not stops
     assert all((before[p.name] == p.asnumpy()).all() for p in net.trainable_params())
     assert step.optimizer.global_step.asnumpy() == 1
@@ -119,10 +119,21 @@ def test_only_an_overflow_during_the_step_counts_and_the_recipe_says_what_follow
 
 def test_a_run_that_skips_no_step_goes_on_for_as_long_as_its_gradients_are_finite():
     always, skipping = Recipe(skip_overflow=False), Recipe()
-    assert not is_hopeless(always, True, 1.0, 2.0, HOPELESS) and is_hopeless(skipping, True, 1.0, 2.0, HOPELESS)
-    assert not is_hopeless(skipping, True, 1.0, 2.0, HOPELESS - 1) and not is_hopeless(always, False, 1.0, 2.0, 1)
-    assert is_hopeless(always, True, 1.0, np.inf, 1) and is_hopeless(always, True, np.nan, 2.0, 1)
     assert Recipe(skip_overflow=False, dynamic_loss_scale=True).skips_overflow
+    for recipe, scaled, limit in (
+        (always, True, 1),
+        (always, False, 1),
+        (skipping, False, 1),
+        (skipping, True, HOPELESS),
+    ):
+        patience = Patience(recipe, scaled)
+        for _ in range(limit):
+            assert bool(patience.lasts())
+            patience.lose(ms.Tensor(True))
+        assert not patience.lasts() and patience.missed.asnumpy() == limit
+    lost = Patience(skipping, True)
+    lost.lose(ms.Tensor(False))  # the loss itself
+    assert not lost.lasts()
 
 
 def test_infinite_gradients_end_a_run_that_skips_no_step(draw, recipe):
