@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 COMMANDS = {
@@ -72,8 +73,22 @@ def _usage() -> str:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a subcommand; its exit status."""
+_owns_process = False
+
+
+def owns_process() -> bool:
+    """Whether the process is there for one command: what stops the command ends the process too."""
+    return _owns_process
+
+
+def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
+    """Run a subcommand; its exit status.
+
+    Args:
+        owns: whether the process was started for this command; by default where its arguments are the process's own.
+    """
+    global _owns_process
+    _owns_process = argv is None if owns is None else owns
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
@@ -111,9 +126,23 @@ def run(program: str, call) -> int:
         # Whoever read the output, such as `head`, has seen enough. The interpreter's own flush must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        if owns_process():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(f"{program}: stopped{f': {stop}' if str(stop) else ''}", file=sys.stderr, flush=True)
+        if owns_process():
+            # Not through the interpreter's end: where a library was stopped while it loaded, that aborts.
+            sys.stdout.flush()
+            os._exit(130)
         return 130
+    except OSError as error:
+        from .files import no_room
+
+        full = no_room(error, error.filename or "a file")
+        if full is None:
+            raise
+        print(f"{program}: {type(full).__name__}: {full}", file=sys.stderr)
+        return full.exit_status
 
 
 if __name__ == "__main__":

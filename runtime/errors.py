@@ -38,6 +38,7 @@ class GlorextError(Exception):
         text = "; ".join(parts)
         if where is not None:
             text += f" in {where}"
+        self.problem = text  # without what to do about it
         if do:
             text = f"{text.rstrip('.')}. {do[0].upper()}{do[1:]}"
         # much of it comes from files and servers

@@ -48,18 +48,28 @@ def require_space(folder, nbytes: int) -> None:
         )
 
 
+def no_room(error: OSError, where) -> DiskFullError | None:
+    """What to say when the operating system had no room for `where`; None where that is not what `error` says."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"the disk is full while writing {where}", do="Make room and run the command again.")
+    if error.errno == errno.EFBIG:
+        return DiskFullError(
+            f"{where} would be larger than a file may be here",
+            do="Raise the limit (`ulimit -f unlimited`, or another file system) and run the command again.",
+        )
+    return None
+
+
 @contextlib.contextmanager
 def disk_full_named(where):
-    """Turn the operating system's "no space left" into a DiskFullError that names `where`."""
+    """Turn the operating system's "no space left" and "file too large" into a DiskFullError that names `where`."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"the disk is full while writing {where}; nothing was left under that name",
-                do="Make room and run the command again.",
-            ) from error
-        raise
+        full = no_room(error, where)
+        if full is None:
+            raise
+        raise full from error
 
 
 def _mode(wanted: int, like: Path | None = None) -> int:

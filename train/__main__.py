@@ -4,4 +4,4 @@ import sys
 
 from glorext.runtime.cli import main
 
-sys.exit(main(["train", *sys.argv[1:]]))
+sys.exit(main(["train", *sys.argv[1:]], owns=True))

@@ -221,6 +221,13 @@ def _flag(argv, *names):
 
 def main(argv: list[str]) -> int:
     """Train as the flags say."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # later ones stop the training with its state saved
+        raise KeyboardInterrupt("before the first step, so nothing was saved; run the command again") from None
+
+
+def _run(argv: list[str]) -> int:
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
         return verify_resume(argv, run["verify_resume"])

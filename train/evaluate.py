@@ -218,4 +218,4 @@ def main(argv: list[str]) -> int:
 if __name__ == "__main__":
     from glorext.runtime.cli import main as command
 
-    sys.exit(command(["eval", *sys.argv[1:]]))
+    sys.exit(command(["eval", *sys.argv[1:]], owns=True))

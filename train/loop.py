@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glorext.models.trained import RUN, read_run
 from glorext.runtime.device import set_deterministic
+from glorext.runtime.errors import DiskFullError
 from glorext.runtime.log import get_logger
 
 from .damage import without_damage
@@ -96,9 +97,22 @@ def train(
         recipe = continued(recipe, folder, state.position, group.size)
     paths = _paths(recipe, folder, state, source, RunPaths.of(data_dir, val_dir, device))
     run = Run(recipe, pictures, held_out, folder, device, group, quiet, paths)
-    run.prepare(state, source)
-    _train(run, stop_after)
+    with folder.locked(group.is_writer), _room_asked_for(folder):
+        run.prepare(state, source)
+        _train(run, stop_after)
     return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer)
+
+
+@contextmanager
+def _room_asked_for(folder: RunFolder):
+    """Say of a full disk how the run goes on once there is room."""
+    try:
+        yield
+    except DiskFullError as error:
+        newest = next(iter(folder.checkpoints()), None)
+        start = newest.name if newest else "the beginning: nothing was saved"
+        do = f"Make room, or raise the limit of `ulimit -f`; then go on with --resume {folder.folder}, from {start}."
+        raise DiskFullError(error.problem, do=do) from error
 
 
 def _paths(recipe: Recipe, folder: RunFolder, state: State | None, source, given: RunPaths) -> RunPaths:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from glorext.runtime.errors import SetupError
+from glorext.runtime.files import disk_full_named
 
 from .distributed import Group
 from .evaluate import EvalResult
@@ -98,7 +99,7 @@ class Progress:
         """Append one line to metrics.jsonl, and its numbers to the TensorBoard log."""
         if not self.is_writer:
             return
-        with open(self.metrics, "a", encoding="utf-8") as file:
+        with disk_full_named(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(event, allow_nan=False) + "\n")
         if self.board:
             step = (event["epoch"] - 1) * self.steps + event.get("step", self.steps)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,39 +79,71 @@ class RunFolder:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(expected="a folder for the run", found="a file", where=self.folder)
-        if not resume and (self.folder / "recipe.yaml").exists():
+        self.resume = resume
+        self.require_free()
+        self.metrics = self.folder / "metrics.jsonl"
+
+    def require_free(self) -> None:
+        """Raise UsageError where a new run would begin in the folder of another one."""
+        if self.resume:
+            return
+        if (self.folder / "recipe.yaml").exists():
             raise UsageError(
                 expected="a folder without a run",
                 found="the run of an earlier command",
                 where=self.folder,
                 do=f"Choose another --out, or go on with --resume {self.folder}.",
             )
-        if not resume and self.checkpoints():  # they would be counted among those of which the newest stay
+        if self.checkpoints():  # they would be counted among those of which the newest stay
             raise UsageError(
                 expected="a folder without checkpoints",
                 found=self.checkpoints()[0].name,
                 where=self.folder,
                 do="Choose another --out.",
             )
-        self.metrics = self.folder / "metrics.jsonl"
+
+    @contextlib.contextmanager
+    def locked(self, is_writer: bool = True):
+        """Keep other processes from writing this run while the context lasts; made by the writer alone.
+
+        The lock is on the folder itself and ends with the process, however that ends. A file system without locks,
+        such as some networks', does without.
+
+        Raises:
+            UsageError: another process trains in this folder.
+        """
+        if not is_writer:
+            yield
+            return
+        with _writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    expected="a folder of its own for each run",
+                    found="another process that trains in it",
+                    where=self.folder,
+                    do="Choose another --out, or wait for the end of that run.",
+                ) from None
+            except OSError:
+                pass
+            self.require_free()  # another one may have begun, and ended, since this one was asked for
+            yield
+        finally:
+            os.close(handle)
 
     def start(self, recipe, labels, paths: RunPaths) -> None:
         """Write the effective recipe, which names no place on this machine, the label list and the paths."""
         source = recipe.pretrained
         if paths.pretrained and Path(paths.pretrained).is_absolute():
             source = Path(paths.pretrained).name
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        with _writing_to(self.folder):
             write_labels(self.folder / LABELS, labels)
             replace(recipe, ckpt_path=OUTPUTS, pretrained=source).save(self.folder / "recipe.yaml")
             paths.write(self.folder)
-        except OSError as error:
-            raise UsageError(
-                expected="a folder that can be written",
-                found=error.strerror,
-                where=self.folder,
-                do="Choose another --out.",
-            ) from error
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints to resume from, newest first."""
@@ -127,6 +162,17 @@ class RunFolder:
         for old in self.checkpoints()[keep:]:
             old.unlink()
         return path
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path):
+    """Turn the operating system's refusal into a UsageError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            expected="a folder that can be written", found=error.strerror, where=folder, do="Choose another --out."
+        ) from error
 
 
 def _steps_named(checkpoint: Path) -> tuple[int, int]:
