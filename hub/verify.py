@@ -173,7 +173,14 @@ def accuracy(evidence: EvalResult) -> float:
 
 def evaluation(evidence: EvalResult) -> str:
     """The card's line of accuracies, in the form that MindSpore Hub's cards use."""
-    return f"top1acc{evidence.top1 * 100:.2f} | top5acc{evidence.top5 * 100:.2f}"
+    top5 = "" if evidence.top5 is None else f" | top5acc{evidence.top5 * 100:.2f}"
+    return f"top1acc{evidence.top1 * 100:.2f}{top5}"
+
+
+def evaluation_text(evidence: EvalResult) -> str:
+    """Its accuracies in percent, as a sentence takes them."""
+    top5 = "" if evidence.top5 is None else f", top-5 {evidence.top5 * 100:.2f} %"
+    return f"top-1 {evidence.top1 * 100:.2f} %{top5}"
 
 
 def main(argv: list[str]) -> None:
@@ -209,7 +216,7 @@ def main(argv: list[str]) -> None:
         f"manifest sha256 {manifest.digest()}"
     )
     print(
-        f"measured: top-1 {evidence.top1 * 100:.2f} %, top-5 {evidence.top5 * 100:.2f} % of {evidence.count} "
+        f"measured: {evaluation_text(evidence)} of {evidence.count} "
         f"pictures, with these weights, this preprocessing and these labels"
         if evidence
         else "no evidence: the accuracy of these weights was not measured"

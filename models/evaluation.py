@@ -19,14 +19,15 @@ class EvalResult:
     """A measured accuracy.
 
     Attributes:
-        top1, top5: fractions of `count`, 0..1.
+        top1, top5: fractions of `count`, 0..1; no top5 for five classes or fewer, where every answer would count.
+        loss: mean cross entropy, without label smoothing; None where an earlier version evaluated.
         weights_sha256, preprocessing_sha256, labels_sha256: digests of weights, InputSpec and label list.
         data: name of the folder, number of pictures and digest of their relative paths.
         confusion: rows are classes, columns answers, for up to 100 classes; else None.
     """
 
     top1: float
-    top5: float
+    top5: float | None
     count: int
     weights_sha256: str
     preprocessing_sha256: str
@@ -37,6 +38,7 @@ class EvalResult:
     versions: dict[str, str]
     data: dict[str, Any]
     confusion: list | None
+    loss: float | None = None
 
     def write(self, path) -> None:
         """Write eval.json, atomically."""
@@ -54,7 +56,7 @@ def parse_evaluation(data: bytes, where=EVAL, error: type[GlorextError] = DataEr
     folder = top.inner("data")
     result = EvalResult(
         top1=top.take("top1", float),
-        top5=top.take("top5", float),
+        top5=top.take("top5", float, optional=True),
         count=top.count("count", 1),
         weights_sha256=top.digest("weights_sha256"),
         preprocessing_sha256=top.digest("preprocessing_sha256"),
@@ -69,13 +71,16 @@ def parse_evaluation(data: bytes, where=EVAL, error: type[GlorextError] = DataEr
             "sha256": folder.digest("sha256"),
         },
         confusion=top.take("confusion", list, optional=True),
+        loss=top.take("loss", float, optional=True) if "loss" in top else None,
     )
     folder.done()
     top.done()
     if result.count != result.data["count"]:
         raise top.wrong(f"every picture of the data set scored once ({result.data['count']})", result.count, "count")
-    if not 0 <= result.top1 <= result.top5 <= 1:
+    if not 0 <= result.top1 <= (1 if result.top5 is None else result.top5) <= 1:
         raise top.wrong("0 <= top1 <= top5 <= 1", f"{result.top1} and {result.top5}")
+    if result.loss is not None and not 0 <= result.loss < float("inf"):
+        raise top.wrong("a loss of at least 0", result.loss, "loss")
     if result.confusion is not None:
         _check_confusion(result, result.confusion, top)
     return result

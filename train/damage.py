@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from tqdm import tqdm
 
@@ -11,6 +9,7 @@ from glorext.models.picture_file import picture_fault
 from glorext.runtime.errors import DataError
 from glorext.runtime.log import get_logger
 
+from .checked import found_whole, marks_of, remember
 from .distributed import Group
 from .pictures import Pictures
 from .records import Records
@@ -33,13 +32,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
         group.require_equal(fingerprint(pictures).tobytes(), "names and labels of pictures", pictures.folder)
     if isinstance(pictures, Records):  # checked when they were written
         return pictures
-    share = group.share(len(pictures))
-    with ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda i: picture_fault(pictures.folder / pictures.paths[i]), share, chunksize=64)
-        found = list(
-            tqdm(checks, total=len(share), desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1)
-        )
-    reasons = {i: reason for i, reason in zip(share, found) if reason}
+    reasons = _reasons(pictures, group, quiet)
     damaged = np.zeros(len(pictures), np.int64)
     damaged[list(reasons)] = 1
     damaged = np.flatnonzero(group.sum(damaged))
@@ -62,3 +55,21 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
             ", ..." if len(names) > SHOWN else "",
         )
     return pictures.without(damaged)
+
+
+def _reasons(pictures: Pictures, group: Group, quiet: bool) -> dict[int, str]:
+    """What is wrong with the damaged pictures among this process's share, by index; reads those not known as whole.
+
+    In one thread: most of the time goes into Python, where more threads are slower than one.
+    """
+    share = group.share(len(pictures))
+    marks = dict(zip(share, marks_of(pictures.folder, [pictures.paths[i] for i in share])))
+    known = found_whole(pictures.folder)
+    unknown = [i for i, mark in marks.items() if mark not in known]
+    reasons = {}
+    for i in tqdm(unknown, desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1):
+        if reason := picture_fault(pictures.folder / pictures.paths[i]):
+            reasons[i] = reason
+    if unknown:
+        remember(pictures.folder, group, (mark for i, mark in marks.items() if mark and i not in reasons))
+    return reasons

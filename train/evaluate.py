@@ -33,7 +33,7 @@ def evaluation(scores: Scores, pictures: Pictures, model: Identity, device: str,
     """The EvalResult of `scores`, which the weights of `model` gave on `pictures`."""
     return EvalResult(
         top1=scores.hits1 / scores.count,
-        top5=scores.hits5 / scores.count,
+        top5=None if scores.hits5 is None else scores.hits5 / scores.count,
         count=scores.count,
         weights_sha256=model.weights_sha256,
         preprocessing_sha256=model.input_spec.digest(),
@@ -44,7 +44,14 @@ def evaluation(scores: Scores, pictures: Pictures, model: Identity, device: str,
         versions=versions(),
         data={"folder": pictures.folder.resolve().name, "count": len(pictures), "sha256": pictures.digest()},
         confusion=None if scores.confusion is None else scores.confusion.tolist(),
+        loss=scores.loss,
     )
+
+
+def accuracy_lines(result: EvalResult) -> str:
+    """An accuracy as the published evaluation prints it; no top-5 where there is none."""
+    top5 = "" if result.top5 is None else f"\nacc={result.top5:.2%}(TOP5)"
+    return f"acc={result.top1:.2%}(TOP1){top5}"
 
 
 def versions() -> dict[str, str]:
@@ -207,7 +214,7 @@ def main(argv: list[str]) -> int:
         print(json_bytes(dataclasses.asdict(result)).decode(), end="", flush=True)
     else:
         print(f"{model.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
-        print(f"acc={result.top1:.2%}(TOP1)\nacc={result.top5:.2%}(TOP5)\n{{'Accuracy': {result.top1}}}", flush=True)
+        print(f"{accuracy_lines(result)}\n{{'Accuracy': {result.top1}}}", flush=True)
     if arguments.out:
         result.write(arguments.out)
     if arguments.results:

@@ -13,7 +13,7 @@ from glorext.runtime.errors import SetupError
 from glorext.runtime.files import disk_full_named
 
 from .distributed import Group
-from .evaluate import EvalResult
+from .evaluate import EvalResult, accuracy_lines
 from .recipe import Recipe
 from .run_folder import Position, RunFolder
 from .step import StepResult
@@ -74,7 +74,7 @@ class Progress:
 
     def evaluated(self, measured: EvalResult) -> None:
         """Show an accuracy."""
-        self._say(f"acc={measured.top1:.2%}(TOP1)\nacc={measured.top5:.2%}(TOP5)")
+        self._say(accuracy_lines(measured))
 
     def epoch_done(
         self, position: Position, loss: float, rate: float, scale: float | None, measured: EvalResult | None
@@ -87,7 +87,7 @@ class Progress:
             lr=rate,
             images_per_second=self.speed,
             **_scaling(scale, position),
-            **({"top1": measured.top1, "top5": measured.top5} if measured else {}),
+            **_measured(measured),
             seconds=time.perf_counter() - self.evaluation_begun,
         )
 
@@ -111,6 +111,12 @@ class Progress:
 
 def _scaling(scale: float | None, position: Position) -> dict:
     return {} if scale is None else {"loss_scale": scale, "overflows": position.overflows}
+
+
+def _measured(result: EvalResult | None) -> dict:
+    """What an evaluation adds to the line of its epoch; `val_loss` is without label smoothing."""
+    values = {"top1": result.top1, "top5": result.top5, "val_loss": result.loss} if result else {}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _board_in(folder):

@@ -15,10 +15,12 @@ from glorext.models import save_checkpoint
 from glorext.models.labels import LABELS, labels_digest, write_labels
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import sha256_bytes
+from glorext.runtime.log import get_logger
 
 from .recipe import OUTPUTS
 from .run_paths import RunPaths
 
+logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
 POSITION, BEST, PICTURES_DIGEST = "optimizer.position", "optimizer.best", "optimizer.pictures"
@@ -119,21 +121,28 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.folder, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    expected="a folder of its own for each run",
-                    found="another process that trains in it",
-                    where=self.folder,
-                    do="Choose another --out, or wait for the end of that run.",
-                ) from None
-            except OSError:
-                pass
+            self._lock(handle)
             self.require_free()  # another one may have begun, and ended, since this one was asked for
-            yield
+            try:
+                yield
+            finally:
+                if not any(self.folder.iterdir()):  # no run began
+                    self.folder.rmdir()
         finally:
             os.close(handle)
+
+    def _lock(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                expected="a folder of its own for each run",
+                found="another process that trains in it",
+                where=self.folder,
+                do="Choose another --out, or wait for the end of that run.",
+            ) from None
+        except OSError as error:
+            logger.info("%s cannot be locked (%s)", self.folder, error.strerror)
 
     def start(self, recipe, labels, paths: RunPaths) -> None:
         """Write the effective recipe, which names no place on this machine, the label list and the paths."""

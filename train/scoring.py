@@ -20,11 +20,12 @@ CONFUSION_UP_TO = 100
 
 @dataclass
 class Scores:
-    """Top-1 and top-5 hits among `count` pictures, summed over all devices; `confusion` as in EvalResult."""
+    """Top-1 and top-5 hits among `count` pictures and their mean loss, over all devices; the rest as in EvalResult."""
 
     hits1: int
-    hits5: int
+    hits5: int | None
     count: int
+    loss: float
     confusion: np.ndarray | None
 
 
@@ -79,7 +80,7 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
     classes = len(pictures.labels)
     confusion = np.zeros((classes, classes) if classes <= CONFUSION_UP_TO else (0, 0), np.int64)
     hits1 = hits5 = 0
-    seen = np.zeros(len(pictures), np.int64)
+    seen, losses = np.zeros(len(pictures), np.int64), np.zeros(len(pictures), np.float32)
     for indices, logits, _ in answers:
         if logits.shape[1] != classes:
             raise CheckpointError(expected=f"{classes} logits, as the label list has names", found=logits.shape[1])
@@ -87,6 +88,7 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
         hits1 += int((best[:, 0] == truth).sum())
         hits5 += int((best == truth[:, None]).sum())
         np.add.at(seen, indices, 1)
+        losses[indices] = cross_entropy(logits, truth)
         if confusion.size:
             np.add.at(confusion, (truth, best[:, 0]), 1)
     sums = group.sum(np.concatenate([[hits1, hits5], seen, confusion.ravel()]).astype(np.int64))
@@ -99,7 +101,15 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
             where=pictures.folder,
         )
     total = sums[2 + len(pictures) :].reshape(confusion.shape) if confusion.size else None
-    return Scores(int(sums[0]), int(sums[1]), len(pictures), total)
+    # Each process has the losses of its own pictures and zeros for the others: their sum is exact.
+    loss = float(group.sum(losses).mean(dtype=np.float64))
+    return Scores(int(sums[0]), int(sums[1]) if classes > 5 else None, len(pictures), loss, total)
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The loss of each row of logits (N, K), -log softmax at its target, in float64."""
+    above = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return np.log(np.exp(above).sum(1)) - above[np.arange(len(targets)), targets]
 
 
 def with_bar(answers, total: int, quiet: bool = False):

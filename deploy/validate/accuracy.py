@@ -22,11 +22,12 @@ PASS, FAIL, UNCLEAR = "pass", "FAIL", "not clear"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy over `count` pictures and the 95 % interval of top-1, as fractions; None where there is no interval."""
+    """Accuracy over `count` pictures and the 95 % interval of top-1, as fractions; None where there is no interval,
+    and for top-5 of five classes or fewer."""
 
     count: int
     top1: float
-    top5: float
+    top5: float | None
     low: float | None
     high: float | None
 
@@ -137,13 +138,15 @@ def accuracy(logits: np.ndarray, classes: np.ndarray, early: bool = False) -> Ac
     rank = ((logits > own) | ((logits == own) & lower)).sum(1)
     hits = int((rank == 0).sum())
     low, high = (None, None) if early else wilson(hits, len(classes))
-    return Accuracy(len(classes), hits / len(classes), float((rank < 5).mean()), low, high)
+    top5 = float((rank < 5).mean()) if logits.shape[1] > 5 else None
+    return Accuracy(len(classes), hits / len(classes), top5, low, high)
 
 
 def accuracy_line(results: Results, labels: tuple[str, ...]) -> str:
     """Accuracy of results against the class folders, as the published postprocessing prints it."""
     found = accuracy(results.logits, truths(paths_of(results), labels))
-    return f"Total data: {found.count}, top1 accuracy: {found.top1:.6g}, top5 accuracy: {found.top5:.6g}."
+    top5 = "" if found.top5 is None else f", top5 accuracy: {found.top5:.6g}"
+    return f"Total data: {found.count}, top1 accuracy: {found.top1:.6g}{top5}."
 
 
 def claim_for(evidence: EvalResult | None, paths, classes: np.ndarray, num_classes: int) -> Claim | None:

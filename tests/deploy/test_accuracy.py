@@ -51,6 +51,12 @@ def test_top1_and_top5_by_hand():
     assert (found.count, found.top1, found.top5) == (3, 1 / 3, 2 / 3)
 
 
+def test_no_top5_is_claimed_where_every_answer_would_have_it():
+    logits = np.array([[3, 2, 1, 0, -1, -2], [3, 2, 1, 0, -1, -2]], float)
+    assert accuracy(logits[:, :5], np.array([0, 4])).top5 is None
+    assert accuracy(logits, np.array([0, 4])).top5 == 1
+
+
 def test_a_tie_counts_for_the_lower_class_as_argmax_does():
     logits = np.zeros((2, 10))
     assert accuracy(logits, np.array([0, 1])).top1 == 0.5

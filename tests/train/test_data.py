@@ -1,6 +1,7 @@
 """The input pipeline: which picture is which class, what a pixel becomes, and errors that name the file."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from PIL import Image
 from glorext.models import InputSpec
 from glorext.models.labels import read_labels, write_labels
 from glorext.runtime.errors import DataError
+from glorext.train import checked as checked_module
+from glorext.train import damage
 from glorext.train.damage import without_damage
 from glorext.train.data import batches, culprit_named, evaluation_steps, fed, list_pictures, training_steps
+from glorext.train.distributed import Group
 from glorext.train.mindrecord import write_records
 from glorext.train.pictures import epoch_order, parts_of, shard
 from glorext.train.scoring import predictions
@@ -186,6 +190,48 @@ def test_a_damaged_picture_is_named_or_left_out(draw, caplog, name, cut, found, 
     assert len(kept) == 4 and f"ant/{name}" not in kept.paths and str(bad) in caplog.text
     read = kept.source(range(4)).create_tuple_iterator(num_epochs=1, output_numpy=True)
     assert [encoded.tobytes() for encoded, _ in read] == [(root / path).read_bytes() for path in kept.paths]
+
+
+def test_a_picture_is_read_again_only_where_it_changed(draw, monkeypatch):
+    root, read = draw(each=4), []
+    old = time.time() - 60
+    for path in root.glob("*/*"):
+        os.utime(path, (old, old))
+    check = damage.picture_fault
+
+    def noted(path):
+        read.append(path.name)
+        return check(path)
+
+    monkeypatch.setattr(damage, "picture_fault", noted)
+    one, other = (Group(rank, 2) for rank in (0, 1))
+
+    def checked(group=Group()):
+        read.clear()
+        damage._reasons(list_pictures(root), group, True)
+        return sorted(read)
+
+    half = checked(one)
+    assert half == ["000.png", "000.png", "002.png", "002.png"] and checked(one) == []
+    assert len(checked()) == 4 and checked() == [] and checked(other) == []  # on any number of devices
+    (root / "ant" / "new.png").write_bytes((root / "ant" / "000.png").read_bytes())
+    assert checked() == ["new.png"] and checked() == ["new.png"]  # it may change again within its time stamp
+    os.utime(root / "ant" / "new.png", (old, old))
+    assert checked() == ["new.png"] and checked() == []
+    data = (root / "bee" / "001.png").read_bytes()
+    (root / "bee" / "001.png").write_bytes(data[:-20])  # damaged
+    os.utime(root / "bee" / "001.png", (old, old))
+    assert checked() == ["001.png"] and checked() == ["001.png"]
+    with pytest.raises(DataError, match="001.png"):
+        without_damage(list_pictures(root))
+    monkeypatch.setattr(checked_module, "_rule", lambda: b"another")
+    assert len(checked()) == 9
+
+
+def test_pictures_are_checked_where_the_cache_cannot_be_written(draw, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GLOREXT_CACHE", str(tmp_path / "file"))
+    assert len(without_damage(list_pictures(draw(each=2)))) == 4
 
 
 def test_what_stands_after_a_picture_does_no_harm(draw):

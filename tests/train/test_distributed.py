@@ -534,4 +534,4 @@ def test_scripts_train_and_evaluate(script, draw, tmp_path):
     assert "epoch:1 step:2, loss is " in trained.stdout
     measured = script("resnext50/run_eval.sh", 0, data, tmp_path / "run" / "best.ckpt", "CPU")
     assert measured.returncode == 0, measured.stderr
-    assert "(TOP1)" in measured.stdout and "(TOP5)" in measured.stdout
+    assert "(TOP1)" in measured.stdout and "(TOP5)" not in measured.stdout  # of two classes

@@ -62,7 +62,10 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     assert np.sum(result.confusion) == 10 and np.trace(result.confusion) == round(10 * result.top1)
     shown = capsys.readouterr().out
     assert f"epoch:1 step:8, loss is {np.float32(steps[7]['loss'])}\n" in shown
-    assert f"acc={result.top1:.2%}(TOP1)" in shown
+    assert f"acc={result.top1:.2%}(TOP1)" in shown and "TOP5" not in shown and result.top5 is None
+    assert "top5" not in epochs[0] and result.loss in [e["val_loss"] for e in epochs]
+    for epoch in epochs:
+        assert epoch["loss"] == pytest.approx(np.mean([e["loss"] for e in steps if e["epoch"] == epoch["epoch"]]))
 
     # 10 pictures in batches of 4: the last batch is not full, and every picture counts.
     assert (
@@ -89,6 +92,10 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     results = read_results(tmp_path / "r")
     right = [p["top5"][0] == ["ant", "bee"].index(p["path"].split("/")[0]) for p in results.pictures]
     assert results.count == 10 and np.mean(right) == result.top1
+    truth = np.array([["ant", "bee"].index(p["path"].split("/")[0]) for p in results.pictures])
+    logits = results.logits.astype(np.float64)
+    expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(10), truth])
+    assert result.loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypatch):

@@ -17,7 +17,11 @@ from .test_loop import events
 
 
 def started(data, run, **options):
-    flags = {"recipe": "digits", "network_args": str(SMALL).replace("'", '"'), "input": '{"size": 16, "resize": 16}'}
+    flags: dict[str, object] = {
+        "recipe": "digits",
+        "network_args": str(SMALL).replace("'", '"'),
+        "input": '{"size": 16, "resize": 16}',
+    }
     flags |= {"batch_size": 4, "epochs": 999, "data_dir": data, "device_target": "CPU", "out": run}
     words = [str(word) for key, value in flags.items() for word in (f"--{key}", value)]
     return subprocess.Popen(
