@@ -24,7 +24,7 @@ from glorext.runtime.files import json_bytes, sha256_file
 from .damage import without_damage
 from .data import default_workers, list_pictures
 from .distributed import Group, join_group
-from .pictures import Pictures
+from .pictures import Pictures, evaluation_part
 from .recipe_file import load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
 
@@ -144,7 +144,13 @@ def make_parser():
     )
     add_model_arguments(parser, optional=True)
     parser.add_argument("--pretrained", "--checkpoint_file_path", metavar="MODEL", help="published spelling of MODEL")
-    parser.add_argument("--data_dir", "--data_path", required=True, help="folder with one folder of pictures per class")
+    parser.add_argument(
+        "--data_dir",
+        "--data_path",
+        "--data",
+        required=True,
+        help="folder with one folder of pictures per class, or with train and val, of which val is taken",
+    )
     parser.add_argument("--recipe", help="name or YAML file whose network and input are used instead of the model's")
     parser.add_argument("--device_target", "--platform", default="auto", help="auto, CPU, GPU or Ascend")
     parser.add_argument("--device_id", type=int, help="which card")
@@ -161,7 +167,7 @@ def _with_pictures(model: TrainedModel, data_dir) -> tuple[TrainedModel, Picture
     """`model` with the labels that its pictures in `data_dir` are counted by, and those pictures."""
     if model.num_classes is None:
         raise CheckpointError(expected="a network with a classifier", found="features only", where=model.checkpoint)
-    pictures = list_pictures(data_dir, model.labels or None, model.num_classes)
+    pictures = list_pictures(evaluation_part(data_dir), model.labels or None, model.num_classes)
     if len(pictures.labels) != model.num_classes:
         raise DataError(
             expected=f"{model.num_classes} class names, as many as the checkpoint has",

@@ -16,8 +16,10 @@ from glorext.runtime.files import sha256_bytes
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
 OTHER_ENDINGS = (".webp", ".bmp", ".gif", ".tif", ".tiff")  # pictures that MindSpore's decoder does not read everywhere
-# What Windows and macOS leave in folders, beside hidden files; deploy/cpp/src/files.cc has the same names.
-SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+# What Windows, macOS, Linux and network storage leave in folders beside hidden names: files, and folders that may hold
+# pictures. deploy/cpp/src/files.cc has the same names.
+SYSTEM_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "lost+found"}
+SYSTEM_NAMES |= {"@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "system volume information"}
 SHOWN = 5  # names of such pictures in an error
 PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "test")}
 
@@ -72,6 +74,21 @@ class Pictures:
 def is_picture(name: str) -> bool:
     """Whether a file counts as a picture by its name: one of PICTURE_ENDINGS, and not hidden."""
     return _has_ending(name) and not name.startswith(".")
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden or one of SYSTEM_NAMES."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def files_below(folder) -> list[Path]:
+    """All files below a folder in the order of their paths, without what is passed over; folders' links are not
+    followed."""
+    found: list[Path] = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_passed_over(name)]
+        found += [path for name in files if not is_passed_over(name) and (path := Path(here, name)).is_file()]
+    return sorted(found)
 
 
 def _has_ending(name: str) -> bool:
@@ -144,7 +161,7 @@ def class_folders(folder) -> list[str]:
             where=folder,
             do="Check the path.",
         )
-    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_passed_over(entry.name)]
     if not names:
         raise DataError(
             expected="one folder of pictures per class",
@@ -164,12 +181,19 @@ def parts_of(folder) -> tuple[Path, Path | None]:
 
     def part(names):
         found = (folder / name for name in names)
-        return next(
-            (path for path in found if path.is_dir() and any(entry.is_dir() for entry in os.scandir(path))), None
-        )
+        return next((path for path in found if path.is_dir() and _has_classes(path)), None)
 
     train = part(PARTS["train"])
     return (train, part(PARTS["val"])) if train else (folder, None)
+
+
+def evaluation_part(folder) -> Path:
+    """The folder of validation pictures that `folder` means: PARENT/val beside PARENT/train, or itself."""
+    return parts_of(folder)[1] or Path(folder)
+
+
+def _has_classes(folder) -> bool:
+    return any(entry.is_dir() and not is_passed_over(entry.name) for entry in os.scandir(folder))
 
 
 def _files(folder) -> list[str]:
@@ -179,7 +203,7 @@ def _files(folder) -> list[str]:
         DataError: something is no JPEG or PNG by its name, such as a folder or a picture of another format.
     """
     entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-    entries = [entry for entry in entries if entry.name.lower() not in SYSTEM_FILES]
+    entries = [entry for entry in entries if entry.name.lower() not in SYSTEM_NAMES]
     for entry in entries:
         if entry.name.startswith(".") or (is_picture(entry.name) and entry.is_file()):
             continue

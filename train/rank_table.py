@@ -102,12 +102,38 @@ def make_rank_table(addresses: dict[int, str], devices: list[int], server: str) 
         {"device_id": str(device), "device_ip": addresses[device], "rank_id": str(rank)}
         for rank, device in enumerate(sorted(devices))
     ]
-    return {
-        "version": "1.0",
-        "server_count": "1",
-        "status": "completed",
-        "server_list": [{"server_id": server, "host_nic_ip": "reserve", "device": cards}],
-    }
+    return _table({server: cards})
+
+
+def merged(paths) -> dict:
+    """One rank table of version 1.0 for the hosts of several, whose ranks follow each other in the order of `paths`.
+
+    Raises:
+        DataError: not a finished rank table of version 1.0, or a host that stands in two of them.
+    """
+    servers: dict[str, list[dict]] = {}
+    count = 0
+    for path in paths:
+        top, seen = Fields.read(path), set(servers)
+        if "version" in top:
+            top.one_of("version", "1.0")  # an A3's table says more of each card
+        for card in read_rank_table(path):
+            if card.server in seen:
+                raise DataError(
+                    expected="each host in one table",
+                    found=f"{card.server} again",
+                    where=path,
+                    do="Make each host's table with its own address: glorext rank-table --server ADDRESS.",
+                )
+            device = {"device_id": str(card.device_id), "device_ip": card.device_ip, "rank_id": str(count)}
+            servers.setdefault(card.server, []).append(device)
+            count += 1
+    return _table(servers)
+
+
+def _table(servers: dict[str, list[dict]]) -> dict:
+    hosts = [{"server_id": server, "host_nic_ip": "reserve", "device": cards} for server, cards in servers.items()]
+    return {"version": "1.0", "server_count": str(len(hosts)), "status": "completed", "server_list": hosts}
 
 
 def card_addresses(conf: Path = HCCN) -> dict[int, str]:
@@ -156,15 +182,16 @@ def _address(text: str, where: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """`glorext rank-table`: write a rank table, or show the cards of one."""
+    """`glorext rank-table`: write a rank table, merge those of several hosts, or show the cards of one."""
     parser = make_parser(
         "rank-table",
-        "Write a rank table for this host's Ascend cards, or show one.",
+        "Write a rank table for this host's Ascend cards, merge those of several hosts, or show one.",
         "glorext rank-table --devices 0-7 --out rank_table_8.json",
     )
     parser.add_argument("--devices", default="0-7", help="cards, 0-7, [0,8) or 0,2,4; the lowest has the lowest rank")
     parser.add_argument("--addresses", help="the cards' network addresses, instead of asking the driver")
     parser.add_argument("--server", default="127.0.0.1", help="this host's address")
+    parser.add_argument("--merge", nargs="+", metavar="FILE", help="tables of one host each, host 0's first")
     parser.add_argument("--out", help="file to write")
     parser.add_argument("--show", metavar="FILE", help="print `rank device_id device_ip server` of an existing table")
     arguments = parser.parse_args(argv)
@@ -173,6 +200,11 @@ def main(argv: list[str]) -> int:
     if arguments.show:
         for card in read_rank_table(arguments.show):
             print(card.rank, card.device_id, card.device_ip, card.server)
+        return 0
+    if arguments.merge:
+        table = merged(arguments.merge)
+        write_json(arguments.out, table)
+        print(f"{arguments.out}: {len(table['server_list'])} hosts")
         return 0
     devices = card_numbers(arguments.devices, "--devices")
     if arguments.addresses:

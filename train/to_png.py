@@ -13,7 +13,7 @@ from glorext.runtime.cli import run
 from glorext.runtime.errors import DataError, UsageError
 from glorext.runtime.files import atomic_dir
 
-from .pictures import OTHER_ENDINGS, is_picture
+from .pictures import OTHER_ENDINGS, files_below, is_picture
 
 PROGRAM = "python -m glorext.train.to_png"
 
@@ -34,7 +34,7 @@ def to_png(folder, out) -> int:
         raise UsageError(expected="another folder than that of the pictures", found=out)
     converted = 0
     with atomic_dir(out) as made:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        for path in files_below(folder):
             target = made / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             if is_picture(path.name):

@@ -25,7 +25,7 @@ from glorext.models.preprocess import preprocess
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
 from glorext.runtime.chips import family_of
-from glorext.train.pictures import PICTURE_ENDINGS, is_picture
+from glorext.train.pictures import PICTURE_ENDINGS, files_below, is_picture
 
 NOISE, COUNT = 8, 100
 
@@ -49,7 +49,7 @@ def load_inputs(source: TrainedModel, data: Path | None, count: int = COUNT) -> 
     if data is None:
         noise = np.random.default_rng(0).standard_normal((NOISE, 3, spec.size, spec.size)).astype(np.float32)
         return Inputs(noise, tuple(f"noise {number}" for number in range(NOISE)))
-    paths = sorted(path for path in Path(data).rglob("*") if is_picture(path.name) and path.is_file())
+    paths = [path for path in files_below(data) if is_picture(path.name)]
     if not paths:
         raise DataError(expected=f"pictures ({', '.join(PICTURE_ENDINGS)})", found="none", where=data)
     chosen = [paths[index] for index in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int))]

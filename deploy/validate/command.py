@@ -25,7 +25,7 @@ from glorext.runtime import AccuracyError, DataError, UsageError, set_device, wr
 from glorext.runtime.cli import parser
 from glorext.train.damage import without_damage
 from glorext.train.data import list_pictures
-from glorext.train.pictures import Pictures
+from glorext.train.pictures import Pictures, evaluation_part
 
 # Starting a backend takes long, and it starts once for each batch; pictures after the verdict are wasted.
 BATCH = 250
@@ -199,6 +199,7 @@ def main(argv: list[str]) -> int:
     """`glorext validate`: exit status 1 when the accuracy is not kept, and when too few pictures leave it open."""
     options = make_parser().parse_args(argv)
     _check_flags(options)
+    options.data = options.data and evaluation_part(options.data)
     source = chosen_model(options)
     if not source.labels:
         truths([], source.labels)

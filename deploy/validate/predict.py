@@ -22,7 +22,7 @@ from glorext.models.prediction import Prediction, predictions
 from glorext.models.trained import TrainedModel
 from glorext.runtime import DataError, InferenceError, UsageError, get_logger, set_device
 from glorext.runtime.cli import parser
-from glorext.train.pictures import OTHER_ENDINGS, Pictures, is_picture
+from glorext.train.pictures import OTHER_ENDINGS, Pictures, is_passed_over, is_picture
 
 logger = get_logger("deploy")
 LIST = "-"
@@ -55,7 +55,7 @@ def listed(given: Iterable[str]) -> Iterator[str]:
 def _below(folder: str) -> list[str]:
     found, others = [], 0
     for here, folders, files in os.walk(folder):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=os.fsencode)
+        folders[:] = sorted((name for name in folders if not is_passed_over(name)), key=os.fsencode)
         found += [os.path.join(here, name) for name in sorted(files, key=os.fsencode) if is_picture(name)]
         others += sum(name.lower().endswith(OTHER_ENDINGS) for name in files)
     if others:

@@ -111,7 +111,8 @@ def names(tmp_path):
     return folder
 
 
-SYSTEM = ("a/Thumbs.db", "a/ehthumbs.db", "b/Desktop.INI", "b/Icon\r")
+SYSTEM = ("a/Thumbs.db", "a/ehthumbs.db", "b/Desktop.INI", "b/Icon\r", "__MACOSX/c.jpg", "a/@eaDir/x.jpg")
+SYSTEM += ("#recycle/c.jpg", "lost+found/c.jpg", "System Volume Information/c.jpg", "$RECYCLE.BIN/c.jpg")
 
 
 def listed_by_cpp(native, model, folder, out) -> tuple[list[str], list[str]]:

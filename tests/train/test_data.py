@@ -1,6 +1,7 @@
 """The input pipeline: which picture is which class, what a pixel becomes, and errors that name the file."""
 
 import os
+import shutil
 import time
 
 import numpy as np
@@ -16,7 +17,7 @@ from glorext.train.damage import without_damage
 from glorext.train.data import batches, culprit_named, evaluation_steps, fed, list_pictures, training_steps
 from glorext.train.distributed import Group
 from glorext.train.mindrecord import write_records
-from glorext.train.pictures import epoch_order, parts_of, shard
+from glorext.train.pictures import epoch_order, evaluation_part, files_below, parts_of, shard
 from glorext.train.scoring import predictions
 from glorext.train.to_png import main as to_png_command
 
@@ -297,6 +298,7 @@ def test_train_and_val_are_found_in_their_parent(draw, tmp_path):
     root = tmp_path / "data"
     train, val = draw("data/train"), draw("data/val")
     assert parts_of(root) == (train, val) and parts_of(train) == (train, None)
+    assert evaluation_part(root) == val and evaluation_part(train) == train
     (root / "val").rename(root / "validation")
     assert parts_of(root) == (train, root / "validation")
     vehicles = draw("vehicles", classes=("train", "val"))  # classes, not parts
@@ -331,7 +333,11 @@ def test_what_a_system_leaves_in_a_folder_is_passed_over(draw, name):
     before = list_pictures(root)
     for folder in (root, root / "ant"):
         (folder / name).write_text("x")
+    for folder in ("__MACOSX", "@eaDir", "ant/@eaDir", "#recycle", "lost+found"):
+        (root / folder).mkdir()
+        shutil.copy(root / "bee" / "000.png", root / folder / "x.png")
     after = list_pictures(root)
+    assert files_below(root) == [root / path for path in before.paths] and parts_of(root) == (root, None)
     assert (after.paths, after.places.tolist()) == (before.paths, before.places.tolist())
     assert (images_of(after, evaluation_steps(InputSpec(size=16, resize=16)), [3])[0] > -9).all()
 

@@ -358,6 +358,43 @@ def test_rank_table_reads_back_in_the_order_of_its_ranks(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "0 4 10.0.0.4 10.1.1.1"
 
 
+def test_tables_of_several_hosts_become_one(tmp_path, capsys):
+    tables = [str(tmp_path / f"{host}.json") for host in "ba"]
+    for host, (path, devices) in enumerate(zip(tables, ([4, 6], [0, 1]))):
+        addresses = {device: f"10.0.{host}.{device}" for device in devices}
+        Path(path).write_text(json.dumps(make_rank_table(addresses, devices, f"10.1.1.{host}")))
+    out = str(tmp_path / "all.json")
+    assert cli.main(["rank-table", "--merge", *tables, "--out", out]) == 0
+    assert json.loads(Path(out).read_text())["server_count"] == "2"
+    assert [(card.rank, card.device_id, card.device_ip, card.server) for card in read_rank_table(out)] == [
+        (0, 4, "10.0.0.4", "10.1.1.0"),
+        (1, 6, "10.0.0.6", "10.1.1.0"),
+        (2, 0, "10.0.1.0", "10.1.1.1"),
+        (3, 1, "10.0.1.1", "10.1.1.1"),
+    ]
+    assert cards_of_host(out, 1) == (["10.1.1.0", "10.1.1.1"], [0, 1])
+    Path(out).unlink()
+    assert cli.main(["rank-table", "--merge", tables[0], tables[0], "--out", out]) == 1
+    assert "10.1.1.0 again" in capsys.readouterr().err and not Path(out).exists()
+    Path(tables[1]).write_text(json.dumps(json.loads(Path(tables[1]).read_text()) | {"version": "1.2"}))
+    assert cli.main(["rank-table", "--merge", *tables, "--out", out]) == 1
+
+
+@pytest.mark.parametrize("name, order", [("resnext50", "{0} D x.ckpt"), ("glore_res50", "D {0} x.ckpt")])
+def test_evaluation_takes_cards_as_hccl_tools_names_them(name, order, tmp_path):
+    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+
+    def ran(cards):
+        words = ["sh", str(SCRIPTS / name / "run_eval.sh"), *order.format(cards).split()]
+        environment = os.environ | {"PYTHON": str(tmp_path / "python")}
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    assert ran("[0,8)").stdout.splitlines()[2:5] == ["--device_ids", "[0,8)", "eval"]
+    assert ran("5").stdout.splitlines()[2:4] == ["--device_id", "5"]
+    assert ran("[0;8)").returncode == 2
+
+
 def test_cards_of_a_host_come_from_a_table_that_msrun_can_serve(tmp_path, caplog):
     def table(*cards):
         servers = {}

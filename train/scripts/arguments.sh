@@ -13,7 +13,7 @@ for name in $arguments; do
       ;;
   esac
   case $name=${1:-} in
-    "$name=" | "$name=-"* | DEVICE_ID=*[!0-9]* | DEVICE_NUM=*[!0-9]* | DEVICE_IDS=*[!0-9,-]*) usage ;;
+    "$name=" | "$name=-"* | DEVICE_ID=*[!0-9]* | DEVICE_NUM=*[!0-9]* | DEVICE_IDS=*[!][0-9,\)-]*) usage ;;
     PLATFORM=Ascend | PLATFORM=GPU | PLATFORM=CPU) ;;
     PLATFORM=*) usage ;;
   esac

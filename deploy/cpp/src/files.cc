@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "failure.h"
 
@@ -54,9 +55,10 @@ std::string lower(std::string text) {
 
 // Hidden names and what systems leave behind in folders of pictures; train/pictures.py has the same names.
 bool is_passed_over(const std::string& name) {
-  const std::string known = lower(name);
-  return name[0] == '.' || known == "thumbs.db" || known == "ehthumbs.db" || known == "desktop.ini" ||
-         known == "icon\r";
+  static const std::set<std::string> kSystem{"thumbs.db", "ehthumbs.db",  "desktop.ini", "icon\r",
+                                             "__macosx",  "lost+found",   "@eadir",      "@recycle",
+                                             "#recycle",  "#snapshot",    "$recycle.bin", "system volume information"};
+  return name[0] == '.' || kSystem.count(lower(name)) > 0;
 }
 
 // `inside`: the real names of the folders around this one; a link back to one of them would never end.

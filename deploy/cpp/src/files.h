@@ -29,7 +29,7 @@ class MappedFile {
 bool is_picture_name(const std::string& path);
 
 // Everything below `folder` but folders, relative to it, sorted by the bytes of the path. Hidden names and what systems
-// leave behind (Thumbs.db, desktop.ini) are passed over, links are followed. What is no picture is listed as well, so
+// leave behind (Thumbs.db, __MACOSX) are passed over, links are followed. What is no picture is listed as well, so
 // that it is reported. Throws Failure when the folder is missing or holds no file.
 std::vector<std::string> list_pictures(const std::string& folder);
 

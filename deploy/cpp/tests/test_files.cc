@@ -21,6 +21,10 @@ TEST_CASE("pictures are listed in byte order, recursively, without hidden names"
   const TemporaryFolder folder;
   fs::create_directories(folder.file("b/deep"));
   fs::create_directories(folder.file(".cache"));
+  for (const char* name : {"__MACOSX/b", "b/@eaDir", "#recycle", "System Volume Information"}) {
+    fs::create_directories(folder.file(name));
+    touch(folder.file(std::string(name) + "/1.png"));
+  }
   for (const char* name : {"b/2.png", "b/10.png", "b/deep/z", "B.jpg", "a.txt"}) touch(folder.file(name));
   for (const char* name : {".hidden", ".cache/x.png", "Thumbs.db", "b/Desktop.ini", "Icon\r", "b/ehthumbs.db"})
     touch(folder.file(name));
