@@ -27,6 +27,7 @@ from .distributed import Group, join_group
 from .pictures import Pictures, evaluation_part
 from .recipe_file import load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
+from .split import listed
 
 
 def evaluation(scores: Scores, pictures: Pictures, model: Identity, device: str, precision: str) -> EvalResult:
@@ -151,6 +152,7 @@ def make_parser():
         required=True,
         help="folder with one folder of pictures per class, or with train and val, of which val is taken",
     )
+    parser.add_argument("--files", help="list of the pictures that count, such as RUN/val_files.txt; by default all")
     parser.add_argument("--recipe", help="name or YAML file whose network and input are used instead of the model's")
     parser.add_argument("--device_target", "--platform", default="auto", help="auto, CPU, GPU or Ascend")
     parser.add_argument("--device_id", type=int, help="which card")
@@ -163,8 +165,9 @@ def make_parser():
     return parser
 
 
-def _with_pictures(model: TrainedModel, data_dir) -> tuple[TrainedModel, Pictures]:
-    """`model` with the labels that its pictures in `data_dir` are counted by, and those pictures."""
+def _with_pictures(model: TrainedModel, data_dir, files=None) -> tuple[TrainedModel, Pictures]:
+    """`model` with the labels that its pictures in `data_dir` are counted by, and those pictures, or those of them that
+    the list `files` names."""
     if model.num_classes is None:
         raise CheckpointError(expected="a network with a classifier", found="features only", where=model.checkpoint)
     pictures = list_pictures(evaluation_part(data_dir), model.labels or None, model.num_classes)
@@ -176,6 +179,8 @@ def _with_pictures(model: TrainedModel, data_dir) -> tuple[TrainedModel, Picture
             do="Give the label list of the training run with --labels FILE.",
         )
     labels = pictures.labels
+    if files:
+        pictures = listed(pictures, files)
     return dataclasses.replace(model, labels=labels, labels_sha256=labels_digest(labels)), pictures
 
 
@@ -203,7 +208,7 @@ def main(argv: list[str]) -> int:
             model, network=recipe.network, network_args=recipe.network_args, input_spec=recipe.input_spec()
         )
     device, group = join_group(arguments.device_target, arguments.device_id)
-    model, pictures = _with_pictures(model, arguments.data_dir)
+    model, pictures = _with_pictures(model, arguments.data_dir, arguments.files)
     result, results = evaluate(
         model.create(),
         model,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from glorext.models.trained import RUN, read_run
 from glorext.runtime.device import set_deterministic
-from glorext.runtime.errors import DiskFullError
+from glorext.runtime.errors import DiskFullError, UsageError
 from glorext.runtime.log import get_logger
 
 from .damage import without_damage
 from .data import culprit_named, list_pictures
-from .distributed import join_group
+from .distributed import Group, join_group
 from .initial import complete_recipe, labels_for, with_source
 from .pictures import epoch_order, parts_of, shard
 from .recipe import Recipe
@@ -23,6 +23,7 @@ from .run import Launched, Run
 from .run_folder import RunFolder
 from .run_paths import RunPaths, read_paths, resolved
 from .signals import StopSignals
+from .split import divided
 
 logger = get_logger("train")
 
@@ -84,12 +85,9 @@ def train(
     recipe, source = (recipe, None) if state else with_source(recipe)
     data_dir, beside = parts_of(data_dir)
     val_dir = val_dir or beside
-    pictures = list_pictures(data_dir, labels_for(labels, source, bool(recipe.new_head), data_dir), recipe.num_classes)
-    held_out = list_pictures(val_dir, pictures.labels) if val_dir else None
+    order = labels_for(labels, source, bool(recipe.new_head), data_dir)
     quiet = quiet or not group.is_writer
-    pictures = without_damage(pictures, bool(recipe.skip_corrupt), group, quiet)
-    if held_out:
-        held_out = without_damage(held_out, bool(recipe.skip_corrupt), group, quiet)
+    pictures, held_out = _pictures(recipe, data_dir, val_dir, order, folder.folder if state else None, group, quiet)
     recipe = complete_recipe(recipe, len(pictures.labels), group)
     require_one_state(state, group, folder)
     if state:
@@ -101,6 +99,24 @@ def train(
         run.prepare(state, source)
         _train(run, stop_after)
     return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer)
+
+
+def _pictures(recipe: Recipe, data_dir, val_dir, labels, resumed: Path | None, group: Group, quiet: bool):
+    """The pictures to train on and those to evaluate, or None, without damage; `resumed`: the run's folder, if any."""
+    if recipe.val_split and val_dir:
+        raise UsageError(
+            expected="validation pictures in a folder, or a share of the training pictures",
+            found=f"{val_dir} and {recipe.val_split}",
+            where="--val_split",
+            do="Leave --val_dir away and name the folder of classes itself, or leave --val_split away.",
+        )
+    pictures = list_pictures(data_dir, labels, recipe.num_classes)
+    pictures = without_damage(pictures, bool(recipe.skip_corrupt), group, quiet)
+    if recipe.val_split:
+        return divided(pictures, recipe.val_split, recipe.seed, resumed)
+    if not val_dir:
+        return pictures, None
+    return pictures, without_damage(list_pictures(val_dir, pictures.labels), bool(recipe.skip_corrupt), group, quiet)
 
 
 @contextmanager

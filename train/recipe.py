@@ -39,6 +39,7 @@ class Recipe:
     num_classes: int | None = _key(None, "number of classes; by default as many as there are labels", "class_num")
     input: dict[str, Any] = _key(dict, "what differs from the network's InputSpec: size, resize, mean, ...")
     augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalization")
+    val_split: float = _key(0.0, "share of each class that is held out for validation; 0: none")
     batch_size: int = _key(128, "pictures per step and device", "per_batch_size")
     epochs: int = _key(150, "length of the run", "max_epoch", "epoch_size")
     lr: float = _key(0.05, "highest learning rate", "lr_max")
@@ -200,6 +201,7 @@ def scaled_epochs(before: Recipe, epochs: int) -> dict[str, Any]:
 MANY = 10**9
 LIMITS = (  # key, lowest, highest
     ("num_classes", 2, MANY),
+    ("val_split", 0, 0.9),
     ("batch_size", 1, MANY),
     ("epochs", 1, MANY),
     ("lr", 0, 1e3),

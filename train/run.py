@@ -31,6 +31,7 @@ from .resume import State, cut, restore, whole_epochs
 from .run_folder import PICTURES_DIGEST, Position, RunFolder, fingerprint
 from .schedules import learning_rates
 from .scoring import forward_of, predictions, score, with_bar
+from .split import write_lists
 from .step import StepResult, TrainStep
 
 logger = get_logger("train")
@@ -92,6 +93,8 @@ class Run:
         self.progress = Progress(self.folder, self.recipe, self.steps, self.group, self.quiet)
         if self.group.is_writer:
             self.folder.start(self.recipe, self.pictures.labels, self.paths)
+            if self.recipe.val_split:
+                write_lists(self.folder.folder, self.pictures, self.held_out)
             cut(self.folder, self.position, self.steps)
         if self.group.size > 1:
             digest = bytes.fromhex(weights_digest(self.weights))
