@@ -53,6 +53,7 @@ class Recipe:
     warmup_epochs: int = _key(1, "epochs in which the learning rate rises")
     momentum: float = _key(0.9, "of the optimizer")
     weight_decay: float = _key(1e-4, "of weights; biases, gamma and beta have none")
+    clip_grad: float = _key(0.0, "largest L2 norm of all gradients together (arXiv:1211.5063); 0: any")
     label_smooth: Flag = _key(True, "whether labels are smoothed", "use_label_smooth")
     label_smooth_factor: float = _key(0.1, "share of the target that goes to the other classes")
     amp_level: Level | dict[Device, Level] = _key(
@@ -213,6 +214,7 @@ LIMITS = (  # key, lowest, highest
     ("warmup_epochs", 0, MANY),
     ("momentum", 0, 1),
     ("weight_decay", 0, 1),
+    ("clip_grad", 0, MANY),
     ("label_smooth_factor", 0, 0.999),
     ("loss_scale", 1, 2.0**32),
     ("pretrain_epoch_size", 0, MANY),

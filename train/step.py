@@ -23,7 +23,7 @@ class StepResult(NamedTuple):
 
     Attributes:
         loss: mean of all devices, before the update.
-        grad_norm: L2 norm of all gradients together, averaged over the devices and without the loss scale.
+        grad_norm: L2 norm of all averaged gradients together, before clipping and without the loss scale.
         finite: whether nothing overflowed. If something did, the step was counted but nothing was updated, unless the
             recipe's `skip_overflow` is false and the chip saturated: then gradients are finite all the same.
         stops: whether any device was asked to stop.
@@ -45,7 +45,7 @@ class TrainStep:
     Args:
         net: the network, already under its precision mode; the step runs in the mode it is in (training or not).
         parameters: what the step changes.
-        recipe: momentum, weight decay, label smoothing, loss scale, whether overflows are skipped, jit level.
+        recipe: momentum, weight decay, clipping, label smoothing, loss scale, whether overflows are skipped, jit level.
         rates: learning rate of every step of the run.
         num_classes: K.
         level: precision mode; under every one but O0 the loss is scaled, unless it is in bfloat16.
@@ -126,6 +126,22 @@ def norm_and_check():
     return check
 
 
+def clip_to(limit: float):
+    """A function from gradients and their L2 norm to the gradients, scaled down to the norm `limit` where it is larger.
+
+    Pascanu et al., 2013, arXiv:1211.5063, algorithm 1.
+    """
+    each = ops.HyperMap()
+
+    def scaled(factor, gradient):
+        return gradient * ops.cast(factor, gradient.dtype)
+
+    def clip(gradients, norm):
+        return each(ops.partial(scaled, ops.minimum(ops.ones_like(norm), limit / norm)), gradients)
+
+    return clip
+
+
 def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
@@ -135,7 +151,7 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
     check, register, skips_overflow = norm_and_check(), overflow_register(), recipe.skips_overflow
-    one = ms.Tensor(1.0, ms.float32)
+    one, clip = ms.Tensor(1.0, ms.float32), clip_to(recipe.clip_grad) if recipe.clip_grad else None
     gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
     @ms.jit(jit_level=recipe.jit_level)
@@ -148,6 +164,8 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
         if scaler is not None:
             gradients = scaler.unscale(gradients)
         norm, bounded = check(gradients)
+        if clip is not None:
+            gradients = clip(gradients, norm)
         finite = bounded if register is None else ops.logical_and(bounded, register.clear_after(gradients))
         if all_reduce is not None:
             # The check is summed too: where chips saturate, summed gradients are finite on every rank, and only the

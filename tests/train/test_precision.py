@@ -64,6 +64,20 @@ def test_every_level_gives_nearly_the_same_step(level, single_precision):
     assert all(p.dtype == ms.float32 for p in net.get_parameters())
 
 
+@pytest.mark.parametrize("level", ["O0", "O3"])
+def test_gradients_are_scaled_down_to_the_norm_that_the_recipe_allows(level):
+    def first_moments(clip):
+        _, step = small_step(level, loss_scale=128.0, weight_decay=0.0, clip_grad=clip)
+        norm = step(*batch()).grad_norm
+        return norm, np.concatenate([p.asnumpy().ravel().astype(np.float64) for p in step.optimizer.moments])
+
+    norm, free = first_moments(0.0)
+    half_norm, half = first_moments(norm / 2)
+    above_norm, above = first_moments(norm * 2)
+    assert norm == half_norm == above_norm and (above == free).all()
+    assert half == pytest.approx(free / 2, rel=2e-3, abs=1e-7)
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_an_overflow_skips_the_update_and_counts_the_step(dynamic):
     net, step = small_step("O3", loss_scale=2.0**32, dynamic_loss_scale=dynamic)
