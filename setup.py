@@ -28,6 +28,8 @@ setup(
         "glorext.deploy": [
             "cpp/CMakeLists.txt",
             "cpp/cmake/*",
+            "cpp/example/*",
+            "cpp/include/glorext/*",
             "cpp/src/*",
             "cpp/tests/*",
             "templates/*",

@@ -90,9 +90,7 @@ def _show_commands(model: Path, formats: list[str], config: Path | None = None, 
     if lite is None:
         print("# MindSpore Lite is not on this machine yet: its command depends on which one it will be")
         return
-    programs = Programs(
-        Path("glorext_infer"), Path("glorext_pixels"), None if lite.converter else Path("glorext_convert"), lite
-    )
+    programs = Programs.below(Path(), lite)
     print(f"# by {route(source.format, config is not None)}, with MindSpore Lite {lite.version}'s converter")
     if source.format == "mindir" and not (reads := remembered(lite)):
         print(

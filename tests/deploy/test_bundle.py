@@ -225,7 +225,7 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
     assert artifact.input == Port("image", "uint8", (-1, 32, 32, 3), "NHWC", "pixels") and artifact.size == 9
     assert artifact.output.name == "probabilities" and artifact.source["file"] == "tiny_softmax.onnx"
     exported = replace(artifact, format="onnx")
-    programs = Programs(Path(), Path(), None, Lite(Path(), "2.0.0", "", tool))
+    programs = Programs.below(Path(), Lite(Path(), "2.0.0", "", tool))
     wanted = converter_command(
         Path("tiny_softmax.onnx"), Path("tiny_softmax_ascend310"), "mindir", exported, programs, Path("ascend.cfg")
     )

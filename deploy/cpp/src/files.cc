@@ -41,6 +41,12 @@ class Descriptor {
   int fd_;
 };
 
+// What tells a file from others and from its own later versions.
+std::string identity_of(const struct stat& info) {
+  return std::to_string(info.st_dev) + "." + std::to_string(info.st_ino) + "." + std::to_string(info.st_size) + "." +
+         std::to_string(info.st_mtim.tv_sec) + "." + std::to_string(info.st_mtim.tv_nsec);
+}
+
 size_t regular_size(int fd, const std::string& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) fail("cannot read", path);
@@ -114,6 +120,14 @@ MappedFile::MappedFile(const std::string& path) {
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (mapped == MAP_FAILED) fail("cannot map", path);
   data_ = mapped;
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) fail("cannot read", path);
+  identity_ = identity_of(info);
+}
+
+bool MappedFile::is_still(const std::string& path) const {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && identity_of(info) == identity_;
 }
 
 MappedFile::~MappedFile() {

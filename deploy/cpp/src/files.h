@@ -19,10 +19,13 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   const void* data() const { return data_; }
   size_t size() const { return size_; }
+  // Whether `path` names the very file that was mapped, unchanged since.
+  bool is_still(const std::string& path) const;
 
  private:
   void* data_ = nullptr;
   size_t size_ = 0;
+  std::string identity_;
 };
 
 // Whether a file is a picture by its name: .jpg, .jpeg or .png in upper or lower case.

@@ -1,13 +1,15 @@
 // glorext_infer: pictures or a stored tensor through a MindSpore Lite model, logits and timings into a folder.
+#include <malloc.h>
+
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <cstring>
 
 #include "card.h"
 #include "cores.h"
 #include "failure.h"
 #include "flags.h"
+#include "glorext/classifier.h"
+#include "inputs.h"
 #include "interrupt.h"
 #include "npy.h"
 #include "pipeline.h"
@@ -54,17 +56,13 @@ std::string format_by_suffix(const std::string& path) {
 // False: only the help was asked for.
 bool parse(int argc, char** argv, Options& options) {
   Flags flags(kAbout, kEnd);
-  DeviceOptions& device = options.device;
   flags.text("model", "M", options.model, "a .ms or .mindir file of MindSpore Lite, its contract M.json beside it")
       .required();
   flags.text("images", "DIR", options.images, "all JPEG and PNG files below DIR");
   flags.text("tensor", "FILE", options.tensor, "inputs [N, 3, H, W] in a .npy file, as the contract wants them");
   flags.text("out", "OUT", options.out, "new folder for the results, or one of earlier results, which is replaced");
   flags.on("inspect", options.inspect, "print inputs and outputs of the built model as JSON");
-  std::vector<std::string> devices = kFamilies;
-  devices.insert(devices.begin(), "cpu");
-  flags.choice("device", "D", device.device, devices, "no other device is ever used instead");
-  flags.number("device_id", "N", device.device_id, 0, 1023, "which card");
+  device_flags(flags, options.device);
   flags.number(
       "batch", "N", options.batch, 1, 4096,
       "for models with a dynamic batch (default: cpu 2, Ascend the largest that the model was prepared for, and the "
@@ -73,15 +71,11 @@ bool parse(int argc, char** argv, Options& options) {
                "models that run at once (default: cpu the cores divided by --threads, Ascend 1)");
   flags.number("decoders", "N", options.decoders, 1, 1024,
                "pictures that are decoded at once (default: the cores that this process may use)");
-  flags.number("threads", "N", device.threads, 1, 1024, "threads of each model");
   flags.number("warmup", "N", options.warmup, 0, 1 << 20,
                "pictures left out of the latencies (default: one batch per worker; at most half)");
-  flags.choice("precision", "P", device.precision,
-               {"enforce_fp32", "preferred_fp32", "enforce_fp16", "enforce_origin", "preferred_optimal"}, "for Ascend");
   flags.on("allow_broken", options.allow_broken, "pictures that cannot be read are listed, but do not fail the run");
   if (!flags.parse(argc, argv)) return false;
-  if (device.device == "cpu" && !device.precision.empty())
-    throw Usage("--precision is for Ascend; on the cpu a model runs as it was converted");
+  check_device_flags(options.device);
   if (options.inspect) return true;
   if (options.out.empty()) throw Usage("--out is required; see --help");
   require_results_target(options.out);
@@ -91,21 +85,9 @@ bool parse(int argc, char** argv, Options& options) {
 
 // The rows of a tensor file, in the layout the model wants.
 Source tensor_source(const NpyArray& array, const Contract& contract, const LiteModel& model) {
-  const size_t side = static_cast<size_t>(contract.spec.size);
-  const size_t item = contract.uint8_input ? 1 : sizeof(float);
-  const bool transpose = model.layout() == Layout::nhwc;
-  return [=, &array](size_t index, Sample& sample) {
-    const size_t plane = side * side;
-    const char* row = array.bytes.data() + index * plane * 3 * item;
-    sample.tensor.resize(plane * 3 * item);
-    for (size_t c = 0; c < 3; ++c)
-      for (size_t i = 0; i < plane; ++i) {
-        const char* value = row + (c * plane + i) * item;
-        float number = 0;
-        if (item == sizeof(float)) std::memcpy(&number, value, item);
-        if (!std::isfinite(number)) throw Failure("the input is not finite");
-        std::memcpy(sample.tensor.data() + (transpose ? 3 * i + c : c * plane + i) * item, value, item);
-      }
+  const Inputs inputs(contract, model.layout());
+  return [inputs, &array](size_t index, Sample& sample) {
+    sample.tensor = inputs.from_tensor(array.bytes.data() + index * inputs.bytes());
   };
 }
 
@@ -132,8 +114,8 @@ std::vector<std::string> row_names(int64_t rows) {
 
 int inspect(const std::string& model_path, const DeviceOptions& options) {
   const MappedFile file(model_path);
-  std::fputs(describe_model(*build_model(file, model_path, format_by_suffix(model_path), options)).dump().c_str(),
-             stdout);
+  const ModelFile model{file, model_path, format_by_suffix(model_path)};
+  std::fputs(describe_model(*build_model(model, options)).dump().c_str(), stdout);
   return 0;
 }
 
@@ -170,24 +152,6 @@ void require_end(const RunResult& result, const std::string& out) {
   }
 }
 
-// One model for each worker. Where not all fit, the message says how many did.
-std::vector<std::unique_ptr<LiteModel>> build_models(const Contract& contract, const MappedFile& file,
-                                                     const Options& options, int workers) {
-  std::vector<std::unique_ptr<LiteModel>> models;
-  try {
-    while (models.size() < static_cast<size_t>(workers))
-      models.push_back(std::make_unique<LiteModel>(contract, file, options.device, options.batch));
-  } catch (const Usage&) {
-    throw;
-  } catch (const Failure& failure) {
-    if (models.empty()) throw;
-    const std::string built = std::to_string(models.size());
-    throw Failure(std::string(failure.what()) + "; " + built + " of the " + std::to_string(workers) +
-                  " models were built: --workers " + built + " needs no more memory");
-  }
-  return models;
-}
-
 int run(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) return 0;
@@ -206,14 +170,11 @@ int run(int argc, char** argv) {
   const Card card = asked();
   require_model_for(contract, device.device, card);
 
-  const int wanted = options.workers > 0      ? options.workers
-                     : device.device == "cpu" ? std::max(1, usable_cores() / device.threads)
-                                              : 1;
-  const int workers = std::min(wanted, static_cast<int>(std::min<size_t>(names.size(), 1024)));
-  std::vector<std::unique_ptr<LiteModel>> models = build_models(contract, file, options, workers);
-  const LiteModel& first = *models[0];
+  const int workers =
+      std::min(workers_for(device, options.workers), static_cast<int>(std::min<size_t>(names.size(), 1024)));
+  LiteModel model(contract, file, device, options.batch, workers);
 
-  const int warmup = options.warmup >= 0 ? options.warmup : workers * static_cast<int>(first.batch());
+  const int warmup = options.warmup >= 0 ? options.warmup : workers * static_cast<int>(model.batch());
   const RunSettings settings{contract.file,
                              contract.sha256,
                              contract.weights_dtype,
@@ -221,16 +182,15 @@ int run(int argc, char** argv) {
                              contract.output_name,
                              device.device + (card.stand_in.empty() ? "" : " (" + card.stand_in + ")"),
                              card.json(),
-                             first.batch(),
+                             model.batch(),
                              workers,
                              device.threads,
                              warmup,
                              {{"mindspore_lite", runtime_version()}}};
   const Source source =
-      stored ? tensor_source(tensor, contract, first) : picture_source(options.images, names, contract, first.layout());
+      stored ? tensor_source(tensor, contract, model) : picture_source(options.images, names, contract, model.layout());
   note_interrupt();
-  const RunResult result =
-      run_pipeline(names, source, models, options.decoders > 0 ? options.decoders : usable_cores());
+  const RunResult result = run_pipeline(names, source, model, options.decoders > 0 ? options.decoders : usable_cores());
   if (!result.scored.empty() || (result.not_run == 0 && !result.broken)) write_results(options.out, settings, result);
   require_end(result, options.out);
   return report(result, settings.device, options.out + "/results.json", options.allow_broken);
@@ -240,5 +200,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   glorext::quiet_runtime(argv);
+#ifdef M_MMAP_THRESHOLD
+  // Every worker arranges the weights anew and frees the copy it had. By itself glibc would keep that memory for later.
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
   return glorext::run_program("glorext_infer", run, argc, argv);
 }

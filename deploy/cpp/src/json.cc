@@ -115,8 +115,11 @@ const Json& Json::at(const std::string& key, const std::string& where) const {
 }
 
 void Json::write(std::string& out, int indent) const {
-  const std::string inner(static_cast<size_t>(indent) + 2, ' ');
-  const std::string outer(static_cast<size_t>(indent), ' ');
+  const bool line = indent < 0;
+  const int deeper = line ? indent : indent + 2;
+  const std::string inner = line ? "" : "\n" + std::string(static_cast<size_t>(deeper), ' ');
+  const std::string outer = line ? "" : "\n" + std::string(static_cast<size_t>(indent), ' ');
+  const char* const next = line ? ", " : ",";
   switch (type_) {
     case Type::null: out += "null"; return;
     case Type::boolean: out += boolean_ ? "true" : "false"; return;
@@ -126,27 +129,27 @@ void Json::write(std::string& out, int indent) const {
       return;
     case Type::string: write_string(out, string_); return;
     case Type::array: {
-      const char* separator = "\n";
+      const char* separator = "";
       out += '[';
       for (const Json& item : array_) {
         out += separator + inner;
-        item.write(out, indent + 2);
-        separator = ",\n";
+        item.write(out, deeper);
+        separator = next;
       }
-      out += array_.empty() ? "]" : "\n" + outer + "]";
+      out += array_.empty() ? "]" : outer + "]";
       return;
     }
     case Type::object: {
-      const char* separator = "\n";
+      const char* separator = "";
       out += '{';
       for (const auto& [key, item] : object_) {
         out += separator + inner;
         write_string(out, key);
         out += ": ";
-        item.write(out, indent + 2);
-        separator = ",\n";
+        item.write(out, deeper);
+        separator = next;
       }
-      out += object_.empty() ? "}" : "\n" + outer + "}";
+      out += object_.empty() ? "}" : outer + "}";
       return;
     }
   }
@@ -163,6 +166,12 @@ std::string Json::dump() const {
   write(out, 0);
   out += '\n';
   return out;
+}
+
+std::string Json::line() const {
+  std::string out;
+  write(out, -1);
+  return out + '\n';
 }
 
 std::string in_quotes(const std::string& text) {

@@ -48,8 +48,11 @@ class Json {
   // Bytes that are not UTF-8 (a file name may hold them) become \udcXX, as Python's surrogateescape has it.
   std::string dump() const;
 
+  // The same on one line.
+  std::string line() const;
+
  private:
-  void write(std::string& out, int indent) const;
+  void write(std::string& out, int indent) const;  // -1: on one line
   bool is_whole() const;
   std::string number_text() const;
 

@@ -22,8 +22,10 @@ std::string spelled(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch)
-    : model_(build_model(file, contract.model_path, contract.format, options)),
+LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const DeviceOptions& options, int64_t batch,
+                     int workers)
+    : engine_(build_engine({file, contract.model_path, contract.format}, options, workers)),
+      workers_(workers),
       path_(contract.model_path),
       prepared_(contract.batches),
       least_(batch),
@@ -31,11 +33,10 @@ LiteModel::LiteModel(const Contract& contract, const MappedFile& file, const Dev
   check_input(contract, batch, options.device == "cpu" ? kCpuBatch : prepared_.empty() ? 1 : prepared_.back());
   // Ascend models hold a list of batches chosen at conversion, so there a partial batch is padded.
   resizable_ = resizable_ && options.device == "cpu";
-  if (shape_[0] != size_for(batch_)) resize_batch(size_for(batch_));
 }
 
 void LiteModel::check_input(const Contract& contract, int64_t batch, int64_t default_batch) {
-  const std::vector<mindspore::MSTensor> inputs = model_->GetInputs();
+  const std::vector<mindspore::MSTensor> inputs = engine_->inputs();
   if (inputs.size() != 1) throw Failure(path_ + ": expected one input, the model has " + std::to_string(inputs.size()));
   shape_ = inputs[0].Shape();
   // MSTensor::format() says NCHW whatever the model wants; the shape does not lie.
@@ -69,37 +70,29 @@ int64_t LiteModel::size_for(int64_t rows) const {
   return !prepared_.empty() ? prepared_size(prepared_, std::max(rows, least_)) : resizable_ ? rows : batch_;
 }
 
-void LiteModel::resize_batch(int64_t rows) {
-  std::vector<int64_t> shape = shape_;
-  shape[0] = rows;
-  const mindspore::Status status = model_->Resize(model_->GetInputs(), {shape});
-  if (!status.IsOk())
-    throw Failure(path_ + ": cannot be resized to " + spelled(shape) + ": " + reason_of(status.ToString()));
-  shape_ = shape;
-}
-
 void LiteModel::predict(const uint8_t* input, int64_t rows, float* logits) {
   if (rows < 1 || rows > batch_) throw Failure("expected 1 to " + std::to_string(batch_) + " rows");
-  const int64_t wanted = size_for(rows);
-  if (shape_[0] != wanted) resize_batch(wanted);
+  const int64_t size = size_for(rows);
+  std::vector<int64_t> shape = shape_;
+  shape[0] = size;
+  std::vector<uint8_t> filled;
+  if (size > rows) {
+    filled.assign(input, input + static_cast<size_t>(rows) * row_bytes_);
+    for (int64_t i = rows; i < size; ++i)
+      filled.insert(filled.end(), input + static_cast<size_t>(rows - 1) * row_bytes_,
+                    input + static_cast<size_t>(rows) * row_bytes_);
+    input = filled.data();
+  }
+  engine_->predict(shape, input, static_cast<size_t>(size) * row_bytes_,
+                   [&](const Engine::Outputs& outputs) { take_logits(outputs, size, rows, logits); });
+}
 
-  std::vector<mindspore::MSTensor> inputs = model_->GetInputs();
-  auto* target = static_cast<uint8_t*>(inputs[0].MutableData());
-  if (target == nullptr || inputs[0].DataSize() != static_cast<size_t>(wanted) * row_bytes_)
-    throw Failure(path_ + ": the runtime's input buffer has " + std::to_string(inputs[0].DataSize()) +
-                  " bytes, expected " + std::to_string(static_cast<size_t>(wanted) * row_bytes_));
-  for (int64_t i = 0; i < wanted; ++i)
-    std::memcpy(target + static_cast<size_t>(i) * row_bytes_,
-                input + static_cast<size_t>(std::min(i, rows - 1)) * row_bytes_, row_bytes_);
-
-  std::vector<mindspore::MSTensor> outputs;
-  const mindspore::Status status = model_->Predict(inputs, &outputs);
-  if (!status.IsOk()) throw Failure(path_ + ": inference failed: " + reason_of(status.ToString()));
+void LiteModel::take_logits(const Engine::Outputs& outputs, int64_t size, int64_t rows, float* logits) const {
   if (outputs.size() != 1) throw Failure(path_ + ": expected one output, found " + std::to_string(outputs.size()));
   const mindspore::MSTensor& output = outputs[0];
-  const size_t bytes = static_cast<size_t>(wanted * classes_) * sizeof(float);
+  const size_t bytes = static_cast<size_t>(size * classes_) * sizeof(float);
   if (output.DataType() != mindspore::DataType::kNumberTypeFloat32 || output.DataSize() != bytes)
-    throw Failure(path_ + ": expected float32 logits [" + std::to_string(wanted) + ", " + std::to_string(classes_) +
+    throw Failure(path_ + ": expected float32 logits [" + std::to_string(size) + ", " + std::to_string(classes_) +
                   "], found the shape " + spelled(output.Shape()));
   const std::shared_ptr<const void> data = output.Data();
   if (data == nullptr) throw Failure(path_ + ": the runtime gave no output");

@@ -1,4 +1,4 @@
-// Decoder threads -> bounded queue -> one inference thread per model -> results in the order of the names.
+// Decoder threads -> bounded queue -> one inference thread per worker -> results in the order of the names.
 #include "pipeline.h"
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "failure.h"
+#include "inputs.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "queue.h"
@@ -28,18 +29,17 @@ double ms_since(Clock::time_point begin) {
 
 class Pipeline {
  public:
-  Pipeline(const std::vector<std::string>& names, const Source& source, std::vector<std::unique_ptr<LiteModel>>& models,
-           int decoders)
+  Pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders)
       : names_(names),
         source_(source),
-        models_(models),
+        model_(model),
         decoders_(decoders),
-        classes_(static_cast<size_t>(models[0]->classes())),
+        classes_(static_cast<size_t>(model.classes())),
         logits_(names.size() * classes_),
         ms_(names.size()),
         errors_(names.size(), kNotRun),
         // Two batches per worker: the next one is ready when the current one is done.
-        queue_(2 * models.size() * static_cast<size_t>(models[0]->batch())),
+        queue_(2 * static_cast<size_t>(model.workers() * model.batch())),
         progress_(names.size()) {}
 
   RunResult run() {
@@ -47,7 +47,7 @@ class Pipeline {
     std::vector<std::thread> threads;
     decoding_ = decoders_;
     for (int i = 0; i < decoders_; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
-    for (auto& model : models_) threads.emplace_back([this, &model] { guarded([this, &model] { infer(*model); }); });
+    for (int i = 0; i < model_.workers(); ++i) threads.emplace_back([this] { guarded([this] { infer(); }); });
     for (std::thread& thread : threads) thread.join();
     progress_.finish();
     result_.seconds = ms_since(begin) / 1000;
@@ -93,23 +93,23 @@ class Pipeline {
     if (--decoding_ == 0) queue_.close();
   }
 
-  void infer(LiteModel& model) {
-    const auto batch = static_cast<size_t>(model.batch());
-    std::vector<uint8_t> input(batch * model.row_bytes());
+  void infer() {
+    const auto batch = static_cast<size_t>(model_.batch());
+    std::vector<uint8_t> input(batch * model_.row_bytes());
     std::vector<float> output(batch * classes_);
     for (;;) {
       std::vector<Sample> samples;
       while (samples.size() < batch) {
         std::optional<Sample> sample = queue_.pop();
         if (!sample) break;
-        std::copy(sample->tensor.begin(), sample->tensor.end(), input.begin() + samples.size() * model.row_bytes());
+        std::copy(sample->tensor.begin(), sample->tensor.end(), input.begin() + samples.size() * model_.row_bytes());
         sample->tensor = {};
         samples.push_back(std::move(*sample));
       }
       if (interrupted()) stop();
       if (samples.empty() || stopped_) return;
       const auto begin = Clock::now();
-      model.predict(input.data(), static_cast<int64_t>(samples.size()), output.data());
+      model_.predict(input.data(), static_cast<int64_t>(samples.size()), output.data());
       keep(samples, output, ms_since(begin));
     }
   }
@@ -162,7 +162,7 @@ class Pipeline {
 
   const std::vector<std::string>& names_;
   const Source& source_;
-  std::vector<std::unique_ptr<LiteModel>>& models_;
+  LiteModel& model_;
   const int decoders_;
   const size_t classes_;
   std::vector<float> logits_;
@@ -180,9 +180,7 @@ class Pipeline {
 }  // namespace
 
 Source picture_source(std::string folder, std::vector<std::string> paths, const Contract& contract, Layout layout) {
-  const Preprocess preprocess(contract.spec);
-  const bool pixels = contract.pixels;
-  const bool bytes_wanted = contract.uint8_input;
+  const Inputs inputs(contract, layout);
   return [=](size_t index, Sample& sample) {
     auto begin = Clock::now();
     if (!is_picture_name(paths[index])) throw Failure("no picture by its name: .jpg, .jpeg or .png");
@@ -192,22 +190,13 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
     const Picture picture = decode_picture(bytes);
     sample.decode = ms_since(begin);
     begin = Clock::now();
-    const Picture crop = preprocess.cropped(picture);
-    sample.tensor.resize(preprocess.values() * (bytes_wanted ? 1 : sizeof(float)));
-    auto* floats = reinterpret_cast<float*>(sample.tensor.data());
-    if (bytes_wanted)
-      preprocess.raw(crop, layout, sample.tensor.data());
-    else if (pixels)
-      preprocess.raw(crop, layout, floats);
-    else
-      preprocess.normalized(crop, layout, floats);
+    sample.tensor = inputs.from_picture(picture);
     sample.preprocess = ms_since(begin);
   };
 }
 
-RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
-                       std::vector<std::unique_ptr<LiteModel>>& models, int decoders) {
-  return Pipeline(names, source, models, decoders).run();
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders) {
+  return Pipeline(names, source, model, decoders).run();
 }
 
 }  // namespace glorext

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,10 +25,9 @@ using Source = std::function<void(size_t index, Sample& sample)>;
 // The pictures `paths` of `folder` as `contract` wants them.
 Source picture_source(std::string folder, std::vector<std::string> paths, const Contract& contract, Layout layout);
 
-// Runs every index of `names` through `source`, on `decoders` threads, and one of `models`, one thread each. An
+// Runs every index of `names` through `source`, on `decoders` threads, and `model`, on one for each worker. An
 // interruption, and an error that is not about one picture, end the run early: the result says so, and holds what was
 // computed before.
-RunResult run_pipeline(const std::vector<std::string>& names, const Source& source,
-                       std::vector<std::unique_ptr<LiteModel>>& models, int decoders);
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders);
 
 }  // namespace glorext

@@ -38,6 +38,16 @@ std::vector<int64_t> top5(const float* logits, int64_t classes) {
   return order;
 }
 
+std::vector<double> probabilities(const std::vector<float>& answers, const std::string& output) {
+  std::vector<double> out(answers.begin(), answers.end());
+  if (output == "probabilities" || out.empty()) return out;
+  const double largest = *std::max_element(out.begin(), out.end());
+  for (double& one : out) one = std::exp(one - largest);
+  const double sum = std::accumulate(out.begin(), out.end(), 0.0);
+  for (double& one : out) one /= sum;
+  return out;
+}
+
 double percentile(const std::vector<double>& sorted, double fraction) {
   if (sorted.empty()) return 0;
   const double at = fraction * static_cast<double>(sorted.size() - 1);

@@ -57,6 +57,9 @@ struct RunResult {
 // Class indices of the five (or fewer) largest logits, largest first; of equal ones the lower index first.
 std::vector<int64_t> top5(const float* logits, int64_t classes);
 
+// The probabilities of one row of a model's answers; `output` says what these are, "logits" or "probabilities".
+std::vector<double> probabilities(const std::vector<float>& answers, const std::string& output);
+
 // The value below which `fraction` of the sorted values lie, interpolated linearly; 0 for no values.
 double percentile(const std::vector<double>& sorted, double fraction);
 
