@@ -19,6 +19,7 @@ from glorext.deploy.acceptance.worker import Job
 from glorext.models import create, weights_digest
 from glorext.runtime import write_json
 from glorext.train import loop
+from glorext.train import run as run_of_training
 from glorext.train.command import parse
 from glorext.train.distributed import join_group, launched
 from glorext.train.initial import in_precision
@@ -69,10 +70,14 @@ def overflowing(job: Job, out: str) -> None:
 
 
 class Watch:
-    """What was seen of a run: its network, its steps' beginnings and ends, seconds waited for pictures."""
+    """What was seen of a run: its network, when its steps ended, seconds spent in each step and waiting for pictures.
+
+    A step's seconds are those in which the host begins it and waits for its numbers, which may be one step late.
+    """
 
     def __init__(self):
-        self.spans: list[tuple[float, float]] = []
+        self.ends: list[float] = []
+        self.inside: list[float] = []
         self.waits: list[float] = []
         self.net: Any = None
         self.step: Any = None
@@ -82,21 +87,30 @@ class Watch:
 @contextlib.contextmanager
 def watching():
     """Yield a Watch; the training loop, as it stands, is timed at its step and at its feed of pictures."""
-    seen, own_fed = Watch(), loop.fed
+    seen, own_fed = Watch(), run_of_training.fed
 
     class Timed(TrainStep):
         """The loop's own step, timed."""
 
         def __init__(self, net, *rest, **named):
             super().__init__(net, *rest, **named)
-            seen.net, seen.step = net, super().__call__
+            seen.net = net
+            seen.step = lambda *batch: TrainStep.launch(self, *batch)()
 
-        def __call__(self, *batch, **named):
+        def launch(self, *batch, **named):
             begun = time.perf_counter()
-            found = super().__call__(*batch, **named)
-            seen.spans.append((begun, time.perf_counter()))
+            read = super().launch(*batch, **named)
+            launching = time.perf_counter() - begun
             seen.batch = batch
-            return found
+
+            def result():
+                begun = time.perf_counter()
+                found = read()
+                seen.ends.append(time.perf_counter())
+                seen.inside.append(launching + seen.ends[-1] - begun)
+                return found
+
+            return result
 
     def timed(*feed):
         pictures = own_fed(*feed)
@@ -109,7 +123,7 @@ def watching():
                 seen.waits.append(time.perf_counter() - begun)
                 yield batch
 
-    with mock.patch.object(loop, "TrainStep", Timed), mock.patch.object(loop, "fed", timed):
+    with mock.patch.object(run_of_training, "TrainStep", Timed), mock.patch.object(run_of_training, "fed", timed):
         yield seen
 
 
@@ -134,13 +148,13 @@ def watched(job: Job, out: str) -> None:
         begun = time.perf_counter()
         seen.step(*seen.batch)
         again.append(time.perf_counter() - begun)
-    spans, waits = seen.spans[WARMUP:], seen.waits[WARMUP:]
-    whole = [end - before for (_, before), (_, end) in zip(seen.spans[WARMUP - 1 :], seen.spans[WARMUP:])]
+    waits = seen.waits[WARMUP:]
+    whole = [end - before for before, end in zip(seen.ends[WARMUP - 1 :], seen.ends[WARMUP:])]
     values = {
         "digest": digest,
         "step_ms": 1000 * statistics.mean(whole),
         "wait_ms": 1000 * statistics.mean(waits),
-        "host_ms": 1000 * (statistics.mean(whole) - statistics.mean(waits) - statistics.mean(e - b for b, e in spans)),
+        "host_ms": 1000 * (statistics.mean(whole) - statistics.mean(waits) - statistics.mean(seen.inside[WARMUP:])),
         "in_memory_ms": 1000 * statistics.median(again),
         "host_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
         "card_memory": 0.0 if job.device == "CPU" else ms.runtime.max_memory_allocated() / 1e6,

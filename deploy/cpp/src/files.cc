@@ -61,9 +61,9 @@ std::string lower(std::string text) {
 
 // Hidden names and what systems leave behind in folders of pictures; train/pictures.py has the same names.
 bool is_passed_over(const std::string& name) {
-  static const std::set<std::string> kSystem{"thumbs.db", "ehthumbs.db",  "desktop.ini", "icon\r",
-                                             "__macosx",  "lost+found",   "@eadir",      "@recycle",
-                                             "#recycle",  "#snapshot",    "$recycle.bin", "system volume information"};
+  static const std::set<std::string> kSystem{"thumbs.db", "ehthumbs.db", "desktop.ini",  "icon\r",
+                                             "__macosx",  "lost+found",  "@eadir",       "@recycle",
+                                             "#recycle",  "#snapshot",   "$recycle.bin", "system volume information"};
   return name[0] == '.' || kSystem.count(lower(name)) > 0;
 }
 
