@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 
 COMMANDS = {
     "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
@@ -74,6 +75,7 @@ def _usage() -> str:
 
 
 _owns_process = False
+IMPORT_POLL = 0.05  # seconds until a Ctrl-C that came during an import is tried again
 
 
 def owns_process() -> bool:
@@ -108,12 +110,26 @@ def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
     return run(f"glorext {argv[0]}", lambda: importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
 
 
+def _stop_after_imports(number, frame) -> None:
+    """SIGINT's handler: KeyboardInterrupt, but not in the middle of an import, where compiled libraries abort."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            again = threading.Timer(IMPORT_POLL, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def run(program: str, call) -> int:
     """`call()` as the program of that name: its exit status; a GlorextError or Ctrl-C becomes a line on stderr."""
     from .errors import GlorextError
     from .log import log_to_stderr
 
     log_to_stderr()
+    if owns_process() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop_after_imports)
     if not sys.stderr.isatty():
         # In a log file each refresh of a progress bar is one more line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")

@@ -88,9 +88,7 @@ def read_evidence(folder: Path) -> dict[str, Acceptance]:
 
 
 def _documented(chips: tuple[Chip, ...], words: dict[str, str]) -> str:
-    chip = chips[0]
-    versions = {"MindSpore": chip.mindspore, "CANN": chip.cann, "MindSpore Lite": chip.lite}
-    return ", ".join(f"{name} {text}" for name, text in versions.items() if text) or words["nothing"]
+    return chips[0].documented or words["nothing"]
 
 
 def _measured(name: str, found: Acceptance, words: dict[str, str]) -> str:
