@@ -20,7 +20,7 @@ from glorext.hub.open_model import add_model_arguments, chosen_model
 from glorext.models.picture_file import picture_fault
 from glorext.models.prediction import Prediction, predictions
 from glorext.models.trained import TrainedModel
-from glorext.runtime import DataError, InferenceError, UsageError, get_logger, set_device
+from glorext.runtime import DataError, InferenceError, UsageError, get_logger, printable, set_device
 from glorext.runtime.cli import parser
 from glorext.train.pictures import OTHER_ENDINGS, Pictures, is_passed_over, is_picture
 
@@ -183,7 +183,7 @@ def _writer(form: str, top: int, width: int) -> Callable[[str, Prediction | str]
         if not isinstance(answer, str):
             shown = [cell for label, share in answer.top5[:top] for cell in (label, f"{share:.6f}")]
             cells[: len(shown)] = shown
-        rows.writerow([_text(file), *cells, answer if isinstance(answer, str) else ""])
+        rows.writerow([_shown(file), *cells, answer if isinstance(answer, str) else ""])
 
     return row
 
@@ -197,10 +197,12 @@ def _record(file: str, answer: Prediction | str) -> dict:
 
 def _line(file: str, answer: Prediction | str, top: int, width: int) -> str:
     if isinstance(answer, str):
-        return f"{_text(file):<{width}}  broken: {_text(answer)}"
-    return f"{_text(file):<{width}}  " + "   ".join(f"{_text(label)} {share:.1%}" for label, share in answer.top5[:top])
+        return f"{_shown(file):<{width}}  broken: {_shown(answer)}"
+    return f"{_shown(file):<{width}}  " + "   ".join(
+        f"{_shown(label)} {share:.1%}" for label, share in answer.top5[:top]
+    )
 
 
-def _text(name: str) -> str:
-    """A name for a terminal: what is no printable character is written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+def _shown(text: str) -> str:
+    """A name in one line of a terminal."""
+    return printable(text.replace("\n", "\\n"))
