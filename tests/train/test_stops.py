@@ -48,7 +48,7 @@ def test_ctrl_c_saves_and_exits_with_130_however_often_it_is_pressed(draw, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.4, 0.9, 1.4])  # while NumPy and MindSpore are imported, or just before or after it
+@pytest.mark.parametrize("seconds", [0.4, 0.9, 1.4])  # while NumPy and MindSpore load, or just before or after
 def test_ctrl_c_while_libraries_load_is_no_crash(draw, tmp_path, seconds):
     process = started(draw(each=16), tmp_path / "run")
     time.sleep(seconds)
