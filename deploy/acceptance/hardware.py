@@ -17,7 +17,7 @@ GPU, CPU = "GPU", "CPU"
 # The chip as which the tests run offline inference on the stand-in for AscendCL.
 STANDS_IN = "310P3"
 # GPU: what MindSpore's wheel is linked to (see the doctor).
-OF_GPU = "MindSpore 2.10, CUDA 11, cuDNN 8, compute capability up to 8.0"
+OF_GPU = "MindSpore 2.10, CUDA 11, cuDNN 8, compute capability 6.0 to 8.9, later ones through PTX"
 ENGLISH = {
     "heads": ("hardware", "documented for", "on a stand-in for AscendCL", "measured"),
     "stand-in": "the host's side of offline inference, as {chip}",
@@ -54,6 +54,7 @@ TRANSLATED = {
     " inference products": " 推理系列产品",
     " products": " 系列产品",
     "compute capability": "计算能力",
+    ", later ones through PTX": "，更高者经 PTX",
 }
 
 

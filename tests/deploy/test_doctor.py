@@ -341,7 +341,9 @@ def test_a_chip_for_inference_is_not_asked_for_what_trains(ascend, monkeypatch):
     [
         ("NVIDIA A100-SXM4-80GB, 8.0", "ok", "capability 8.0"),
         ("NVIDIA GeForce RTX 4090, 8.9", "ok", "capability 8.9"),
-        ("NVIDIA H100 80GB HBM3, 9.0", "absent", "not measured"),
+        ("Tesla P4, 6.1", "ok", "capability 6.1"),
+        ("Tesla M60, 5.2", "missing", "MindSpore holds code from 6.0 on"),
+        ("NVIDIA H100 80GB HBM3, 9.0", "absent", "PTX for 8.6, which the driver compiles"),
         ("No devices were found", "missing", "no card"),
     ],
 )
