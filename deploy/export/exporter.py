@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from glorext.deploy.contract.closeness import EXPORTED, compare, require_close
 from glorext.deploy.contract.golden import Golden, golden_pixels, write_golden
 from glorext.deploy.export import mindir
 from glorext.deploy.export.formats import EXPORTS, Variant, add_variant_arguments, check_request, chosen_variant
-from glorext.deploy.export.onnx_file import open_output_batch
+from glorext.deploy.export.onnx_file import describe, open_output_batch
 from glorext.deploy.runners.common import laid_out
 from glorext.deploy.runners.mindspore import run_mindir, run_network
 from glorext.deploy.runners.onnxruntime import run_onnx
@@ -103,14 +104,13 @@ def _deviation(found: np.ndarray, expected: np.ndarray) -> dict:
 def _export_one(
     source: TrainedModel, stem: Path, name: str, batch: int, golden: Golden, variant: Variant, deviation: dict | None
 ) -> Artifact:
-    import mindspore as ms
-
     final = stem.with_name(f"{stem.name}{EXPORTS[name].suffix}")
     size = source.input_spec.size
     picture = (size, size, 3) if variant.layout == "NHWC" else (3, size, size)
     values = "pixels" if variant.pixels else "normalized"
     port = Port("image", variant.pixels or "float32", (batch, *picture), variant.layout, values)
     answer = Port("probabilities" if variant.softmax else "logits", "float32", (batch, golden.outputs.shape[1]))
+    versions = _versions()
     with atomic_path(final) as temporary:
         temporary.unlink()
         # A network exports to ONNX only once per instance, so each file comes from a fresh one.
@@ -120,8 +120,10 @@ def _export_one(
         temporary.chmod(0o644)
         if name == "mindir":
             mindir.name_ports(temporary, port.name, answer.name)
-        if name == "onnx" and batch == -1:
-            open_output_batch(temporary, "N")
+        if name == "onnx":
+            describe(temporary, _metadata(source, port, answer, variant, versions))
+            if batch == -1:
+                open_output_batch(temporary, "N")
         _verify(name, temporary, golden.at_batch(batch), port.layout, answer.name)
     artifact = write_artifact(
         final,
@@ -133,10 +135,39 @@ def _export_one(
         labels=source.labels,
         weights_dtype=variant.weights_dtype,
         deviation=deviation,
-        versions={"glorext": version(), "mindspore": ms.__version__},
+        versions=versions,
     )
     logger.info("wrote %s (%.1f MB)", final, artifact.size / 1e6)
     return artifact
+
+
+def _versions() -> dict[str, str]:
+    import mindspore as ms
+
+    return {"glorext": version(), "mindspore": ms.__version__}
+
+
+def _metadata(
+    source: TrainedModel, port: Port, answer: Port, variant: Variant, versions: dict[str, str]
+) -> dict[str, str]:
+    """What an ONNX file says about itself, so that it can be used without its contract; what is unknown is left out.
+
+    `preprocessing`, `input`, `labels` and `versions` are JSON, the others text.
+    """
+    known = {
+        "name": source.name,
+        "version": source.version,
+        "network": source.network,
+        "license": source.license,
+        "weights_sha256": source.weights_sha256,
+        "weights_dtype": variant.weights_dtype,
+        "output": answer.name,
+        "input": json.dumps(asdict(port)),
+        "preprocessing": json.dumps(source.input_spec.to_dict()),
+        "labels": json.dumps(source.labels, ensure_ascii=False) if source.labels else None,
+        "versions": json.dumps(versions),
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def _write(net, name: str, path: Path, port: Port, answer: Port) -> None:

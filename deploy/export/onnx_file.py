@@ -1,4 +1,4 @@
-"""Reads and edits an ONNX file's graph: its nodes, its outputs, and their open batch axis."""
+"""Reads and edits an ONNX file: its nodes, its outputs, their open batch axis, and what it says about itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from glorext.runtime.protobuf import message_class
 Model = message_class(
     "Model",
     {
-        "Model": ("optional Graph graph = 7",),
+        "Model": ("optional Graph graph = 7", "repeated Entry metadata_props = 14"),
+        "Entry": ("optional string key = 1", "optional string value = 2"),
         "Graph": (
             "repeated Node node = 1",
             "repeated Weight initializer = 5",
@@ -42,4 +43,18 @@ def open_output_batch(path: Path, axis: str) -> None:
         first = output.type.tensor_type.shape.dim[0]
         first.ClearField("dim_value")
         first.dim_param = axis
+    Path(path).write_bytes(model.SerializeToString())
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What an ONNX file says about itself (`metadata_props`), by key."""
+    return {entry.key: entry.value for entry in read(path).metadata_props}
+
+
+def describe(path: Path, values: dict[str, str]) -> None:
+    """Let an ONNX file say `values` about itself, in place of what it said before."""
+    model = read(path)
+    model.ClearField("metadata_props")
+    for key, value in values.items():
+        model.metadata_props.add(key=key, value=value)
     Path(path).write_bytes(model.SerializeToString())

@@ -1,11 +1,16 @@
 """Exported files compute the network's logits, at any batch where the batch is open, and carry their contract."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from glorext.deploy.contract.artifact import Port, read_artifact
 from glorext.deploy.export.exporter import export, main, run_exported
 from glorext.deploy.export.formats import Variant, check_request
+from glorext.deploy.export.onnx_file import metadata
+from glorext.models.labels import labels_digest
 from glorext.runtime import ExportError, UsageError
 
 
@@ -95,8 +100,6 @@ def test_a_wrong_file_is_not_kept(source, tmp_path, monkeypatch):
 
 
 def test_weights_that_give_nan_are_not_deployed(source, tmp_path):
-    import dataclasses
-
     import mindspore as ms
 
     from glorext.models import save_checkpoint
@@ -171,3 +174,32 @@ def test_a_size_that_the_network_was_not_trained_for_is_refused(published, tmp_p
     with pytest.raises(UsageError, match="one model"):
         main(["--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_file_says_itself_what_it_needs_and_answers(source, exported):
+    found = metadata(exported / "tiny.onnx")
+    contract = read_artifact(exported / "tiny.onnx")
+    assert json.loads(found["labels"]) == list(source.labels) and len(source.labels) == 10
+    assert json.loads(found["preprocessing"]) == source.input_spec.to_dict()
+    assert json.loads(found["input"])["shape"] == [-1, 3, 32, 32] and found["output"] == "logits"
+    assert json.loads(found["versions"]) == contract.versions
+    assert found["weights_sha256"] == contract.model.weights_sha256 and found["name"] == source.name
+
+
+def test_onnxruntime_reads_the_metadata_that_was_written(exported):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="reads the file by its own means")
+    session = onnxruntime.InferenceSession(str(exported / "tiny.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == metadata(exported / "tiny.onnx")
+
+
+def test_the_metadata_names_a_license_and_unusual_labels_as_they_are_and_leaves_out_what_is_unknown(source, tmp_path):
+    labels = ('cr\u00e8me, "br\u00fbl\u00e9e"', "\u732b", *source.labels[2:])
+    licensed = dataclasses.replace(
+        source, license="CC-BY-4.0", labels=labels, labels_sha256=labels_digest(labels), version=None
+    )
+    export(licensed, tmp_path, ["onnx"])
+    found = metadata(tmp_path / "tiny.onnx")
+    assert found["license"] == "CC-BY-4.0" and tuple(json.loads(found["labels"])) == labels
+    assert "version" not in found
+    export(dataclasses.replace(source, license=None), tmp_path, ["onnx"])
+    assert "license" not in metadata(tmp_path / "tiny.onnx")
