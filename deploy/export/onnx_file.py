@@ -10,7 +10,20 @@ from glorext.runtime.protobuf import message_class
 Model = message_class(
     "Model",
     {
-        "Model": ("optional Graph graph = 7", "repeated Entry metadata_props = 14"),
+        # Protobuf writes undeclared fields last, and OpenVINO does not take a file with its metadata before its version
+        # for ONNX: so everything at the top is declared.
+        "Model": (
+            "optional int64 ir_version = 1",
+            "optional string producer_name = 2",
+            "optional string producer_version = 3",
+            "optional string domain = 4",
+            "optional int64 model_version = 5",
+            "optional string doc_string = 6",
+            "optional Graph graph = 7",
+            "repeated Opset opset_import = 8",
+            "repeated Entry metadata_props = 14",
+        ),
+        "Opset": ("optional string domain = 1", "optional int64 version = 2"),
         "Entry": ("optional string key = 1", "optional string value = 2"),
         "Graph": (
             "repeated Node node = 1",

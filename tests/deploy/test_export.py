@@ -203,3 +203,24 @@ def test_the_metadata_names_a_license_and_unusual_labels_as_they_are_and_leaves_
     assert "version" not in found
     export(dataclasses.replace(source, license=None), tmp_path, ["onnx"])
     assert "license" not in metadata(tmp_path / "tiny.onnx")
+
+
+def test_the_fields_of_an_onnx_file_rise_as_openvino_wants_them(exported):
+    data, at, fields = (exported / "tiny.onnx").read_bytes(), 0, []
+
+    def number():
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte, at = data[at], at + 1
+            value, shift = value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        key = number()
+        fields.append(key >> 3)
+        assert key & 7 in (0, 2), "the top of an ONNX file has numbers and bytes only"
+        length = number()
+        at += length if key & 7 == 2 else 0
+    assert fields == sorted(fields) and {1, 7, 8, 14} <= set(fields)
