@@ -45,9 +45,9 @@ def steps(out: Path) -> list[Step]:
         return [sys.executable, "-m", "glorext.runtime.cli", *words.split(), *map(str, more)]
 
     model = converted / f"{NAME}_lite.mindir"
-    trained = ("--data_dir", data / "train", "--val_dir", data / "val", "--out", run)
+    trained = ("--data", data / "train", "--val_dir", data / "val", "--out", run)
     named = ("--name", NAME, "--version", VERSION, "--license", "Apache-2.0", "--author", "glorext demo")
-    evaluated = ("--data_dir", data / "val", "--out", run / "eval.json", "--results", out / "mindspore")
+    evaluated = ("--data", data / "val", "--out", run / "eval.json", "--results", out / "mindspore")
     validated = ("--data", data / "val", "--results", out / "lite", "--reference", out / "mindspore")
     reported = ("--out", out / "validation.json", "--report", out / "report.html", "--parity")
     digits = "data: scikit-learn's handwritten digits as picture files"
@@ -60,7 +60,7 @@ def steps(out: Path) -> list[Step]:
         Step("load it by name in a fresh process", [sys.executable, "-c", LOAD, str(sample)]),
         Step("export it as MINDIR and ONNX", glorext(f"export {NAME} --format mindir,onnx", "--out", exported)),
         Step("convert it with MindSpore Lite", glorext("convert", exported / f"{NAME}.mindir", "--out", converted)),
-        Step("infer offline in C++", glorext("infer", model, "--images", data / "val", "--out", out / "lite")),
+        Step("infer offline in C++", glorext("infer", model, "--data", data / "val", "--out", out / "lite")),
         Step(
             "check the accuracy and write the report",
             glorext(f"validate {NAME} --min_top1 {MIN_TOP1}", *validated, *reported),

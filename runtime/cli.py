@@ -3,58 +3,79 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import signal
 import sys
 import threading
 
-COMMANDS = {
-    "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
-    "train": ("glorext.train.command", "train a network from a recipe"),
-    "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a model"),
-    "predict": ("glorext.deploy.validate.predict", "say what is on pictures: class names and probabilities"),
-    "lr": ("glorext.train.lr", "the learning rate of every step of a recipe, as an array or a plot"),
-    "rank-table": ("glorext.train.rank_table", "which Ascend cards train together, as a rank table"),
-    "lint": ("glorext.hub.lint", "which network a checkpoint holds, and what is wrong with it"),
-    "pack": ("glorext.hub.pack", "make a model package from a trained model"),
-    "publish": ("glorext.hub.publish", "put a package into a registry folder"),
-    "yank": ("glorext.hub.yank", "take a published version back: an open name leads to it no more"),
-    "deprecate": ("glorext.hub.deprecate", "warn whoever loads a published version"),
-    "lock": ("glorext.hub.lock", "pin names to the digests that they have now"),
-    "reindex": ("glorext.hub.reindex", "make the index of a registry folder again from its packages"),
-    "list": ("glorext.hub.listing", "show what the registries offer"),
-    "search": ("glorext.hub.keywords", "find models by words"),
-    "download": ("glorext.hub.take_along", "fetch a package into a folder, without MindSpore"),
-    "cache": ("glorext.hub.cached", "list, remove, prune or verify what was downloaded"),
-    "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
-    "site": ("glorext.hub.site", "write a registry's catalog as static web pages"),
-    "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
-    "convert": ("glorext.deploy.convert.command", "convert an exported model with MindSpore Lite"),
-    "infer": ("glorext.deploy.validate.infer", "offline inference over pictures with the C++ program"),
-    "validate": ("glorext.deploy.validate.command", "check the accuracy of offline inference against MindSpore"),
-    "parity": ("glorext.deploy.parity.measure", "follow a model from its checkpoint to the card, hop by hop"),
-    "preprocess-check": (
-        "glorext.deploy.parity.preprocess_check",
-        "compare preprocessing in MindSpore, NumPy, C++ and AIPP",
-    ),
-    "bundle": (
-        "glorext.deploy.ship.bundle",
-        "pack a model with its C++ program and self-test for the machine with the card",
-    ),
-    "serving": ("glorext.deploy.ship.serving", "write the folder with which a server serves a model"),
-    "native": ("glorext.deploy.runners.programs", "fetch MindSpore Lite and build the C++ programs"),
-    "acceptance": (
-        "glorext.deploy.acceptance.command",
-        "everything that needs the device, with bounds, on this machine",
-    ),
-    "doctor": ("glorext.deploy.doctor.examine", "what is installed here, what is missing, and how to get it"),
+from .arguments import Parser
+
+# By what one wants to do; each row is a command, its module and what it is for.
+GROUPS = {
+    "a first look": {
+        "demo": ("glorext.deploy.demo", "the whole way on real pictures: train, publish, load, convert, infer, check"),
+        "doctor": ("glorext.deploy.doctor.examine", "what is installed here, what is missing, and how to get it"),
+        "digits": ("glorext.train.digits", "write scikit-learn's digits as a folder of pictures, to try things on"),
+        "predict": ("glorext.deploy.validate.predict", "say what is on pictures: class names and probabilities"),
+    },
+    "train": {
+        "train": ("glorext.train.command", "train a network from a recipe"),
+        "launch": ("glorext.train.launch", "train or evaluate on several devices, a process for each"),
+        "eval": ("glorext.train.evaluate", "measure top-1 and top-5 of a model"),
+        "lr": ("glorext.train.lr", "the learning rate of every step of a recipe, as an array or a plot"),
+        "to-png": ("glorext.train.to_png", "copy a folder of pictures, those in other formats as PNG"),
+        "mindrecord": ("glorext.train.mindrecord", "write a folder of pictures as MindRecord files"),
+        "rank-table": ("glorext.train.rank_table", "which Ascend cards train together, as a rank table"),
+        "lint": ("glorext.hub.lint", "which network a checkpoint holds, and what is wrong with it"),
+    },
+    "find and load": {
+        "list": ("glorext.hub.listing", "show what the registries offer"),
+        "search": ("glorext.hub.keywords", "find models by words"),
+        "download": ("glorext.hub.take_along", "fetch a package into a folder, without MindSpore"),
+        "lock": ("glorext.hub.lock", "pin names to the digests that they have now"),
+        "cache": ("glorext.hub.cached", "list, remove, prune or verify what was downloaded"),
+    },
+    "publish": {
+        "pack": ("glorext.hub.pack", "make a model package from a trained model"),
+        "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
+        "publish": ("glorext.hub.publish", "put a package into a registry folder"),
+        "yank": ("glorext.hub.yank", "take a published version back: an open name leads to it no more"),
+        "deprecate": ("glorext.hub.deprecate", "warn whoever loads a published version"),
+        "reindex": ("glorext.hub.reindex", "make the index of a registry folder again from its packages"),
+        "site": ("glorext.hub.site", "write a registry's catalog as static web pages"),
+    },
+    "deploy": {
+        "export": ("glorext.deploy.export.exporter", "write a network as MINDIR or ONNX with its contract"),
+        "convert": ("glorext.deploy.convert.command", "convert an exported model with MindSpore Lite"),
+        "infer": ("glorext.deploy.validate.infer", "offline inference over pictures with the C++ program"),
+        "bundle": (
+            "glorext.deploy.ship.bundle",
+            "pack a model with its C++ program and self-test for the machine with the card",
+        ),
+        "serving": ("glorext.deploy.ship.serving", "write the folder with which a server serves a model"),
+        "native": ("glorext.deploy.runners.programs", "fetch MindSpore Lite and build the C++ programs"),
+    },
+    "check": {
+        "validate": ("glorext.deploy.validate.command", "check the accuracy of offline inference against MindSpore"),
+        "parity": ("glorext.deploy.parity.measure", "follow a model from its checkpoint to the card, hop by hop"),
+        "preprocess-check": (
+            "glorext.deploy.parity.preprocess_check",
+            "compare preprocessing in MindSpore, NumPy, C++ and AIPP",
+        ),
+        "acceptance": (
+            "glorext.deploy.acceptance.command",
+            "everything that needs the device, with bounds, on this machine",
+        ),
+    },
 }
+COMMANDS = {name: row for group in GROUPS.values() for name, row in group.items()}
 
 
-def parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+def parser(name: str, description: str, example: str) -> Parser:
     """An argument parser for the subcommand `name`, its help ending with `example`."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"glorext {name}",
         description=description,
         epilog=f"example:\n  {example}",
@@ -65,7 +86,10 @@ def parser(name: str, description: str, example: str) -> argparse.ArgumentParser
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    rows = "\n\n".join(
+        f"{title}:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in group.items())
+        for title, group in GROUPS.items()
+    )
     return (
         f"usage: glorext COMMAND [options]\n\n"
         f"Train, publish, load and deploy ResNeXt50 and GloRe-ResNet50 with MindSpore.\n\n{rows}\n\n"
@@ -101,9 +125,7 @@ def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
         print(f"glorext {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        import difflib
-
-        close = difflib.get_close_matches(argv[0], COMMANDS, 1)
+        close = difflib.get_close_matches(argv[0].replace("_", "-"), COMMANDS, 1)
         hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
         return 2

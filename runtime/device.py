@@ -88,6 +88,11 @@ def check_numpy() -> None:
         )
 
 
+def device_name(text: str) -> str:
+    """The kind of device called `text` in any case, as MindSpore spells it; `text` where there is none."""
+    return {device.lower(): device for device in DEVICES}.get(text.lower(), text)
+
+
 def set_device(name: str = "auto", device_id: int | None = None) -> str:
     """Choose the device of this process.
 
@@ -103,9 +108,9 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
         DeviceError: the device is not there, or for "auto" it is there and cannot be used. Another one is never taken
             instead.
     """
-    wanted = {device.lower(): device for device in DEVICES}.get(name.lower())
-    if wanted is None and name.lower() != "auto":
-        raise UsageError(expected=f"auto, {', '.join(DEVICES)}", found=name, where="--device_target")
+    wanted = None if name.lower() == "auto" else device_name(name)
+    if wanted and wanted not in DEVICES:
+        raise UsageError(expected=f"auto, {', '.join(DEVICES)}", found=name, where="--device")
     prepare()
     import mindspore as ms
 
@@ -132,7 +137,7 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
         raise DeviceError(
             expected=f"a working {wanted}{reason}",
             found=_why(error, wanted),
-            do="Check its driver with `glorext doctor`, or choose --device_target CPU.",
+            do="Check its driver with `glorext doctor`, or choose --device CPU.",
         ) from error
     return wanted
 

@@ -40,7 +40,8 @@ class GlorextError(Exception):
             text += f" in {where}"
         self.problem = text  # without what to do about it
         if do:
-            text = f"{text.rstrip('.')}. {do[0].upper()}{do[1:]}"
+            end = "" if text.endswith(("?", "!")) else "."
+            text = f"{text.rstrip('.')}{end} {do[0].upper()}{do[1:]}"
         # much of it comes from files and servers
         super().__init__(printable(text if text.endswith((".", "?", "!")) else text + "."))
 

@@ -13,6 +13,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from glorext.hub.find import IDENTITY
 from glorext.hub.open_model import MODEL, open_model
 from glorext.models.labels import LABELS
+from glorext.runtime.arguments import spelled, unknown_flag
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
 from glorext.runtime.log import get_logger
@@ -27,7 +28,7 @@ from .verify_resume import verify_resume
 logger = get_logger("train")
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
 FOLDER = ("--out", "--ckpt_path", "--save_checkpoint_path")
-EXAMPLE = "glorext train --recipe digits --data_dir digits/train --val_dir digits/val --out runs/digits"
+EXAMPLE = "glorext train --recipe digits --data digits/train --val_dir digits/val --out runs/digits"
 
 
 def make_parser():
@@ -48,14 +49,17 @@ def make_parser():
         "--recipe", type=str, default="resnext50_imagenet", help=f"YAML file, or one of {', '.join(recipe_names())}"
     )
     parser.add_argument(
-        "--data_dir",
-        "--data_path",
+        "--data",
+        dest="data_dir",
+        metavar="FOLDER",
         type=str | None,
         help="training pictures, FOLDER/<class>/<file>, or a folder with train and val",
     )
     parser.add_argument("--val_dir", type=str | None, help="validation pictures, evaluated after every epoch")
     parser.add_argument("--labels", type=str | None, help="file with one class name per line, in index order")
-    parser.add_argument("--device_target", "--platform", type=str, default="auto", help="auto, CPU, GPU or Ascend")
+    parser.add_argument(
+        "--device", dest="device_target", metavar="DEVICE", type=str, default="auto", help="auto, CPU, GPU or Ascend"
+    )
     parser.add_argument("--device_id", type=NonNegativeInt | None, help="which card")
     parser.add_argument(
         "--is_distributed",
@@ -99,6 +103,7 @@ def parse(argv: list[str], runs: bool = True) -> tuple[dict, Recipe]:
         RecipeError, UsageError: wrong flags; jsonargparse's message names them.
     """
     parser = make_parser()
+    argv = spelled(argv, parser._option_string_actions)
     try:
         if _flag(argv, "--from") and _flag(argv, "--pretrained"):
             raise UsageError(expected="--from or --pretrained", found="both")
@@ -112,9 +117,10 @@ def parse(argv: list[str], runs: bool = True) -> tuple[dict, Recipe]:
             parser.set_defaults(labels=str(resumed / LABELS))
         given = parser.parse_args(argv).as_dict()
     except ArgumentError as error:
-        raise UsageError(" ".join(str(error).split()), do="`glorext train --help` lists the flags.") from error
+        said = unknown_flag(argv, parser._option_string_actions) or " ".join(str(error).split())
+        raise UsageError(said, do="`glorext train --help` lists the flags.") from None
     if runs and given["data_dir"] is None:
-        raise UsageError(expected="--data_dir FOLDER, the training pictures", found="none")
+        raise UsageError(expected="--data FOLDER, the training pictures", found="none")
     if resumed:
         given["resume"] = given["resume"] if Path(given["resume"]).is_file() else "auto"
     values = {key: given.pop(key) for key in keys}

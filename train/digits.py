@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.cli import run
 from glorext.runtime.errors import SetupError
 from glorext.runtime.files import atomic_dir
 
-PROGRAM = "python -m glorext.train.digits"
 SIDE, SEED = 32, 0
 
 
@@ -48,8 +47,10 @@ def write_digits(out) -> tuple[int, int]:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m glorext.train.digits OUT`."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    """`glorext digits`."""
+    parser = make_parser(
+        "digits", "Write scikit-learn's 1,797 handwritten digits as a folder of pictures.", "glorext digits digits"
+    )
     parser.add_argument("out", metavar="OUT", help="new folder for train/<digit>/*.png and val/<digit>/*.png")
     out = parser.parse_args(argv).out
     train, val = write_digits(out)
@@ -58,4 +59,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))
+    sys.exit(run("glorext digits", lambda: main(sys.argv[1:])))

@@ -96,7 +96,7 @@ def join_group(device: str = "auto", device_id: int | None = None) -> tuple[str,
             expected="no number, as each process takes its own card",
             found=device_id,
             where="--device_id",
-            do="Name the cards to the launcher: python -m glorext.train.launch --device_ids 0,1 ...",
+            do="Name the cards to the launcher: glorext launch --device_ids 0,1 ...",
         )
     device = set_device(device)
     from mindspore import communication

@@ -141,20 +141,22 @@ def make_parser():
     parser = make_subparser(
         "eval",
         "Measure top-1 and top-5 of a model; every picture counts exactly once.",
-        "glorext eval RUN --data_dir pictures/val --out eval.json --results results",
+        "glorext eval RUN --data pictures/val --out eval.json --results results",
     )
     add_model_arguments(parser, optional=True)
     parser.add_argument("--pretrained", "--checkpoint_file_path", metavar="MODEL", help="published spelling of MODEL")
     parser.add_argument(
-        "--data_dir",
-        "--data_path",
         "--data",
+        dest="data_dir",
+        metavar="FOLDER",
         required=True,
         help="folder with one folder of pictures per class, or with train and val, of which val is taken",
     )
     parser.add_argument("--files", help="list of the pictures that count, such as RUN/val_files.txt; by default all")
     parser.add_argument("--recipe", help="name or YAML file whose network and input are used instead of the model's")
-    parser.add_argument("--device_target", "--platform", default="auto", help="auto, CPU, GPU or Ascend")
+    parser.add_argument(
+        "--device", dest="device_target", metavar="DEVICE", default="auto", help="auto, CPU, GPU or Ascend"
+    )
     parser.add_argument("--device_id", type=int, help="which card")
     parser.add_argument("--amp_level", choices=("O0", "O2", "O3", "auto"), default="O0", help="mixed precision")
     parser.add_argument("--batch_size", "--per_batch_size", type=int, default=32, help="pictures per step")

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 
+from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.cli import run
 from glorext.runtime.errors import GlorextError, UsageError
 
 from . import command, evaluate
 from .rank_table import address_of, card_numbers, cards_of_host
 
-PROGRAM = "python -m glorext.train.launch"
 # Seconds: for a stop before processes are killed, for all processes to meet, until a silent one counts as dead.
 GRACE, CLUSTER_TIMEOUT, NODE_TIMEOUT = 60, 600, 15
 HCCL_TIMEOUTS = 120, 7200  # seconds: what Ascend's communication library takes
@@ -240,14 +240,12 @@ def _first_error(log_dir: Path) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m glorext.train.launch --devices 8 train FLAGS OF glorext train`; eval likewise."""
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        epilog=f"examples:\n  {PROGRAM} --devices 8 train --data_dir imagenet/train --platform Ascend\n"
-        f"  {PROGRAM} --device_ids 0,2 eval RUN --data_dir imagenet/val --platform GPU",
+    """`glorext launch --devices 8 train FLAGS OF glorext train`; eval likewise."""
+    parser = make_parser(
+        "launch",
+        "Train or evaluate on several devices through MindSpore's msrun, a process for each.",
+        "glorext launch --devices 8 train --data imagenet/train --device Ascend\n"
+        "  glorext launch --device_ids 0,2 eval RUN --data imagenet/val --device GPU",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--devices", type=int, default=8, help="how many devices of this host (8)")
@@ -296,4 +294,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))
+    sys.exit(run("glorext launch", lambda: main(sys.argv[1:])))

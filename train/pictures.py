@@ -234,7 +234,7 @@ def _other_formats(folder: Path) -> DataError:
         expected=f"pictures ({', '.join(PICTURE_ENDINGS)})",
         found=f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} ({names})",
         where=folder,
-        do=f"Convert them: python -m glorext.train.to_png {folder} {folder.parent / (folder.name + '_png')}",
+        do=f"Convert them: glorext to-png {folder} {folder.parent / (folder.name + '_png')}",
     )
 
 

@@ -52,7 +52,7 @@ def read_paths(folder) -> RunPaths | None:
     path = Path(folder) / PATHS
     if not path.is_file():
         return None
-    found = Fields.read(path, SCHEMA, do="Remove it, and name the pictures with --data_dir and --val_dir.")
+    found = Fields.read(path, SCHEMA, do="Remove it, and name the pictures with --data and --val_dir.")
     source = found.inner("started_from", optional=True)
     read = RunPaths(
         data_dir=found.file_name("data_dir"),

@@ -1,21 +1,19 @@
-"""`python -m glorext.train.to_png FOLDER OUT`: a copy of a tree of pictures in which all are JPEG or PNG."""
+"""`glorext to-png FOLDER OUT`: a copy of a tree of pictures in which all are JPEG or PNG."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageSequence
 
+from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.cli import run
 from glorext.runtime.errors import DataError, UsageError
 from glorext.runtime.files import atomic_dir
 
 from .pictures import OTHER_ENDINGS, files_below, is_picture
-
-PROGRAM = "python -m glorext.train.to_png"
 
 
 def to_png(folder, out) -> int:
@@ -58,8 +56,12 @@ def _convert(path: Path, target: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m glorext.train.to_png`."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    """`glorext to-png`."""
+    parser = make_parser(
+        "to-png",
+        "Copy a folder of pictures, with WebP, BMP, GIF and TIFF turned into PNG; JPEG and PNG stay as they are.",
+        "glorext to-png pictures/ pictures_png/",
+    )
     parser.add_argument("folder", help="FOLDER/<class>/<file>")
     parser.add_argument("out", help="folder to make")
     arguments = parser.parse_args(argv)
@@ -68,4 +70,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(PROGRAM, lambda: main(sys.argv[1:])))
+    sys.exit(run("glorext to-png", lambda: main(sys.argv[1:])))

@@ -27,7 +27,7 @@ from glorext.deploy.validate.report import machine
 from glorext.runtime import SetupError, UsageError, version
 from glorext.runtime.chips import find_chip
 from glorext.runtime.cli import parser
-from glorext.runtime.device import DEVICES
+from glorext.runtime.device import DEVICES, device_name
 from glorext.train.evaluate import versions
 
 FILE, PAGE = "acceptance.json", "acceptance.html"
@@ -62,7 +62,14 @@ def _options(argv: list[str]):
     )
     flags.add_argument("--out", type=Path, default=Path("acceptance_out"), help="folder for the file, the page, logs")
     flags.add_argument("--short", action="store_true", help="small networks and inputs, not all rows: a minute")
-    flags.add_argument("--device_target", choices=("auto", *DEVICES), default="auto", help="what trains (default auto)")
+    flags.add_argument(
+        "--device",
+        dest="device_target",
+        type=device_name,
+        choices=("auto", *DEVICES),
+        default="auto",
+        help="what trains (default auto)",
+    )
     flags.add_argument("--target", choices=("auto", *LITE_DEVICES), default="auto", help="what infers (default auto)")
     flags.add_argument("--devices", type=int, help=f"how many train together (default all, up to {MOST_DEVICES})")
     flags.add_argument("--only", help="comma list of rows; those that they need run too")

@@ -26,7 +26,7 @@ def arguments(job: Job, network: str) -> dict:
 def flags(job: Job, network: str, network_args: dict) -> list[str]:
     """What all trainings share: the recipe of the digits on the job's device."""
     words = ["--recipe", "digits", "--network", network, "--network_args", json_bytes(network_args).decode()]
-    return [*words, "--data_dir", str(job.path / DIGITS / "train"), "--device_target", job.device]
+    return [*words, "--data", str(job.path / DIGITS / "train"), "--device", job.device]
 
 
 def size_of(job: Job) -> tuple[int, int]:

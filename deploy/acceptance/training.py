@@ -25,7 +25,7 @@ def losses(job: Job, network: str, device: str, level: str, number: int) -> list
     words = [*flags(job, network, arguments(job, network)), "--pretrained", str(job.path / f"{network}{FRESH}")]
     words += ["--lr", STEPS_LR, "--batch_size", str(BATCH), "--amp_level", level]
     words += ["--stop_after", str(STEPS), "--out", str(out)]
-    command(["-m", "glorext.train", *words, "--device_target", device, "--json"])
+    command(["-m", "glorext.train", *words, "--device", device, "--json"])
     return [event["loss"] for event in read_metrics(out / METRICS) if event["event"] == "step"]
 
 
@@ -85,13 +85,7 @@ def train(job: Job) -> Found:
 
 def counts(job: Job) -> Found:
     """`glorext eval` of the trained run on one device and on several: the same answers, each picture once."""
-    shared = [
-        str(job.path / TRAINED / BEST),
-        "--data_dir",
-        str(job.path / DIGITS / "val"),
-        "--device_target",
-        job.device,
-    ]
+    shared = [str(job.path / TRAINED / BEST), "--data", str(job.path / DIGITS / "val"), "--device", job.device]
     started = {
         "one": ["-m", "glorext", "eval"],
         "several": ["-m", "glorext.train.launch", "--devices", str(job.devices), "--cluster_timeout", "120"]

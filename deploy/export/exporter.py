@@ -22,7 +22,7 @@ from glorext.models.preprocess import normalize
 from glorext.models.trained import TrainedModel
 from glorext.runtime import ExportError, SetupError, UsageError, atomic_path, get_logger, set_device, version
 from glorext.runtime.cli import parser
-from glorext.runtime.device import DEVICES
+from glorext.runtime.device import device_name
 
 logger = get_logger("deploy")
 
@@ -243,7 +243,9 @@ def make_parser():
     add_variant_arguments(arguments)
     arguments.add_argument("--width", type=int, help="published; must be the side the network was trained for")
     arguments.add_argument("--height", type=int, help="published; as --width")
-    arguments.add_argument("--device_target", default="CPU", help="CPU (default), GPU or Ascend")
+    arguments.add_argument(
+        "--device", dest="device_target", metavar="DEVICE", default="CPU", help="CPU (default), GPU or Ascend"
+    )
     arguments.add_argument("--device_id", type=int, help="which card")
     return arguments
 
@@ -254,8 +256,7 @@ def main(argv: list[str]) -> int:
     if (options.what is None) == (options.ckpt_file is None):
         raise UsageError(expected="one model: MODEL or --ckpt_file MODEL", found="none or two")
     formats = [name.strip().lower() for name in options.format.split(",")]
-    named = {name.lower(): name for name in DEVICES}
-    device = named.get(options.device_target.lower(), options.device_target)
+    device = device_name(options.device_target)
     variant = chosen_variant(options)
     check_request(formats, options.batch, device, variant)
     source = open_model(options.what or options.ckpt_file, options.registry, options.network, options.labels)

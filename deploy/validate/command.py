@@ -124,7 +124,9 @@ def make_parser():
         help="mindspore; lite: MindSpore Lite after "
         "the NumPy preprocessing; lite-cpp (default): the C++ program alone; onnx: onnxruntime",
     )
-    what.add_argument("--device", choices=DEVICES, default="cpu", help="never replaced by another (default cpu)")
+    what.add_argument(
+        "--device", type=str.lower, choices=DEVICES, default="cpu", help="never replaced by another (cpu)"
+    )
     what.add_argument("--device_id", type=int, default=0, help="which card")
     what.add_argument("--model", type=Path, help="a model that `glorext convert` wrote; without it, it is made now")
     what.add_argument("--results", type=Path, help="what `glorext infer` wrote, instead of running a backend")

@@ -18,12 +18,12 @@ def main(argv: list[str]) -> int:
     arguments = parser(
         "infer",
         "Run a converted model over a folder of pictures with the C++ program.",
-        "glorext infer converted/resnext50-digits_lite.mindir --images val/ --out results/",
+        "glorext infer converted/resnext50-digits_lite.mindir --data val/ --out results/",
     )
     arguments.add_argument("model", type=Path, help="a model that `glorext convert` wrote")
-    arguments.add_argument("--images", required=True, type=Path, help="folder with JPEG and PNG files, in any depth")
+    arguments.add_argument("--data", dest="images", required=True, type=Path, help="JPEG and PNG files in any depth")
     arguments.add_argument("--out", required=True, type=Path, help="new folder for results.json and logits.npy")
-    arguments.add_argument("--device", default="cpu", choices=LITE_DEVICES)
+    arguments.add_argument("--device", type=str.lower, default="cpu", choices=LITE_DEVICES)
     arguments.add_argument("--device_id", type=int, default=0)
     arguments.add_argument(
         "--batch",

@@ -61,7 +61,7 @@ def _below(folder: str) -> list[str]:
     if others:
         logger.warning(
             "%s: passed over %d pictures of other formats than JPEG and PNG; "
-            "`python -m glorext.train.to_png` converts class folders of them",
+            "`glorext to-png` converts class folders of them",
             folder,
             others,
         )
@@ -134,7 +134,9 @@ def make_parser():
     flags.add_argument("--format", choices=("table", "jsonl", "csv"), default="table", help="default: table")
     flags.add_argument("--skip_corrupt", action="store_true", help="broken pictures are named, and no failure")
     flags.add_argument("--backend", choices=BACKENDS, default="mindspore", help="what answers, as for `validate`")
-    flags.add_argument("--device", choices=DEVICES, default="cpu", help="never replaced by another (default cpu)")
+    flags.add_argument(
+        "--device", type=str.lower, choices=DEVICES, default="cpu", help="never replaced by another (cpu)"
+    )
     flags.add_argument("--device_id", type=int, default=0, help="which card")
     flags.add_argument("--model", type=Path, help="a model that `glorext convert` wrote; without it, it is made now")
     return flags

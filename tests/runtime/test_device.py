@@ -87,6 +87,6 @@ def test_a_device_that_is_there_and_cannot_be_used_is_an_error_for_auto(node, wa
         return
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and f"DeviceError: expected a working {wanted}, as {tmp_path / node} is there" in last
-    assert "--device_target CPU" in last and not done.stdout
+    assert "--device CPU" in last and not done.stdout
     if wanted == "Ascend":
         assert "libge_runner.so: cannot open shared object file" in last

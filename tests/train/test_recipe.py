@@ -259,7 +259,7 @@ def test_flags_that_cannot_be_are_refused_before_anything_starts(argv, named):
     [
         (["--epochs", "x"], "epochs"),
         (["--nope", "1"], "nope"),
-        ([], "data_dir"),
+        ([], "--data FOLDER"),
         (["--recipe", "nope"], "nope"),
         (["--lr", "-1"], "lr"),
     ],
