@@ -63,7 +63,10 @@ setup(
         # Checkpoints that PyTorch pickled, and the recipe's key `tensorboard`.
         "torch": ["torch>=2"],
         "tensorboard": ["tensorboard>=2.11"],
+        # Words completed in the shell.
+        "completion": ["argcomplete>=3.1"],
         "test": [
+            "argcomplete>=3.1",
             "pytest>=8",
             "hypothesis>=6.100",
             "aiohttp>=3.9",

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
+from . import completion
+
 # One thing under several names: what a command calls it comes first, then older and published spellings of it.
 SAME = (("data", "data_dir", "data_path", "images"), ("device", "device_target", "platform"))
 # What other programs call it, by the flags of ours that come nearest; a command has one of them, or none.
@@ -104,9 +106,13 @@ class Parser(argparse.ArgumentParser):
     """argparse's parser, with `spelled` before it and `meant` after it; wrong usage is one line and status 2."""
 
     _words: Sequence[str] = ()
+    _completes = True
 
     def parse_known_args(self, args=None, namespace=None):
         """As argparse's; flags may be spelled either way."""
+        if self._completes and completion.asked():
+            self._completes = False  # argcomplete has this very parser read the words so far
+            completion.complete(self)
         words = spelled(sys.argv[1:] if args is None else args, self._option_string_actions)
         self._words = words
         return super().parse_known_args(words, namespace)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 
+from . import completion
 from .arguments import Parser
 
 # By what one wants to do; each row is a command, its module and what it is for.
@@ -116,6 +117,8 @@ def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
     global _owns_process
     _owns_process = argv is None if owns is None else owns
     argv = list(sys.argv[1:] if argv is None else argv)
+    if completion.asked():
+        argv = list(completion.command_being_written(COMMANDS))
     if not argv or argv[0] in ("-h", "--help"):
         print(_usage())
         return 0 if argv else 2

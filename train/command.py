@@ -13,6 +13,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from glorext.hub.find import IDENTITY
 from glorext.hub.open_model import MODEL, open_model
 from glorext.models.labels import LABELS
+from glorext.runtime import completion
 from glorext.runtime.arguments import spelled, unknown_flag
 from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
@@ -103,6 +104,8 @@ def parse(argv: list[str], runs: bool = True) -> tuple[dict, Recipe]:
         RecipeError, UsageError: wrong flags; jsonargparse's message names them.
     """
     parser = make_parser()
+    if completion.asked():
+        parser.parse_args([])  # jsonargparse answers the shell itself, and ends the process
     argv = spelled(argv, parser._option_string_actions)
     try:
         if _flag(argv, "--from") and _flag(argv, "--pretrained"):
