@@ -28,8 +28,16 @@ for name in names:
 endef
 export AS_OLDEST
 
-.PHONY: demo test check lint types syntax cpp-format format evidence install native clean
+.PHONY: help demo test check lint types syntax cpp-format format evidence install native clean
 .DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        the whole way on real pictures: train, publish, load, convert, infer, check (4 minutes)"
+	@echo "make test        the tests (10 minutes); MINDSPORE=2.7.1 with another MindSpore, PYTEST_ARGS='...' some of them"
+	@echo "make check       lint, format, types and syntax, as CI reads them; make format mends what mends itself"
+	@echo "make install     .venv with pinned packages and glorext, editable; make native: and the C++ programs"
+	@echo "make evidence    the readmes' table of hardware, from evidence/"
+	@echo "make clean       removes what make has made"
 
 demo: native
 	@$(VENV)/bin/glorext demo --out demo_out

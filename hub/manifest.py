@@ -207,7 +207,7 @@ def read_manifest(folder) -> Manifest:
             expected=f"a package folder with {MANIFEST}",
             found="none" if not path.is_symlink() else "a symbolic link",
             where=folder,
-            do="`glorext pack` makes packages.",
+            do="`glorext pack` makes packages; `glorext download NAME --to DIR` fetches one.",
         )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise PackageError(expected=f"at most {MAX_MANIFEST_BYTES:,} bytes", where=path)

@@ -25,6 +25,7 @@ logger = get_logger("hub")
 MODEL = "a run, a checkpoint, a package or a name"
 BEST = "best.ckpt"
 SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def open_model(
@@ -49,6 +50,8 @@ def open_model(
     text, path = os.fspath(what), Path(what).expanduser()
     if isinstance(what, str) and (NAME.fullmatch(text) or UID.fullmatch(text)) and path.exists():
         _require_no_published(text, registry)
+    if path.is_file() and path.suffix.lower() in PICTURES:
+        raise UsageError(expected=MODEL, found="a picture", where=path, do="MODEL comes first, then what it looks at.")
     if path.is_file() and path.suffix != ".md":
         return _of_checkpoint(path, network, labels)
     if (path / RUN).is_file():

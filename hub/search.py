@@ -110,7 +110,7 @@ class _Attempt:
             except (DownloadError, RegistryError, IntegrityError, PackageError) as error:
                 if self.promised is None and not source.mirror and not is_digest(self.pin):
                     # Which model it has by this name nobody knows; one of a later registry may be another.
-                    raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from error
+                    raise type(error)(str(error).rstrip("."), do=ASK_OTHERS) from None
                 logger.warning("%s: %s", location, error)
                 if self.promised is None:
                     silent.append(error)

@@ -135,8 +135,9 @@ def get(session, url: str, headers: dict, budget: Budget):
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
         words, do, passes = reasons.of_error(error)
         if passes:
-            raise Again(words, do=do) from error
-        raise DownloadError(words, where=shown(url), do=do) from error
+            raise Again(words, do=do) from None
+        # not from the error, which would show a hundred lines of the libraries below
+        raise DownloadError(words, where=shown(url), do=do) from None
     code = answer.status_code
     if code in RETRIED:
         answer.close()

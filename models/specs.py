@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from glorext.runtime.device import prepare
-from glorext.runtime.errors import UsageError
+from glorext.runtime.errors import UsageError, did_you_mean
 from glorext.runtime.log import get_logger
 
 from .arguments import check_arguments, network_size
@@ -32,7 +32,7 @@ def spec(name: str) -> ModelSpec:
     """
     networks = _networks()
     if name not in networks:
-        raise UsageError(expected=f"a network out of {', '.join(networks)}", found=repr(name))
+        raise UsageError(expected=f"a network out of {', '.join(networks)}", found=did_you_mean(name, networks))
     return networks[name]
 
 

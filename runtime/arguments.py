@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from . import completion
+from .errors import did_you_mean
 
 # One thing under several names: what a command calls it comes first, then older and published spellings of it.
 SAME = (("data", "data_dir", "data_path", "images"), ("device", "device_target", "platform"))
@@ -122,6 +123,9 @@ class Parser(argparse.ArgumentParser):
         positional = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
         known = [*self._option_string_actions, *positional]
         message = unknown_flag(self._words, known, ("--", *self._programs())) or message
+        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message):
+            near = did_you_mean(choice[1], re.findall(r"[^\s,']+", choice[2]))
+            message = message.replace(f"'{choice[1]}'", near, 1)
         message = message if message.endswith((".", "?")) else f"{message}."
         self.exit(2, f"{self.prog}: UsageError: {message} `{self.prog} --help` lists the flags.\n")
 

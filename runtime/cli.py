@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
         print(f"glorext {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        close = difflib.get_close_matches(argv[0].replace("_", "-"), COMMANDS, 1)
+        close = difflib.get_close_matches(argv[0].replace("_", "-").lower(), COMMANDS, 1)
         hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import chips, mindspore_versions
-from .errors import DeviceError, SetupError, UsageError
+from .errors import DeviceError, SetupError, UsageError, did_you_mean
 from .log import get_logger
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 logger = get_logger("runtime")
 DEVICES = ("CPU", "GPU", "Ascend")
+OTHER_NAMES = {"npu": "Ascend", "davinci": "Ascend", "cuda": "GPU", "nvidia": "GPU"}  # what others call them
 CAP = "ONEDNN_MAX_CPU_ISA"
 DEV = Path("/dev")
 DRIVER_NODES = {"GPU": "nvidia[0-9]*", "Ascend": "davinci[0-9]*"}
@@ -110,7 +111,9 @@ def set_device(name: str = "auto", device_id: int | None = None) -> str:
     """
     wanted = None if name.lower() == "auto" else device_name(name)
     if wanted and wanted not in DEVICES:
-        raise UsageError(expected=f"auto, {', '.join(DEVICES)}", found=name, where="--device")
+        near = OTHER_NAMES.get(name.lower().split(":")[0])
+        found = f"{name!r} (did you mean {near}?)" if near else did_you_mean(name, ("auto", *DEVICES))
+        raise UsageError(expected=f"auto, {', '.join(DEVICES)}", found=found, where="--device")
     prepare()
     import mindspore as ms
 

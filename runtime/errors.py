@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """`text` with every character that could steer a terminal or cannot be encoded as its escape; lines stay lines.
@@ -13,6 +16,13 @@ def printable(text: str) -> str:
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
     )
     return shown.replace("\n", "\n    ")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`word` quoted, with the one of `known` that it most likely means in brackets, where one comes near."""
+    spelling = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower(), spelling, 1, 0.7)
+    return f"{str(word)!r} (did you mean {spelling[close[0]]}?)" if close else repr(str(word))
 
 
 class GlorextError(Exception):

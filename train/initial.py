@@ -30,6 +30,8 @@ def complete_recipe(recipe: Recipe, labels: int, group: Group) -> Recipe:
             expected=f"{labels}, the number of class folders or labels",
             found=recipe.num_classes,
             where="key num_classes",
+            do="For pictures of your own fine-tune a published network: --recipe finetune --from resnext50; or train "
+            f"this recipe from nothing with --num_classes {labels}.",
         )
     if recipe.group_size not in (1, group.size):
         raise RecipeError(

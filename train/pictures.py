@@ -155,11 +155,14 @@ def class_folders(folder) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
+        a_file = folder.is_file()
         raise DataError(
             expected="a folder with one folder of pictures per class",
-            found="no such folder",
+            found="a file" if a_file else "no such folder",
             where=folder,
-            do="Check the path.",
+            do="Name the folder above the classes; `glorext predict MODEL FILE` says what is on one picture."
+            if a_file
+            else "Check the path.",
         )
     names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_passed_over(entry.name)]
     if not names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from glorext.runtime.errors import RecipeError
+from glorext.runtime.errors import RecipeError, did_you_mean
 
 from .recipe import Recipe, scaled_epochs, with_resize
 
@@ -67,18 +66,13 @@ def under_one_name(values: dict, where) -> dict:
             key, value = "augmentation", "autoaugment" if value else "crop_flip"
         name = _canonical().get(key)
         if name is None:
-            raise RecipeError(expected="a key of a recipe", found=f"{key!r}{_close(key)}", where=where)
+            raise RecipeError(expected="a key of a recipe", found=did_you_mean(key, _canonical()), where=where)
         if name == "input" and isinstance(value, dict):
             value = {**found.pop("input", {}), **value}
         if name in found:
             raise RecipeError(expected=f"{name} once", found=f"it again as {key}", where=where)
         found[name] = value
     return found
-
-
-def _close(key) -> str:
-    close = difflib.get_close_matches(str(key), _canonical(), 1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def make_recipe(values: dict, where="the arguments") -> Recipe:
@@ -122,7 +116,7 @@ def load_recipe(name_or_path="resnext50_imagenet", **overrides) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             expected=f"one of {', '.join(recipe_names())}, or a YAML file",
-            found=str(name_or_path),
+            found=did_you_mean(name_or_path, recipe_names()),
             do="Check the name or the path.",
         ) from error
     values = _mapping(text, path)

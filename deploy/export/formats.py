@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from glorext.runtime import UsageError
+from glorext.runtime.errors import did_you_mean
 
 WIDTHS = {"fp32": "float32", "fp16": "float16"}
 INT8 = (
@@ -86,7 +87,9 @@ def check_request(
     """
     for name in formats:
         if name not in EXPORTS:
-            raise UsageError(expected=f"formats out of {', '.join(EXPORTS)}", found=name, where="--format")
+            raise UsageError(
+                expected=f"formats out of {', '.join(EXPORTS)}", found=did_you_mean(name, EXPORTS), where="--format"
+            )
     try:
         number = -1 if batch in ("dynamic", None) else int(batch)
     except ValueError:

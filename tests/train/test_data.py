@@ -314,7 +314,7 @@ def test_pictures_of_other_formats_are_named_at_once_and_converted(draw, tmp_pat
             picture.save(root / ("ant", "bee")[i % 2] / f"x.{kind}", **({"lossless": True} if kind == "webp" else {}))
     with pytest.raises(DataError) as failure:
         list_pictures(root)
-    for named in ("1 .bmp, 1 .gif, 1 .tif, 1 .tiff, 1 .webp", "ant/x.webp", "bee/x.bmp", f"to_png {root} {root}_png"):
+    for named in ("1 .bmp, 1 .gif, 1 .tif, 1 .tiff, 1 .webp", "ant/x.webp", "bee/x.bmp", f"to-png {root} {root}_png"):
         assert named in str(failure.value)
     assert to_png_command([str(root), f"{root}_png"]) == 0 and "5 pictures became PNG" in capsys.readouterr().out
     found = list_pictures(f"{root}_png")
