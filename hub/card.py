@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from glorext.models.per_class import mean_of
 from glorext.runtime import PackageError, UsageError
 
 MAX_CARD_BYTES = 1 << 20
@@ -189,7 +190,7 @@ def environment():
         keep_trailing_newline=True,
         autoescape=lambda name: bool(name and ".html" in name),
     )
-    templates.globals.update(percent=percent, cell=cell)
+    templates.globals.update(percent=percent, cell=cell, mean_of=mean_of)
     return templates
 
 

@@ -20,6 +20,11 @@ from .registry import latest, open_registry
 
 SHOWN_MISTAKES = 10
 MARK = "glorext-site.json"
+CURVES = (  # title, key of an epoch in metrics.jsonl, in percent
+    ("Training loss", "loss", False),
+    ("Validation loss", "val_loss", False),
+    ("Top-1 after each epoch", "top1", True),
+)
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
 
 
@@ -100,7 +105,7 @@ def _facts(package: Path, manifest: Manifest) -> dict:
     epochs = read_epochs(package / METRICS, PackageError) if METRICS in manifest.files else []
     curves = [
         (title, curve([row[0] for row in rows], [row[1] for row in rows], percent))
-        for title, key, percent in (("Training loss", "loss", False), ("Top-1 after each epoch", "top1", True))
+        for title, key, percent in CURVES
         if len(rows := [(row["epoch"], row[key]) for row in epochs if row.get(key) is not None]) > 1
     ]
     confusion = evidence and evidence.confusion
@@ -112,21 +117,10 @@ def _facts(package: Path, manifest: Manifest) -> dict:
         "labels": labels,
         "curves": curves,
         "confusion": confusion,
-        "mistakes": mistakes(confusion or []),
+        "mistakes": ((evidence and evidence.confused) or [])[:SHOWN_MISTAKES],
         # ten shades, by the square root: single mistakes among hundreds stay visible
         "shade": lambda cell: math.ceil(9 * math.sqrt(cell / peak)) if cell else 0,
     }
-
-
-def mistakes(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes as (how often, class, answer), at most SHOWN_MISTAKES, the most frequent first."""
-    found = [
-        (count, truth, answer)
-        for truth, row in enumerate(confusion)
-        for answer, count in enumerate(row)
-        if count and truth != answer
-    ]
-    return sorted(found, key=lambda mistake: (-mistake[0], *mistake[1:]))[:SHOWN_MISTAKES]
 
 
 def curve(xs: list, ys: list, percent: bool) -> dict:

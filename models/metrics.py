@@ -9,14 +9,14 @@ from glorext.runtime.errors import DataError, GlorextError
 from glorext.runtime.fields import Fields
 
 METRICS = "metrics.jsonl"
-NUMBERS = {"step": ("loss", "lr"), "epoch": ("loss", "top1")}
+NUMBERS = {"step": ("loss", "lr"), "epoch": ("loss", "top1", "val_loss")}
 
 
 def read_metrics(path: Path, error: type[GlorextError] = DataError) -> list[dict[str, Any]]:
     """All events, each with "event" ("step" or "epoch"), "epoch" (from 1), and the numbers that were logged with it.
 
-    `loss`, `lr` of a step, and `loss`, `top1` (a fraction) of an epoch are there in any case, None where nothing was
-    logged; so are other keys as they stand in the file.
+    `loss`, `lr` of a step, and `loss`, `top1` (a fraction), `val_loss` of an epoch are there in any case, None where
+    nothing was logged; so are other keys as they stand in the file.
 
     Raises:
         GlorextError: of the class `error`: a line is not JSON, or one of these values is no number.

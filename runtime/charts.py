@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -49,7 +50,9 @@ def new_chart(title: str, x: str, y: str, size=(5.2, 3.0)):
 def svg_text(figure: Figure, description: str) -> str:
     """The figure as an SVG element for an HTML page; `description` is what a screen reader says."""
     buffer = io.StringIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        # Text stays text: the reader's browser has the letters that this machine's fonts lack, such as Chinese ones.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

@@ -198,9 +198,16 @@ class Fields:
         value = self._pop(key)
         return None if value is None and optional else self._inner(self._typed(value, dict, key), key)
 
-    def inners(self, key: str) -> list[Fields]:
-        """The list of objects under `key`, each as Fields."""
-        values = self._typed(self._pop(key), list, key)
+    @overload
+    def inners(self, key: str, optional: Literal[False] = False) -> list[Fields]: ...
+    @overload
+    def inners(self, key: str, optional: bool) -> list[Fields] | None: ...
+    def inners(self, key, optional=False):
+        """The list of objects under `key`, each as Fields; None where it is null and `optional`."""
+        value = self._pop(key)
+        if value is None and optional:
+            return None
+        values = self._typed(value, list, key)
         return [self._inner(value, f"{key}[{number}]") for number, value in enumerate(values)]
 
     def _inner(self, value: Any, key: str) -> Fields:

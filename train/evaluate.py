@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import platform
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 
 from glorext.hub.open_model import add_model_arguments, open_model
 from glorext.models.answers import Results, best_classes, latencies, write_results
+from glorext.models.calibration import BINS, calibration
 from glorext.models.evaluation import EvalResult
 from glorext.models.labels import labels_digest
+from glorext.models.per_class import class_scores, confusion_matrix, mean_of, most_confused, write_confusion
 from glorext.models.trained import Identity, TrainedModel
 from glorext.runtime import version
 from glorext.runtime.cli import parser as make_subparser
-from glorext.runtime.errors import CheckpointError, DataError, UsageError
+from glorext.runtime.errors import CheckpointError, DataError, UsageError, printable
 from glorext.runtime.files import json_bytes, sha256_file
 
 from .damage import without_damage
@@ -29,9 +32,13 @@ from .recipe_file import load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
 from .split import listed
 
+CONFUSION_UP_TO = 100  # classes: the matrix of more would be most of an eval.json
+CONFUSED_SHOWN = 3
+
 
 def evaluation(scores: Scores, pictures: Pictures, model: Identity, device: str, precision: str) -> EvalResult:
     """The EvalResult of `scores`, which the weights of `model` gave on `pictures`."""
+    truths, answers, labels = pictures.targets, scores.answers, pictures.labels
     return EvalResult(
         top1=scores.hits1 / scores.count,
         top5=None if scores.hits5 is None else scores.hits5 / scores.count,
@@ -44,8 +51,11 @@ def evaluation(scores: Scores, pictures: Pictures, model: Identity, device: str,
         precision=precision,
         versions=versions(),
         data={"folder": pictures.folder.resolve().name, "count": len(pictures), "sha256": pictures.digest()},
-        confusion=None if scores.confusion is None else scores.confusion.tolist(),
+        confusion=confusion_matrix(truths, answers, len(labels)).tolist() if len(labels) <= CONFUSION_UP_TO else None,
         loss=scores.loss,
+        classes=class_scores(truths, answers, labels),
+        confused=most_confused(truths, answers, labels),
+        calibration=calibration(scores.confidences, answers == truths),
     )
 
 
@@ -53,6 +63,20 @@ def accuracy_lines(result: EvalResult) -> str:
     """An accuracy as the published evaluation prints it; no top-5 where there is none."""
     top5 = "" if result.top5 is None else f"\nacc={result.top5:.2%}(TOP5)"
     return f"acc={result.top1:.2%}(TOP1){top5}"
+
+
+def class_lines(result: EvalResult) -> str:
+    """How the classes fared, on one line, and their most frequent mistakes, if any, on another."""
+    assert result.classes is not None and result.calibration is not None  # `evaluation` measures both
+    counts = {score.label: score.count for score in result.classes}
+    lines = [
+        f"mean of the classes: recall {mean_of(result.classes, 'recall'):.2%}, F1 {mean_of(result.classes, 'f1'):.2%}; "
+        f"calibration error {result.calibration.ece:.2%} (ECE, {BINS} bins)"
+    ]
+    if result.confused:
+        kinds = (f"{pair.truth} as {pair.answer} ({pair.times} of {counts[pair.truth]})" for pair in result.confused)
+        lines.append(f"most often confused: {', '.join(itertools.islice(kinds, CONFUSED_SHOWN))}")
+    return "\n".join(map(printable, lines))
 
 
 def versions() -> dict[str, str]:
@@ -136,6 +160,12 @@ def _results(answers, pictures, model, device, batch_size, seconds, group) -> Re
     )
 
 
+def _write_confusion(path, results: Results, labels: tuple[str, ...]) -> None:
+    index = {label: number for number, label in enumerate(labels)}
+    truths = np.array([index[picture["path"].split("/")[0]] for picture in results.pictures])
+    write_confusion(path, truths, np.array([picture["top5"][0] for picture in results.pictures]), labels)
+
+
 def make_parser():
     """The flags of `glorext eval`, the published ones among them."""
     parser = make_subparser(
@@ -161,6 +191,7 @@ def make_parser():
     parser.add_argument("--amp_level", choices=("O0", "O2", "O3", "auto"), default="O0", help="mixed precision")
     parser.add_argument("--batch_size", "--per_batch_size", type=int, default=32, help="pictures per step")
     parser.add_argument("--out", help="write the measurement here, as JSON")
+    parser.add_argument("--confusion", metavar="CSV", help="write the whole confusion matrix here, as CSV")
     parser.add_argument("--results", help="write every picture's logits into this folder")
     parser.add_argument("--skip_corrupt", action="store_true", help="leave out pictures that cannot be decoded")
     parser.add_argument("--json", action="store_true", help="print the measurement as JSON")
@@ -227,9 +258,11 @@ def main(argv: list[str]) -> int:
         print(json_bytes(dataclasses.asdict(result)).decode(), end="", flush=True)
     else:
         print(f"{model.network} on {result.count} pictures of {pictures.folder}, {results.seconds:.1f} s")
-        print(f"{accuracy_lines(result)}\n{{'Accuracy': {result.top1}}}", flush=True)
+        print(f"{accuracy_lines(result)}\n{{'Accuracy': {result.top1}}}\n{class_lines(result)}", flush=True)
     if arguments.out:
         result.write(arguments.out)
+    if arguments.confusion:
+        _write_confusion(arguments.confusion, results, pictures.labels)
     if arguments.results:
         write_results(arguments.results, results)
     return 0

@@ -9,24 +9,31 @@ import numpy as np
 from tqdm import tqdm
 
 from glorext.models.answers import best_classes
+from glorext.models.calibration import confidences
 from glorext.runtime.errors import CheckpointError, DataError
 
 from .data import batches, culprit_named, evaluation_steps
 from .distributed import Group
 from .pictures import Pictures
 
-CONFUSION_UP_TO = 100
-
 
 @dataclass
 class Scores:
-    """Top-1 and top-5 hits among `count` pictures and their mean loss, over all devices; the rest as in EvalResult."""
+    """What was answered over all devices.
+
+    Attributes:
+        hits1, hits5: right answers among `count` pictures, by the best answer and by five.
+        loss: mean cross entropy.
+        answers: class index (N,) of each picture's answer.
+        confidences: float32 (N,), its probability.
+    """
 
     hits1: int
     hits5: int | None
     count: int
     loss: float
-    confusion: np.ndarray | None
+    answers: np.ndarray
+    confidences: np.ndarray
 
 
 def forward_of(net, jit_level: str = "O0"):
@@ -78,21 +85,17 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
         CheckpointError: the number of logits is not the number of labels.
     """
     classes = len(pictures.labels)
-    confusion = np.zeros((classes, classes) if classes <= CONFUSION_UP_TO else (0, 0), np.int64)
-    hits1 = hits5 = 0
-    seen, losses = np.zeros(len(pictures), np.int64), np.zeros(len(pictures), np.float32)
+    seen, found, hits5 = (np.zeros(len(pictures), np.int64) for _ in range(3))
+    losses, sure = (np.zeros(len(pictures), np.float32) for _ in range(2))
     for indices, logits, _ in answers:
         if logits.shape[1] != classes:
             raise CheckpointError(expected=f"{classes} logits, as the label list has names", found=logits.shape[1])
         best, truth = best_classes(logits), pictures.targets[indices]
-        hits1 += int((best[:, 0] == truth).sum())
-        hits5 += int((best == truth[:, None]).sum())
         np.add.at(seen, indices, 1)
-        losses[indices] = cross_entropy(logits, truth)
-        if confusion.size:
-            np.add.at(confusion, (truth, best[:, 0]), 1)
-    sums = group.sum(np.concatenate([[hits1, hits5], seen, confusion.ravel()]).astype(np.int64))
-    seen = sums[2 : 2 + len(pictures)]
+        found[indices], hits5[indices] = best[:, 0], (best == truth[:, None]).any(1)
+        losses[indices], sure[indices] = cross_entropy(logits, truth), confidences(logits)
+    # Each process has the values of its own pictures and zeros for the others: their sums are exact.
+    seen, found, hits5 = group.sum(np.stack([seen, found, hits5]))
     if not (seen == 1).all():
         wrong = int(np.flatnonzero(seen != 1)[0])
         raise DataError(
@@ -100,10 +103,10 @@ def score(answers, pictures: Pictures, group: Group = Group()) -> Scores:
             found=f"{pictures.paths[wrong]} {seen[wrong]} times",
             where=pictures.folder,
         )
-    total = sums[2 + len(pictures) :].reshape(confusion.shape) if confusion.size else None
-    # Each process has the losses of its own pictures and zeros for the others: their sum is exact.
-    loss = float(group.sum(losses).mean(dtype=np.float64))
-    return Scores(int(sums[0]), int(sums[1]) if classes > 5 else None, len(pictures), loss, total)
+    losses, sure = group.sum(np.stack([losses, sure]))
+    right = int((found == pictures.targets).sum())
+    loss = float(losses.mean(dtype=np.float64))
+    return Scores(right, int(hits5.sum()) if classes > 5 else None, len(pictures), loss, found, sure)
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

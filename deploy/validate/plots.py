@@ -107,6 +107,28 @@ def training_plots(metrics: Path) -> list[str]:
     return plots
 
 
+@style()
+def reliability_plot(bins: list[dict]) -> str:
+    """The share of right answers by confidence, bar by bar, against the line on which a calibrated model lies."""
+    figure, axes = new_chart("Right answers by confidence", "confidence", "right")
+    shown = [row for row in bins if row["count"]]
+    widths = [row["high"] - row["low"] for row in shown]
+    axes.bar(
+        [row["low"] for row in shown],
+        [row["accuracy"] for row in shown],
+        widths,
+        align="edge",
+        color=BLUE,
+        edgecolor="white",
+    )
+    axes.plot([0, 1], [0, 1], color=ORANGE, linestyle="--", linewidth=1.4, label="as often right as confident")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.legend(edgecolor="none", framealpha=0.9, loc="upper left")
+    return svg_text(figure, "share of right answers by confidence")
+
+
 def blocks(matrix: np.ndarray, most: int = MOST_CELLS) -> tuple[np.ndarray, int]:
     """The matrix (K, K) summed over blocks of neighboring classes, at most `most` a side; and a block's classes."""
     width = -(-len(matrix) // most)

@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,16 @@ from glorext.deploy.validate import plots
 from glorext.deploy.validate.accuracy import paths_of, truths
 from glorext.deploy.validate.verdict import Validation
 from glorext.models.answers import Results
+from glorext.models.calibration import calibration, confidences
+from glorext.models.per_class import (
+    MOST_PAIRS,
+    ClassScore,
+    Confused,
+    class_scores,
+    confusion_matrix,
+    mean_of,
+    most_confused,
+)
 from glorext.models.trained import TrainedModel
 from glorext.runtime import DataError, UsageError, atomic_path, write_json
 
@@ -26,26 +37,22 @@ THUMBNAIL, SMALL_FILE = 240, 16_000
 
 def confusion(results: Results, labels: tuple[str, ...]) -> np.ndarray:
     """Counts (K, K): rows are the true classes, columns the answers."""
-    matrix = np.zeros((len(labels), len(labels)), int)
-    np.add.at(matrix, (truths(paths_of(results), labels), results.logits.argmax(1)), 1)
-    return matrix
+    return confusion_matrix(truths(paths_of(results), labels), results.logits.argmax(1), len(labels))
 
 
-def worst_classes(matrix: np.ndarray, labels: tuple[str, ...]) -> list[dict]:
-    """Classes with the lowest accuracy, those with mistakes only, and what they are most often taken for."""
-    counts, right = matrix.sum(1), matrix.diagonal()
-    mistakes = matrix * (1 - np.eye(len(labels), dtype=int))
-    share = right / np.maximum(counts, 1)
-    order = [int(index) for index in np.lexsort((-counts, share)) if counts[index] > right[index]]
+def worst_classes(scores: list[ClassScore], pairs: list[Confused]) -> list[dict]:
+    """Classes with the lowest recall, those with mistakes only, and what each is most often taken for.
+
+    Args:
+        pairs: all kinds of mistakes, the most frequent first.
+    """
+    taken_for = {pair.truth: pair for pair in reversed(pairs)}
+    wrong = sorted(
+        (score for score in scores if score.right < score.count), key=lambda one: (one.right / one.count, -one.count)
+    )
     return [
-        {
-            "label": labels[index],
-            "count": int(counts[index]),
-            "top1": float(share[index]),
-            "taken_for": labels[int(mistakes[index].argmax())],
-            "times": int(mistakes[index].max()),
-        }
-        for index in order[:CLASSES_SHOWN]
+        vars(score) | {"taken_for": taken_for[score.label].answer, "times": taken_for[score.label].times}
+        for score in wrong[:CLASSES_SHOWN]
     ]
 
 
@@ -111,7 +118,11 @@ def contents(
     validation: Validation, source: TrainedModel, results: Results, reference: Results | None, hops: Parity | None
 ) -> dict:
     """Everything that the page says, as JSON values."""
-    matrix = confusion(results, source.labels)
+    classes, answers = truths(paths_of(results), source.labels), results.logits.argmax(1)
+    scores = class_scores(classes, answers, source.labels)
+    pairs = most_confused(classes, answers, source.labels, most=len(answers))
+    # What comes out of a softmax is a confidence already.
+    sure = results.logits.max(1) if results.artifact["output"] == "probabilities" else confidences(results.logits)
     counts, edges = plots.latency_counts(results)
     values = validation.to_dict()
     if validation.mindspore:
@@ -133,11 +144,15 @@ def contents(
             "threads": results.threads,
             "histogram": {"counts": counts, "edges_ms": edges},
         },
-        "wrong": int(matrix.sum() - matrix.trace()),
-        "worst_classes": worst_classes(matrix, source.labels),
+        "wrong": int((answers != classes).sum()),
+        "classes": [vars(score) for score in scores],
+        "means": {measure: mean_of(scores, measure) for measure in ("recall", "f1")},
+        "confused": [vars(pair) for pair in pairs[:MOST_PAIRS]],
+        "calibration": asdict(calibration(sure, answers == classes)),
+        "worst_classes": worst_classes(scores, pairs),
         "mistakes": mistakes(source, results, reference),
         "machine": machine(),
-        "classes_seen": int((matrix.sum(1) > 0).sum()),
+        "classes_seen": sum(score.count > 0 for score in scores),
     }
 
 
@@ -153,6 +168,7 @@ def environment():
         lstrip_blocks=True,
     )
     found.filters["percent"] = lambda value: f"{value:.2%}"
+    found.filters["share"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
     found.filters["small"] = lambda value: f"{value:.1e}" if value else "0"
     found.filters["number"] = lambda value: f"{value:,}"
     return found
@@ -196,6 +212,7 @@ def write_report(
             accuracy=plots.accuracy_plot(validation),
             latency=plots.latency_plot(results),
             confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
+            reliability=plots.reliability_plot(numbers["calibration"]["bins"]),
             curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
             pictures=[picture(Path(data) / entry["path"]) if data else None for entry in numbers["mistakes"]],
         )

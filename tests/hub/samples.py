@@ -1,8 +1,14 @@
 """What the sample run of these tests consists of."""
 
+from dataclasses import asdict
+
+import numpy as np
+
 from glorext import models
 from glorext.hub.pack import Details
+from glorext.models.calibration import calibration
 from glorext.models.labels import labels_bytes
+from glorext.models.per_class import class_scores, most_confused
 from glorext.models.trained import Identity
 from glorext.runtime import sha256_bytes
 
@@ -32,6 +38,8 @@ def evaluation(run, **changes) -> dict:
     """An eval.json as `glorext eval` writes it for this run; 100 pictures, 98 right."""
     confusion = [[10 if row == column else 0 for column in range(10)] for row in range(10)]
     confusion[3][3], confusion[3][5], confusion[8][8], confusion[8][1] = 9, 1, 9, 1
+    answers = [answer for row in confusion for answer, count in enumerate(row) for _ in range(count)]
+    truths, answers = np.repeat(np.arange(10), 10), np.array(answers)
     return {
         "schema": "glorext.eval/1",
         "top1": 0.98,
@@ -45,5 +53,8 @@ def evaluation(run, **changes) -> dict:
         "precision": "O0",
         "versions": {"mindspore": "2.10.0", "numpy": "1.26.4"},
         "confusion": confusion,
+        "classes": list(map(asdict, class_scores(truths, answers, LABELS))),
+        "confused": list(map(asdict, most_confused(truths, answers, LABELS))),
+        "calibration": asdict(calibration(np.full(100, 0.9, np.float32), truths == answers)),
         "data": {"folder": "val", "count": 100, "sha256": "0" * 64},
     } | changes

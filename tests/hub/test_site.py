@@ -11,7 +11,7 @@ import pytest
 from glorext.hub.manifest import read_manifest
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
-from glorext.hub.site import curve, mistakes, nice_ticks, write_site
+from glorext.hub.site import curve, nice_ticks, write_site
 from glorext.models.metrics import read_epochs
 from glorext.runtime import PackageError, RegistryError, UsageError
 
@@ -72,7 +72,7 @@ def test_a_page_shows_card_evidence_curves_matrix_and_every_digest(shop):
         "each scored once",
         "Training loss",
         "Top-1 after each epoch",
-        "Confusion matrix",
+        "Rows are the true classes",
         "class 3 answered as class 5: 1",
         "mindspore_hub.load(&#34;tiny-digits@1.10.0&#34;)",
         "card.md",
@@ -88,13 +88,21 @@ def test_the_most_frequent_mistakes_stand_beside_the_matrix(shop):
     page = (shop / "site/tiny-digits.html").read_text()
     rows = re.findall(r'<td class="right">(\d+)</td><td>(class \d)</td><td>(class \d)</td>', page)
     assert rows == [("1", "class 3", "class 5"), ("1", "class 8", "class 1")]
-    assert mistakes([[5, 2, 0], [1, 5, 7], [0, 2, 5]]) == [(7, 1, 2), (2, 0, 1), (2, 2, 1), (1, 1, 0)]
-    assert len(mistakes([[1] * 30] * 30)) == 10 and mistakes([[3, 0], [0, 4]]) == []
+
+
+def test_every_class_has_its_precision_recall_and_f1(shop):
+    page = (shop / "site/tiny-digits.html").read_text()
+    rows = re.findall(r"<td>(class \d)</td>" + 4 * r'<td class="right">([\d.]+(?: %)?)</td>', page)
+    assert len(rows) == 10
+    assert rows[3] == ("class 3", "10", "100.00 %", "90.00 %", "94.74 %")
+    assert rows[5] == ("class 5", "10", "90.91 %", "100.00 %", "95.24 %")
+    assert "<strong>97.99 %</strong> mean F1 of the classes" in page
+    assert "<strong>8.00 %</strong> calibration error" in page
 
 
 def test_a_model_without_evidence_claims_nothing(shop):
     page = (shop / "site/unmeasured.html").read_text()
-    assert "was not measured" in page and "top-1</p>" not in page and "Confusion" not in page
+    assert "was not measured" in page and "top-1</p>" not in page and "true classes" not in page
 
 
 def test_texts_of_packages_are_escaped(shop):

@@ -61,7 +61,9 @@ def test_two_devices_give_the_weights_of_one_with_twice_the_batch(draw, tmp_path
     two, one = read_json(tmp_path / "found.json"), read_json(tmp_path / "one" / "found.json")
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
     assert one["losses"][-1] != one["losses"][0] and one["hits"][2] == 14
-    assert two["hits"] == one["hits"] and two["confusion"] == one["confusion"]
+    assert two["hits"] == one["hits"] and two["answers"] == one["answers"]
+    np.testing.assert_allclose(two["confidences"], one["confidences"], rtol=1e-5)
+    assert 0.5 <= min(one["confidences"]) < max(one["confidences"]) <= 1
     assert (one["mean"], two["mean"]) == (0.0, 0.5) and two["waited"]
 
 
@@ -113,7 +115,9 @@ def test_evaluation_on_two_devices_is_that_of_one(script, draw, tmp_path, recipe
         == 0
     )
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert read_json(tmp_path / "two.json")["count"] == 13
+    found = read_json(tmp_path / "two.json")
+    assert found["count"] == 13 and [row["count"] for row in found["classes"]] == [6, 7]
+    assert sum(row["count"] for row in found["calibration"]["bins"]) == 13 and 0 < found["calibration"]["ece"] < 1
     one, two = read_results(tmp_path / "one"), read_results(tmp_path / "two")
     np.testing.assert_allclose(two.logits, one.logits, atol=1e-5)
     assert np.ptp(one.logits, axis=0).min() > 1e-3 and (one.workers, two.workers) == (1, 2)

@@ -60,6 +60,8 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     assert open_model(run).evidence == result and open_model(run).labels == ("ant", "bee")
     assert result.labels_sha256 == labels_digest(["ant", "bee"]) and result.count == 10
     assert np.sum(result.confusion) == 10 and np.trace(result.confusion) == round(10 * result.top1)
+    assert [(score.label, score.count) for score in result.classes] == [("ant", 5), ("bee", 5)]
+    assert np.sum([row.count for row in result.calibration.bins]) == 10
     shown = capsys.readouterr().out
     assert f"epoch:1 step:8, loss is {np.float32(steps[7]['loss'])}\n" in shown
     assert f"acc={result.top1:.2%}(TOP1)" in shown and "TOP5" not in shown and result.top5 is None
@@ -80,6 +82,8 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
                 "CPU",
                 "--out",
                 str(tmp_path / "e.json"),
+                "--confusion",
+                str(tmp_path / "c.csv"),
                 "--results",
                 str(tmp_path / "r"),
             ]
@@ -88,7 +92,12 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     )
     again = parse_evaluation((tmp_path / "e.json").read_bytes())
     assert again == result
-    assert f"{{'Accuracy': {result.top1}}}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{{'Accuracy': {result.top1}}}" in shown
+    assert f"calibration error {result.calibration.ece:.2%} (ECE, 15 bins)" in shown
+    rows = [line.split(",") for line in (tmp_path / "c.csv").read_text().splitlines()]
+    assert rows[0] == ["true class", "ant", "bee"] and [row[0] for row in rows[1:]] == ["ant", "bee"]
+    assert [[int(cell) for cell in row[1:]] for row in rows[1:]] == result.confusion
     results = read_results(tmp_path / "r")
     right = [p["top5"][0] == ["ant", "bee"].index(p["path"].split("/")[0]) for p in results.pictures]
     assert results.count == 10 and np.mean(right) == result.top1
@@ -96,6 +105,12 @@ def test_a_run_learns_and_writes_what_it_did(draw, recipe, tmp_path, capsys):
     logits = results.logits.astype(np.float64)
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(10), truth])
     assert result.loss == pytest.approx(expected, rel=1e-6)
+    sure = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).max(1)
+    apart = [
+        abs(np.sum((logits.argmax(1) == truth)[inside]) - np.sum(sure[inside]))
+        for inside in (np.ceil(sure * 15) == bin for bin in range(1, 16))
+    ]
+    assert result.calibration.ece == pytest.approx(sum(apart) / 10, rel=1e-5) and result.calibration.ece > 0
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(draw, recipe, tmp_path, monkeypatch):

@@ -62,7 +62,8 @@ def run(out: Path, pictures: Path) -> None:
             {
                 "losses": losses,
                 "hits": [scores.hits1, scores.hits5, scores.count],
-                "confusion": scores.confusion.tolist(),
+                "answers": scores.answers.tolist(),
+                "confidences": scores.confidences.tolist(),
                 "mean": mean,
                 "waited": bool(waited),
             },
