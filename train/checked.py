@@ -31,13 +31,13 @@ def _rule() -> bytes:
     return hashlib.blake2b(b"".join(Path(str(module.__file__)).read_bytes() for module in modules)).digest()
 
 
-def marks_of(folder: Path, paths) -> list[bytes | None]:
-    """The mark of each picture FOLDER/PATH; None for one that cannot be asked, or is too young to be known again."""
-    root, rule, newest = os.fsencode(folder), _rule(), time.time_ns() - YOUNG
+def marks_of(root: Path, files) -> list[bytes | None]:
+    """The mark of each picture ROOT/FILE; None for one that cannot be asked, or is too young to be known again."""
+    above, rule, newest = os.fsencode(root), _rule(), time.time_ns() - YOUNG
     marks: list[bytes | None] = []
-    for path in map(os.fsencode, paths):
+    for path in map(os.fsencode, files):
         try:
-            state = os.stat(root + b"/" + path)
+            state = os.stat(os.path.join(above, path))
         except OSError:
             marks.append(None)
             continue

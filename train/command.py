@@ -54,9 +54,9 @@ def make_parser():
         dest="data_dir",
         metavar="FOLDER",
         type=str | None,
-        help="training pictures, FOLDER/<class>/<file>, or a folder with train and val",
+        help="training pictures: FOLDER/<class>/<file>, a folder with train and val, or a list (.txt, .csv)",
     )
-    parser.add_argument("--val_dir", type=str | None, help="validation pictures, evaluated after every epoch")
+    parser.add_argument("--val_dir", type=str | None, help="validation pictures or a list, evaluated after every epoch")
     parser.add_argument("--labels", type=str | None, help="file with one class name per line, in index order")
     parser.add_argument(
         "--device", dest="device_target", metavar="DEVICE", type=str, default="auto", help="auto, CPU, GPU or Ascend"

@@ -38,7 +38,7 @@ def without_damage(pictures: Pictures, skip: bool = False, group: Group = Group(
     damaged = np.flatnonzero(group.sum(damaged))
     if not len(damaged):
         return pictures
-    names = [pictures.folder / pictures.paths[i] for i in damaged]
+    names = [pictures.file(i) for i in damaged]
     if not skip:
         raise DataError(
             expected="a whole JPEG or PNG picture",
@@ -63,12 +63,12 @@ def _reasons(pictures: Pictures, group: Group, quiet: bool) -> dict[int, str]:
     In one thread: most of the time goes into Python, where more threads are slower than one.
     """
     share = group.share(len(pictures))
-    marks = dict(zip(share, marks_of(pictures.folder, [pictures.paths[i] for i in share])))
+    marks = dict(zip(share, marks_of(pictures.root, [pictures.files[i] for i in share])))
     known = found_whole(pictures.folder)
     unknown = [i for i, mark in marks.items() if mark not in known]
     reasons = {}
     for i in tqdm(unknown, desc="check pictures", unit="picture", disable=quiet, leave=False, delay=1):
-        if reason := picture_fault(pictures.folder / pictures.paths[i]):
+        if reason := picture_fault(pictures.file(i)):
             reasons[i] = reason
     if unknown:
         remember(pictures.folder, group, (mark for i, mark in marks.items() if mark and i not in reasons))

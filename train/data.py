@@ -5,24 +5,55 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from pathlib import Path
 
+from glorext.models.labels import LABELS, read_labels
 from glorext.runtime.errors import DataError
 
 from .autoaugment import imagenet_policy
-from .pictures import PICTURE_ENDINGS, Pictures, list_tree
+from .file_lists import class_of, read_list, read_rows
+from .pictures import PICTURE_ENDINGS, Pictures, class_folders, list_tree
 from .records import holds_records, read_records
+from .run_paths import read_paths
+from .split import TRAIN_FILES, VAL_FILES, listed
 
 ENDINGS = "|".join(map(re.escape, PICTURE_ENDINGS))
 # How MindSpore's pipeline reports the file at which it failed.
 CULPRIT = re.compile(rf"corresponding data file is: (.+?(?:{ENDINGS}))\. (.*?)(?: Dump the abnormal|\n|$)", re.I)
 
 
-def list_pictures(folder, labels=None, num_classes: int | None = None) -> Pictures:
-    """The pictures of a folder: a tree FOLDER/<class>/<file>, or MindRecord files.
+def list_pictures(source, labels=None, num_classes: int | None = None) -> Pictures:
+    """The pictures of a tree FOLDER/<class>/<file>, of a folder of MindRecord files, or those that a list names.
 
-    Args, Raises: as in `list_tree`.
+    The lists that a run wrote, train_files.txt and val_files.txt, name pictures of the run's own folder.
+
+    Args, Raises: as in `list_tree` and `read_list`.
     """
-    return read_records(folder, labels) if holds_records(folder) else list_tree(folder, labels, num_classes)
+    if holds_records(source):
+        return read_records(source, labels)
+    if not Path(source).is_file():
+        return list_tree(source, labels, num_classes)
+    if divided_by := _divided_by(source):
+        return listed(list_pictures(divided_by, labels, num_classes), source)
+    return read_list(source, labels, num_classes)
+
+
+def class_names(source) -> set[str]:
+    """The classes of what `list_pictures` takes, for whoever has no label list yet."""
+    if holds_records(source):
+        return set(read_labels(Path(source) / LABELS))
+    if not Path(source).is_file():
+        return set(class_folders(source))
+    if divided_by := _divided_by(source):
+        return class_names(divided_by)
+    return {class_of(row, source) for row in read_rows(source)}
+
+
+def _divided_by(path) -> str | None:
+    """The pictures that a run divided, if `path` is a list in its folder."""
+    path = Path(path)
+    paths = read_paths(path.parent) if path.name in (TRAIN_FILES, VAL_FILES) else None
+    return paths.data_dir if paths else None
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from .distributed import Group, join_group
 from .pictures import Pictures, evaluation_part
 from .recipe_file import load_recipe
 from .scoring import Scores, forward_of, predictions, score, with_bar
-from .split import listed
+from .split import listed, unseen
 
 CONFUSION_UP_TO = 100  # classes: the matrix of more would be most of an eval.json
 CONFUSED_SHOWN = 3
@@ -180,9 +180,9 @@ def make_parser():
         dest="data_dir",
         metavar="FOLDER",
         required=True,
-        help="folder with one folder of pictures per class, or with train and val, of which val is taken",
+        help="folder with one folder of pictures per class, or with train and val, of which val is taken; or a list",
     )
-    parser.add_argument("--files", help="list of the pictures that count, such as RUN/val_files.txt; by default all")
+    parser.add_argument("--files", help="which pictures of the folder count: a list of <class>/<file>; by default all")
     parser.add_argument("--recipe", help="name or YAML file whose network and input are used instead of the model's")
     parser.add_argument(
         "--device", dest="device_target", metavar="DEVICE", default="auto", help="auto, CPU, GPU or Ascend"
@@ -212,8 +212,7 @@ def _with_pictures(model: TrainedModel, data_dir, files=None) -> tuple[TrainedMo
             do="Give the label list of the training run with --labels FILE.",
         )
     labels = pictures.labels
-    if files:
-        pictures = listed(pictures, files)
+    pictures = listed(pictures, files) if files else unseen(pictures, model.folder)
     return dataclasses.replace(model, labels=labels, labels_sha256=labels_digest(labels)), pictures
 
 

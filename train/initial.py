@@ -14,9 +14,8 @@ from glorext.runtime.device import chip, has_bfloat16
 from glorext.runtime.errors import RecipeError
 from glorext.runtime.log import get_logger
 
-from .data import default_workers
+from .data import class_names, default_workers
 from .distributed import Group
-from .pictures import class_folders
 from .recipe import Recipe, with_resize
 from .records import holds_records
 
@@ -84,7 +83,7 @@ def labels_for(labels, source: TrainedModel | None, new_head: bool, data_dir) ->
         return read_labels(labels)
     if source is None or not source.labels:
         return None
-    if new_head and (holds_records(data_dir) or set(class_folders(data_dir)) != set(source.labels)):
+    if new_head and (holds_records(data_dir) or class_names(data_dir) != set(source.labels)):
         return None
     return source.labels
 

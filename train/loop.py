@@ -62,8 +62,9 @@ def train(
     """Train as `recipe` says, into the folder `recipe.ckpt_path`.
 
     Args:
-        data_dir: training pictures, FOLDER/<class>/<file> or MindRecord files; or a folder with `train` and `val`.
-        val_dir: validation pictures; without them nothing is evaluated and the last weights count as the best.
+        data_dir: training pictures, FOLDER/<class>/<file>, MindRecord files or a list; or a folder with `train` and
+            `val`.
+        val_dir: validation pictures or a list; without them nothing is evaluated, and the last weights are the best.
         labels: file with the class names in the order of their indices; without it see `list_tree`.
         device: "auto", "CPU", "GPU" or "Ascend".
         resume: "auto" to go on from the newest whole checkpoint of the folder, or the path of a checkpoint.

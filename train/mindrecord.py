@@ -12,7 +12,7 @@ from glorext.runtime.cli import run
 from glorext.runtime.files import atomic_dir, require_space
 
 from .damage import without_damage
-from .pictures import list_tree
+from .data import list_pictures
 from .records import FILE
 
 SHARD_BYTES, CHUNK = 8 << 30, 64
@@ -34,8 +34,8 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
     """
     from mindspore.mindrecord import FileWriter
 
-    pictures = without_damage(list_tree(folder, labels), quiet=False)
-    total = sum((pictures.folder / path).stat().st_size for path in pictures.paths)
+    pictures = without_damage(list_pictures(folder, labels), quiet=False)
+    total = sum(pictures.file(i).stat().st_size for i in range(len(pictures)))
     require_space(out, total)
     with atomic_dir(out) as temporary:
         writer = FileWriter(str(temporary / FILE), 1 + total // shard_bytes)
@@ -43,8 +43,12 @@ def write_records(folder, out, labels=None, shard_bytes: int = SHARD_BYTES) -> i
         for i in tqdm(range(0, len(pictures), CHUNK), desc="write", unit="chunk", leave=False, delay=1):
             writer.write_raw_data(
                 [
-                    {"path": path, "label": int(target), "image": (pictures.folder / path).read_bytes()}
-                    for path, target in zip(pictures.paths[i : i + CHUNK], pictures.targets[i : i + CHUNK])
+                    {
+                        "path": pictures.paths[k],
+                        "label": int(pictures.targets[k]),
+                        "image": pictures.file(k).read_bytes(),
+                    }
+                    for k in range(i, min(i + CHUNK, len(pictures)))
                 ]
             )
         writer.commit()
@@ -58,11 +62,11 @@ def main(argv: list[str]) -> int:
     """`glorext mindrecord`."""
     parser = make_parser(
         "mindrecord",
-        "Write a folder of pictures as MindRecord files, which training reads faster where files are slow to open.",
+        "Write pictures as MindRecord files, which training reads faster where files are slow to open.",
         "glorext mindrecord pictures/ records/",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="pictures, FOLDER/<class>/<file>")
-    parser.add_argument("out", metavar="OUT", help="new folder, which --data_dir and --val_dir take")
+    parser.add_argument("folder", metavar="FOLDER", help="pictures, FOLDER/<class>/<file>, or a list of them")
+    parser.add_argument("out", metavar="OUT", help="new folder, which --data and --val_dir take")
     parser.add_argument("--labels", help="class names, one per line; by default those of FOLDER, sorted")
     arguments = parser.parse_args(argv)
     labels = read_labels(arguments.labels) if arguments.labels else None

@@ -51,12 +51,33 @@ class Pictures:
         """SHA-256 over the relative paths: equal for equal trees of names."""
         return sha256_bytes("".join(f"{path}\n" for path in self.paths).encode("utf-8", "surrogateescape"))
 
+    @property
+    def root(self) -> Path:
+        """The folder to which `files` are relative."""
+        return self.folder
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where every picture is, relative to `root`."""
+        return self.paths
+
+    def file(self, index: int) -> Path:
+        """Where a picture is."""
+        return self.root / self.files[index]
+
+    def at(self, indices) -> Pictures:
+        """The pictures at `indices`, in that order."""
+        indices = np.asarray(indices, int)
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            targets=self.targets[indices],
+            places=self.places[indices],
+        )
+
     def without(self, indices) -> Pictures:
         """All pictures but those at `indices`."""
-        kept = np.setdiff1d(np.arange(len(self)), indices)
-        return dataclasses.replace(
-            self, paths=tuple(self.paths[i] for i in kept), targets=self.targets[kept], places=self.places[kept]
-        )
+        return self.at(np.setdiff1d(np.arange(len(self)), indices))
 
     def source(self, indices):
         """The pictures at `indices`, undecoded, in that order, as a MindSpore data set (image, label)."""
@@ -155,14 +176,11 @@ def class_folders(folder) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        a_file = folder.is_file()
         raise DataError(
             expected="a folder with one folder of pictures per class",
-            found="a file" if a_file else "no such folder",
+            found="no such folder",
             where=folder,
-            do="Name the folder above the classes; `glorext predict MODEL FILE` says what is on one picture."
-            if a_file
-            else "Check the path.",
+            do="Check the path.",
         )
     names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_passed_over(entry.name)]
     if not names:

@@ -9,9 +9,12 @@ import numpy as np
 
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import atomic_path
+from glorext.runtime.log import get_logger
 
 from .pictures import Pictures
+from .run_paths import read_paths
 
+logger = get_logger("train")
 TRAIN_FILES, VAL_FILES = "train_files.txt", "val_files.txt"
 
 
@@ -53,7 +56,7 @@ def listed(pictures: Pictures, path) -> Pictures:
         DataError: no such list, an empty one, or one that names a picture which is not there.
     """
     try:
-        names = set(os.fsdecode(Path(path).read_bytes()).split("\n")) - {""}
+        names = set(_names_in(path))
     except OSError as error:
         raise DataError(expected="a file list", found=error.strerror or error, where=path) from error
     missing = sorted(names.difference(pictures.paths))
@@ -65,6 +68,39 @@ def listed(pictures: Pictures, path) -> Pictures:
             do="Name the folder that the list was made for.",
         )
     return pictures.without([i for i, name in enumerate(pictures.paths) if name not in names])
+
+
+def unseen(pictures: Pictures, run: Path | None) -> Pictures:
+    """Those of `pictures` that a run held out, where they are the ones that it divided; others as they are.
+
+    What it was trained on says little of its accuracy; so a line says what was left out, and warns where the pictures
+    are, or by their names may be, what it was trained on.
+
+    Args:
+        run: the folder of the run that is evaluated; None without one.
+    """
+    paths = read_paths(run) if run else None
+    if not (run and paths):
+        return pictures
+    same = os.path.realpath(pictures.folder) == os.path.realpath(paths.data_dir)
+    if not (run / VAL_FILES).is_file():
+        if same:
+            logger.warning("%s: the pictures that %s was trained on", pictures.folder, run)
+        return pictures
+    if same:
+        held_out = listed(pictures, run / VAL_FILES)
+        left = "%s was trained on others of these %d pictures: only the %d of its %s count"
+        logger.warning(left, run, len(pictures), len(held_out), VAL_FILES)
+        return held_out
+    if (run / TRAIN_FILES).is_file() and set(_names_in(run / TRAIN_FILES)) <= set(pictures.paths):
+        logger.warning(
+            "among them are all names that %s was trained on: leave them out by a list, as %s", run, VAL_FILES
+        )
+    return pictures
+
+
+def _names_in(path) -> list[str]:
+    return [name for name in os.fsdecode(Path(path).read_bytes()).split("\n") if name]
 
 
 def write_lists(folder: Path, train: Pictures, held_out: Pictures) -> None:

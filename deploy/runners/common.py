@@ -75,13 +75,7 @@ def in_batches(run: Callable[[np.ndarray], np.ndarray], inputs: np.ndarray) -> n
 
 def take(pictures: Pictures, indices) -> Pictures:
     """The pictures at `indices`, in the order of the listing."""
-    indices = np.sort(np.asarray(indices, int))
-    return dataclasses.replace(
-        pictures,
-        paths=tuple(pictures.paths[i] for i in indices),
-        targets=pictures.targets[indices],
-        places=pictures.places[indices],
-    )
+    return pictures.at(np.sort(np.asarray(indices, int)))
 
 
 def preprocessed(pictures: Pictures, artifact: Artifact, chunk: int) -> Iterator[tuple[range, np.ndarray, float]]:
@@ -89,7 +83,7 @@ def preprocessed(pictures: Pictures, artifact: Artifact, chunk: int) -> Iterator
     for start in range(0, len(pictures), chunk):
         indices = range(start, min(start + chunk, len(pictures)))
         begun = time.perf_counter()
-        cropped = [crop(pictures.folder / pictures.paths[index], artifact.input_spec) for index in indices]
+        cropped = [crop(pictures.file(index), artifact.input_spec) for index in indices]
         inputs = (
             [one.transpose(2, 0, 1) for one in cropped]
             if artifact.input.values == "pixels"

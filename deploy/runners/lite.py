@@ -162,10 +162,10 @@ def run_tensor(model: Path, inputs: np.ndarray, programs: Programs | None = None
 def linked(pictures: Pictures):
     """A temporary folder that holds links to exactly these pictures, as <class>/<file>; for the C++ program."""
     with tempfile.TemporaryDirectory(prefix="glorext-pictures-") as folder:
-        for name in {path.split("/")[0] for path in pictures.paths}:
-            (Path(folder) / name).mkdir()
-        for path in pictures.paths:
-            place = (pictures.folder / path).absolute()
+        for name in {os.path.dirname(path) for path in pictures.paths}:
+            (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+        for index, path in enumerate(pictures.paths):
+            place = pictures.file(index).absolute()
             if not place.is_file():
                 raise DataError(
                     expected="picture files",

@@ -26,6 +26,7 @@ from glorext.runtime.cli import parser
 from glorext.train.damage import without_damage
 from glorext.train.data import list_pictures
 from glorext.train.pictures import Pictures, evaluation_part
+from glorext.train.split import unseen
 
 # Starting a backend takes long, and it starts once for each batch; pictures after the verdict are wasted.
 BATCH = 250
@@ -114,7 +115,7 @@ def make_parser():
         "glorext validate resnext50-digits --data val/ --backend lite-cpp --reference --report report.html",
     )
     add_model_arguments(flags)
-    flags.add_argument("--data", type=Path, help="folder with one folder of pictures for each class")
+    flags.add_argument("--data", type=Path, help="folder with one folder of pictures for each class, or a list")
     flags.add_argument("--skip_corrupt", action="store_true", help="leave out pictures that cannot be decoded")
     what = flags.add_argument_group("what answers")
     what.add_argument(
@@ -213,7 +214,7 @@ def main(argv: list[str]) -> int:
     if options.out:
         write_json(options.out, validation.to_dict())
     if options.report:
-        write_report(options.report, validation, source, results, reference, options.data, _hops(options, source))
+        write_report(options.report, validation, source, results, reference, pictures, _hops(options, source))
     _show(validation, results, source.labels, options.json)
     if validation.verdict == PASS:
         return 0
@@ -232,7 +233,8 @@ def main(argv: list[str]) -> int:
 
 def _listed(options, source: TrainedModel) -> Pictures:
     """The pictures of --data, the same ones for every backend and for the reference."""
-    return without_damage(list_pictures(options.data, source.labels), options.skip_corrupt, quiet=False)
+    pictures = unseen(list_pictures(options.data, source.labels), source.folder)
+    return without_damage(pictures, options.skip_corrupt, quiet=False)
 
 
 def _shard(options, source: TrainedModel, pictures: Pictures) -> int:

@@ -27,7 +27,8 @@ from glorext.models.per_class import (
     most_confused,
 )
 from glorext.models.trained import TrainedModel
-from glorext.runtime import DataError, UsageError, atomic_path, write_json
+from glorext.runtime import UsageError, atomic_path, write_json
+from glorext.train.pictures import Pictures
 
 SCHEMA = "glorext.report/1"
 MISTAKES_SHOWN, CLASSES_SHOWN, FLIPS_LISTED = 24, 10, 1000
@@ -180,7 +181,7 @@ def write_report(
     source: TrainedModel,
     results: Results,
     reference: Results | None = None,
-    data: Path | None = None,
+    shown: Pictures | None = None,
     hops: Parity | None = None,
 ) -> None:
     """Write the page, which needs no other file and no network, and report.json: the same name, ending .json.
@@ -191,15 +192,14 @@ def write_report(
         source: the model, with its labels and training metrics.
         results: the backend's results.
         reference: MindSpore's results, if they were compared.
-        data: the pictures' folder, from which mistakes are shown; without it they are named only.
+        shown: the pictures, of which mistakes are shown; without them they are named only.
         hops: what `parity` found, to be shown hop by hop.
     """
     path = Path(path)
     if path.suffix == ".json":
         raise UsageError(expected="the name of an HTML file", found=path.name, where="--report")
-    if data is not None and not Path(data).is_dir():
-        raise DataError(expected="the pictures' folder", found="no such folder", where=data)
     numbers = contents(validation, source, results, reference, hops)
+    files = {path: shown.file(index) for index, path in enumerate(shown.paths)} if shown else {}
     page = (
         environment()
         .get_template("report.html.j2")
@@ -214,7 +214,7 @@ def write_report(
             confusion=plots.confusion_plot(confusion(results, source.labels), source.labels),
             reliability=plots.reliability_plot(numbers["calibration"]["bins"]),
             curves=plots.training_plots(source.folder / "metrics.jsonl") if source.folder else [],
-            pictures=[picture(Path(data) / entry["path"]) if data else None for entry in numbers["mistakes"]],
+            pictures=[picture(files[entry["path"]]) if shown else None for entry in numbers["mistakes"]],
         )
     )
     with atomic_path(path) as temporary:

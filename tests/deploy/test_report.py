@@ -14,6 +14,7 @@ from glorext.deploy.validate.report import MISTAKES_SHOWN, confusion, mistakes, 
 from glorext.deploy.validate.verdict import validate
 from glorext.models.answers import Results
 from glorext.runtime import UsageError
+from glorext.train.data import list_pictures
 
 from .made import ARTIFACT, identity, trained
 
@@ -78,7 +79,7 @@ def parts(tmp_path_factory):
             versions={"mindspore_lite": "2.0.0"},
         )
 
-    return source, results(logits, "lite-cpp"), results(other, "mindspore"), folder / "data"
+    return source, results(logits, "lite-cpp"), results(other, "mindspore"), list_pictures(folder / "data")
 
 
 HOPS = Parity(

@@ -15,7 +15,7 @@ MISTAKES = {
     "a picture instead of a folder": (
         "train --recipe digits --data pets/train/cat/0.png",
         1,
-        ["found a file", "Name the folder above the classes", "glorext predict MODEL FILE"],
+        ["found a picture", "Name the folder above the classes", "glorext predict MODEL FILE"],
     ),
     "a picture instead of a model": ("eval pets/val/cat/0.png --data pets/val", 2, ["found a picture", "MODEL"]),
     "pictures in other formats": (
