@@ -100,6 +100,7 @@ def infer(
     threads: int = 0,
     decoders: int = 0,
     allow_broken: bool = False,
+    resume: bool = False,
     programs: Programs | None = None,
 ) -> Results:
     """Run a converted model over every picture below `images`; the results folder `out` and what it says.
@@ -116,8 +117,11 @@ def infer(
         threads: threads of each model; 0 lets the program choose.
         decoders: pictures that are decoded at once; 0 lets the program choose.
         allow_broken: leave broken pictures out and list them, instead of failing at the end.
+        resume: go on with a run that was ended, whose answers are in `out`.partial; without one, begin.
 
     Raises:
+        UsageError: `out`.partial holds the answers of a run that was ended, and `resume` is not asked for, or that run
+            was of another model, preprocessing, list of pictures or device.
         DataError, IntegrityError: the model or its contract is not whole.
         SetupError: this MindSpore Lite has nothing for the device.
         InferenceError: the program failed; its message says why. Where it failed in the middle of the run, `out` holds
@@ -131,7 +135,9 @@ def infer(
     command += ["--device", device, "--device_id", str(device_id)]
     for flag, value in (("--batch", batch), ("--workers", workers), ("--threads", threads), ("--decoders", decoders)):
         command += [flag, str(value)] if value else []
-    run_program([*command, "--allow_broken"] if allow_broken else command, show=True)
+    for switch, wanted in (("--allow_broken", allow_broken), ("--resume", resume)):
+        command += [switch] if wanted else []
+    run_program(command, show=True)
     return read_results(out)
 
 

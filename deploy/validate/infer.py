@@ -42,6 +42,11 @@ def main(argv: list[str]) -> int:
         help="leave out pictures that cannot be decoded, and list them in the results",
     )
     arguments.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was killed, interrupted or out of disk, from OUT.partial; without one, begin",
+    )
+    arguments.add_argument(
         "--accuracy", action="store_true", help="the class folders are the truth: print the accuracy"
     )
     arguments.add_argument("--json", action="store_true", help="print the summary as JSON")

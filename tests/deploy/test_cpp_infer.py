@@ -461,7 +461,7 @@ def test_an_interrupted_run_keeps_whole_results_or_none(native, converted, pictu
         return
     assert ended == 130
     kept = results(tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "out", "out.partial"]  # for --resume
     assert kept["count"] == len(np.load(tmp_path / "out" / "logits.npy")) == 16000 - len(kept["failed"])
 
 

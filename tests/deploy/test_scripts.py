@@ -53,3 +53,15 @@ def test_the_device_type_decides_where_the_program_runs(run):
     assert run(CPP, "m.mindir", "val", "CPU", GLOREXT_DEVICE="ascend910") == asked("cpu", "0")
     for wrong in (["m.mindir", "val"], ["m.mindir", "val", "GPU"], ["m.mindir", "val", "CPU", "0", "1"]):
         assert run(CPP, *wrong) == 2
+
+
+@pytest.mark.parametrize("script, words", [(PLAIN, ()), (GLORE, ()), (CPP, ("Ascend",))])
+def test_resume_is_passed_on_and_keeps_what_an_ended_run_left(run, tmp_path, script, words):
+    left = tmp_path / "result_Files.partial" / "answers.jsonl"
+    left.parent.mkdir()
+    left.touch()
+    assert run(script, "m.mindir", "val", *words, "--resume") == [*asked("ascend310", "0"), "--resume"]
+    assert run(script, "m.mindir", "val", *words, "2", "--resume") == [*asked("ascend310", "2"), "--resume"]
+    assert left.exists()
+    assert run(script, "m.mindir", "val", *words, "2") == asked("ascend310", "2")
+    assert not left.parent.exists()

@@ -2,8 +2,10 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -86,6 +88,16 @@ void walk(const fs::path& folder, const std::string& prefix, std::vector<fs::pat
   inside.pop_back();
 }
 
+void write_all(int fd, const void* data, size_t size, const std::string& path) {
+  const char* bytes = static_cast<const char*>(data);
+  for (size_t done = 0; done < size;) {
+    const ssize_t put = ::write(fd, bytes + done, size - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("cannot write", path);
+    done += static_cast<size_t>(put);
+  }
+}
+
 std::string trimmed(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
@@ -160,14 +172,46 @@ void make_folder(const std::string& path) {
 
 void write_file(const std::string& path, const void* data, size_t size) {
   const Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, "cannot write");
-  const char* bytes = static_cast<const char*>(data);
-  for (size_t done = 0; done < size;) {
-    const ssize_t put = ::write(file.get(), bytes + done, size - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("cannot write", path);
-    done += static_cast<size_t>(put);
-  }
+  write_all(file.get(), data, size, path);
   if (::fsync(file.get()) != 0) fail("cannot write", path);
+}
+
+Stamp stamp_of(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return {};
+  return {static_cast<int64_t>(info.st_size), static_cast<int64_t>(info.st_mtim.tv_sec)};
+}
+
+GrowingFile::GrowingFile(std::string path)
+    : path_(std::move(path)), fd_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+  if (fd_ < 0) fail("cannot write", path_);
+}
+
+GrowingFile::~GrowingFile() { ::close(fd_); }
+
+bool GrowingFile::lock() const {
+  // Where the file system knows no locks, there is none.
+  return ::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+}
+
+size_t GrowingFile::size() const { return regular_size(fd_, path_); }
+
+void GrowingFile::cut(size_t size) const {
+  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) fail("cannot write", path_);
+}
+
+void GrowingFile::append(const void* data, size_t size) const { write_all(fd_, data, size, path_); }
+
+void require_space(const std::string& path, uint64_t bytes, const std::string& what) {
+  fs::path folder = fs::absolute(path);
+  std::error_code error;
+  while (!fs::exists(folder, error) && folder.has_relative_path()) folder = folder.parent_path();
+  struct statvfs info {};
+  if (::statvfs(folder.c_str(), &info) != 0) fail("cannot look at", folder.native());
+  const uint64_t free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+  if (free < bytes)
+    throw Failure(what + " need " + std::to_string(bytes) + " bytes, " + folder.native() + " has " +
+                  std::to_string(free) + " free: make room or choose another folder");
 }
 
 void require_replaceable(const std::string& path, const std::string& marker) {

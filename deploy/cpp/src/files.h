@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,39 @@ bool is_picture_name(const std::string& path);
 // that it is reported. Throws Failure when the folder is missing or holds no file.
 std::vector<std::string> list_pictures(const std::string& folder);
 
+// What tells a file from its later versions, wherever it is mounted; zeros for a file that is not there.
+struct Stamp {
+  int64_t bytes = 0;
+  int64_t modified = 0;  // seconds
+  bool operator==(const Stamp& other) const { return bytes == other.bytes && modified == other.modified; }
+};
+
+Stamp stamp_of(const std::string& path);
+
 void make_folder(const std::string& path);
 void write_file(const std::string& path, const void* data, size_t size);
+
+// A file that is written at its end.
+class GrowingFile {
+ public:
+  // Opens the file, or makes it.
+  explicit GrowingFile(std::string path);
+  ~GrowingFile();
+  GrowingFile(const GrowingFile&) = delete;
+  GrowingFile& operator=(const GrowingFile&) = delete;
+  // False: another process holds it. It is held until the process ends, however it ends.
+  bool lock() const;
+  size_t size() const;
+  void cut(size_t size) const;
+  void append(const void* data, size_t size) const;
+
+ private:
+  std::string path_;
+  int fd_;
+};
+
+// Throws Failure when the file system of `path`, which need not be there yet, has less than `bytes` free.
+void require_space(const std::string& path, uint64_t bytes, const std::string& what);
 
 // Throws Usage unless a ResultFolder may take this name: nothing there, an empty folder, or one that holds `marker`.
 void require_replaceable(const std::string& path, const std::string& marker);

@@ -166,6 +166,8 @@ std::string Flags::help() const {
 
 int run_program(const char* name, int (*body)(int, char**), int argc, char** argv) {
   end_with_parent();
+  // A file that grows beyond `ulimit -f` is an error of its write, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return body(argc, argv);
   } catch (const Failure& failure) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "card.h"
 #include "cores.h"
@@ -11,6 +12,7 @@
 #include "glorext/classifier.h"
 #include "inputs.h"
 #include "interrupt.h"
+#include "journal.h"
 #include "npy.h"
 #include "pipeline.h"
 #include "quiet.h"
@@ -29,7 +31,8 @@ constexpr const char* kAbout = R"(glorext_infer: classify pictures with a MindSp
 constexpr const char* kEnd = R"(
 OUT gets results.json and logits.npy (float32, one row per picture, sorted by path).
 Exit status: 0 done, 1 failed or pictures broken, 2 usage, 130 stopped by Ctrl-C (a second one ends it at once). A run
-that ends early leaves what was computed in OUT, the rest listed as failed.
+that ends early leaves what was computed in OUT, the rest listed as failed. Until a run has ended, OUT.partial holds its
+answers as they come, for --resume.
 )";
 
 struct Options {
@@ -39,6 +42,7 @@ struct Options {
   std::string out;
   bool inspect = false;
   bool allow_broken = false;
+  bool resume = false;
   DeviceOptions device;
   int batch = 0;     // 0: the model's own
   int workers = 0;   // 0: as many as there is room for
@@ -74,12 +78,14 @@ bool parse(int argc, char** argv, Options& options) {
   flags.number("warmup", "N", options.warmup, 0, 1 << 20,
                "pictures left out of the latencies (default: one batch per worker; at most half)");
   flags.on("allow_broken", options.allow_broken, "pictures that cannot be read are listed, but do not fail the run");
+  flags.on("resume", options.resume, "go on with a run that was ended, from OUT.partial; without one, begin");
   if (!flags.parse(argc, argv)) return false;
   check_device_flags(options.device);
   if (options.inspect) return true;
   if (options.out.empty()) throw Usage("--out is required; see --help");
   require_results_target(options.out);
   if (options.images.empty() == options.tensor.empty()) throw Usage("give either --images or --tensor; see --help");
+  if (options.resume && !options.tensor.empty()) throw Usage("--resume is for --images: a tensor's run is begun anew");
   return true;
 }
 
@@ -134,14 +140,17 @@ int report(const RunResult& result, const std::string& device, const std::string
   return 0;
 }
 
-// Throws what ended the run early, with what was kept of it.
-void require_end(const RunResult& result, const std::string& out) {
-  if (result.not_run == 0 && !result.broken) return;
+// What is kept of a run that ended early, and how it goes on.
+std::string kept(const RunResult& result, const std::string& out, const Journal* journal) {
   const std::string all = std::to_string(result.scored.size() + result.failed.size());
-  const std::string kept = result.scored.empty()
-                               ? "; none of the " + all + " inputs was scored, " + out + " is not written"
-                               : "; " + std::to_string(result.scored.size()) + " of the " + all +
-                                     " inputs are scored in " + out + ", the others listed as failed";
+  if (result.scored.empty()) return "; none of the " + all + " inputs was scored, " + out + " is not written";
+  return "; " + std::to_string(result.scored.size()) + " of the " + all + " inputs are scored in " + out +
+         ", the others listed as failed" + (journal != nullptr ? "; --resume goes on" : "");
+}
+
+// Throws what ended the run early, with what was kept of it.
+void require_end(const RunResult& result, const std::string& kept) {
+  if (result.not_run == 0 && !result.broken) return;
   if (!result.broken) throw Interrupted("stopped by Ctrl-C" + kept);
   try {
     std::rethrow_exception(result.broken);
@@ -150,6 +159,49 @@ void require_end(const RunResult& result, const std::string& out) {
   } catch (const std::exception& error) {
     throw Failure(error.what() + kept);
   }
+}
+
+// Writes the results, whole or of a run that ended early.
+void finish(const std::string& out, const RunSettings& settings, const RunResult& result, Journal* journal) {
+  const bool whole = result.not_run == 0 && !result.broken;
+  std::string words = kept(result, out, journal);
+  try {
+    if (whole || !result.scored.empty()) write_results(out, settings, result);
+  } catch (const Failure& failure) {
+    if (journal == nullptr) throw;
+    words = "; what was answered is in " + journal->path() + ": make room there, --resume goes on";
+    if (!result.broken) throw Failure(failure.what() + words);
+  }
+  require_end(result, words);
+  if (journal != nullptr) journal->remove();
+}
+
+// What answers depend on, by the words in which it is told that one of them is another.
+Json::Object describe_run(const Contract& contract, const Options& options, const Card& card,
+                          const std::vector<std::string>& names) {
+  const Json::Object& model = contract.model.object("model");
+  const std::string values =
+      std::string(contract.pixels ? "pixels" : "normalized") + (contract.uint8_input ? ", uint8" : "");
+  return {{"model", Json::Object{{"sha256", contract.sha256},
+                                 {"weights_sha256", model.at("weights_sha256")},
+                                 {"labels_sha256", model.at("labels_sha256")},
+                                 {"output", contract.output_name}}},
+          {"preprocessing", Json::Object{{"input_spec", model.at("input_spec")}, {"values", values}}},
+          {"list of pictures", list_digest(names)},
+          {"device", Json::Object{{"name", options.device.device}, {"chip", card.chip}, {"stand_in", card.stand_in}}},
+          {"precision", options.device.precision},
+          {"batch", options.batch},
+          {"MindSpore Lite", runtime_version()}};
+}
+
+// Throws Failure when the disk has no room for the answers as they come and for the results.
+void require_room(const Options& options, const std::vector<std::string>& names, const Contract& contract,
+                  size_t answered) {
+  constexpr uint64_t kLine = 400;  // of a picture, without its path
+  const uint64_t row = static_cast<uint64_t>(contract.classes) * sizeof(float) + kLine;
+  uint64_t bytes = (names.size() + names.size() - answered) * row;
+  for (const std::string& name : names) bytes += 2 * name.size();
+  require_space(options.out, bytes, "the results");
 }
 
 int run(int argc, char** argv) {
@@ -169,6 +221,13 @@ int run(int argc, char** argv) {
   const std::vector<std::string> names = stored ? row_names(tensor.rows()) : list_pictures(options.images);
   const Card card = asked();
   require_model_for(contract, device.device, card);
+  std::optional<Journal> kept_answers;
+  if (!stored) {
+    kept_answers.emplace(options.out, describe_run(contract, options, card, names), options.images, names,
+                         contract.classes, options.resume);
+    require_room(options, names, contract, kept_answers->answered().size());
+  }
+  Journal* const journal = kept_answers ? &*kept_answers : nullptr;
 
   const int workers =
       std::min(workers_for(device, options.workers), static_cast<int>(std::min<size_t>(names.size(), 1024)));
@@ -190,9 +249,9 @@ int run(int argc, char** argv) {
   const Source source =
       stored ? tensor_source(tensor, contract, model) : picture_source(options.images, names, contract, model.layout());
   note_interrupt();
-  const RunResult result = run_pipeline(names, source, model, options.decoders > 0 ? options.decoders : usable_cores());
-  if (!result.scored.empty() || (result.not_run == 0 && !result.broken)) write_results(options.out, settings, result);
-  require_end(result, options.out);
+  const RunResult result =
+      run_pipeline(names, source, model, options.decoders > 0 ? options.decoders : usable_cores(), journal);
+  finish(options.out, settings, result, journal);
   return report(result, settings.device, options.out + "/results.json", options.allow_broken);
 }
 

@@ -29,11 +29,13 @@ double ms_since(Clock::time_point begin) {
 
 class Pipeline {
  public:
-  Pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders)
+  Pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders,
+           Journal* journal)
       : names_(names),
         source_(source),
         model_(model),
         decoders_(decoders),
+        journal_(journal),
         classes_(static_cast<size_t>(model.classes())),
         logits_(names.size() * classes_),
         ms_(names.size()),
@@ -43,19 +45,32 @@ class Pipeline {
         progress_(names.size()) {}
 
   RunResult run() {
-    const auto begin = Clock::now();
+    if (journal_ != nullptr) take_over();
     std::vector<std::thread> threads;
     decoding_ = decoders_;
     for (int i = 0; i < decoders_; ++i) threads.emplace_back([this] { guarded([this] { decode(); }); });
     for (int i = 0; i < model_.workers(); ++i) threads.emplace_back([this] { guarded([this] { infer(); }); });
     for (std::thread& thread : threads) thread.join();
     progress_.finish();
-    result_.seconds = ms_since(begin) / 1000;
+    result_.seconds = seconds();
     gather();
     return std::move(result_);
   }
 
  private:
+  // Of the whole run, with what was spent before it was ended.
+  double seconds() const { return seconds_before_ + ms_since(begin_) / 1000; }
+
+  void take_over() {
+    const std::vector<Answered>& answered = journal_->answered();
+    for (size_t i = 0; i < answered.size(); ++i) {
+      if (errors_[answered[i].index].empty()) continue;
+      count(answered[i], journal_->logits().data() + i * classes_);
+      seconds_before_ = std::max(seconds_before_, answered[i].seconds);
+    }
+    progress_.begin(result_.latencies.size());
+  }
+
   // An exception that is not about one picture stops every thread. What was computed before it is kept.
   template <class Body>
   void guarded(const Body& body) {
@@ -77,6 +92,7 @@ class Pipeline {
     for (size_t i = next_++; i < names_.size(); i = next_++) {
       if (interrupted()) stop();
       if (stopped_) return;
+      if (errors_[i].empty()) continue;  // answered before the run was ended
       Sample sample;
       sample.index = i;
       try {
@@ -114,32 +130,45 @@ class Pipeline {
     }
   }
 
-  void keep(const std::vector<Sample>& samples, const std::vector<float>& output, double batch_ms) {
+  void keep(const std::vector<Sample>& samples, std::vector<float>& output, double batch_ms) {
+    std::vector<Answered> answers;
     for (size_t i = 0; i < samples.size(); ++i) {
       const Sample& sample = samples[i];
-      const float* logits = output.data() + i * classes_;
-      if (!std::all_of(logits, logits + classes_, [](float v) { return std::isfinite(v); })) {
+      const auto logits = output.begin() + static_cast<std::ptrdiff_t>(i * classes_);
+      const auto end = logits + static_cast<std::ptrdiff_t>(classes_);
+      if (!std::all_of(logits, end, [](float v) { return std::isfinite(v); })) {
         fail(sample.index, "the model's logits are not finite");
         continue;
       }
-      std::copy(logits, logits + classes_, logits_.begin() + static_cast<std::ptrdiff_t>(sample.index * classes_));
-      const std::lock_guard<std::mutex> lock(mutex_);
-      errors_[sample.index].clear();
+      std::copy(logits, end, output.begin() + static_cast<std::ptrdiff_t>(answers.size() * classes_));
       // Every picture of a batch waits for the whole batch.
-      ms_[sample.index] = sample.read + sample.decode + sample.preprocess + batch_ms;
-      result_.latencies.push_back(ms_[sample.index]);
-      result_.stages.read += sample.read;
-      result_.stages.decode += sample.decode;
-      result_.stages.preprocess += sample.preprocess;
-      result_.stages.infer += batch_ms / static_cast<double>(samples.size());
+      Stages stages = sample.stages;
+      stages.infer = batch_ms / static_cast<double>(samples.size());
+      const double ms = stages.read + stages.decode + stages.preprocess + batch_ms;
+      answers.push_back({sample.index, sample.file, ms, stages, seconds()});
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (size_t i = 0; i < answers.size(); ++i) {
+      count(answers[i], output.data() + i * classes_);
       progress_.advance();
     }
+    if (journal_ != nullptr && !answers.empty()) journal_->add(answers, output.data());
+  }
+
+  void count(const Answered& one, const float* logits) {
+    std::copy(logits, logits + classes_, logits_.begin() + static_cast<std::ptrdiff_t>(one.index * classes_));
+    errors_[one.index].clear();
+    ms_[one.index] = one.ms;
+    result_.latencies.push_back(one.ms);
+    for (double Stages::*stage : {&Stages::read, &Stages::decode, &Stages::preprocess, &Stages::infer})
+      result_.stages.*stage += one.stages.*stage;
   }
 
   void fail(size_t index, const std::string& error) {
     const std::lock_guard<std::mutex> lock(mutex_);
     errors_[index] = error;
     progress_.advance();
+    if (journal_ != nullptr) journal_->add_failed(index, error);
   }
 
   void gather() {
@@ -164,7 +193,10 @@ class Pipeline {
   const Source& source_;
   LiteModel& model_;
   const int decoders_;
+  Journal* const journal_;
   const size_t classes_;
+  const Clock::time_point begin_ = Clock::now();
+  double seconds_before_ = 0;
   std::vector<float> logits_;
   std::vector<double> ms_;
   std::vector<std::string> errors_;
@@ -184,19 +216,22 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
   return [=](size_t index, Sample& sample) {
     auto begin = Clock::now();
     if (!is_picture_name(paths[index])) throw Failure("no picture by its name: .jpg, .jpeg or .png");
-    const std::string bytes = read_file(folder + "/" + paths[index], kLargestPictureFile);
-    sample.read = ms_since(begin);
+    const std::string path = folder + "/" + paths[index];
+    sample.file = stamp_of(path);
+    const std::string bytes = read_file(path, kLargestPictureFile);
+    sample.stages.read = ms_since(begin);
     begin = Clock::now();
     const Picture picture = decode_picture(bytes);
-    sample.decode = ms_since(begin);
+    sample.stages.decode = ms_since(begin);
     begin = Clock::now();
     sample.tensor = inputs.from_picture(picture);
-    sample.preprocess = ms_since(begin);
+    sample.stages.preprocess = ms_since(begin);
   };
 }
 
-RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders) {
-  return Pipeline(names, source, model, decoders).run();
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders,
+                       Journal* journal) {
+  return Pipeline(names, source, model, decoders, journal).run();
 }
 
 }  // namespace glorext

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "journal.h"
 #include "lite_model.h"
 #include "results.h"
 
@@ -14,9 +15,8 @@ namespace glorext {
 struct Sample {
   size_t index = 0;
   std::vector<uint8_t> tensor;
-  double read = 0;
-  double decode = 0;
-  double preprocess = 0;
+  Stamp file;
+  Stages stages;
 };
 
 // Fills the sample of index i; throws Failure for a picture that cannot be used. Called from several threads.
@@ -27,7 +27,8 @@ Source picture_source(std::string folder, std::vector<std::string> paths, const 
 
 // Runs every index of `names` through `source`, on `decoders` threads, and `model`, on one for each worker. An
 // interruption, and an error that is not about one picture, end the run early: the result says so, and holds what was
-// computed before.
-RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders);
+// computed before. With a `journal` what it holds is not computed again, and what is computed is added to it.
+RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders,
+                       Journal* journal);
 
 }  // namespace glorext
