@@ -15,6 +15,7 @@ from glorext.deploy.runners.common import BACKENDS, DEVICES, Request, Run, check
 from glorext.deploy.validate import stopping_rule
 from glorext.deploy.validate.accuracy import FAIL, MAX_DROP, PASS, accuracy_line, claim_for, paths_of, truths
 from glorext.deploy.validate.backends import prepare
+from glorext.deploy.validate.custom_metrics import load_metric, measured
 from glorext.deploy.validate.report import write_report
 from glorext.deploy.validate.shards import merge, parse_shard, write_shard
 from glorext.deploy.validate.verdict import EarlyStop, Validation, right_ones, validate
@@ -144,6 +145,13 @@ def make_parser():
         "--max_drop", type=float, default=MAX_DROP, help=f"how far top-1 may fall, a fraction (default {MAX_DROP})"
     )
     against.add_argument("--min_top1", type=float, help="demand this top-1 (a fraction) as well")
+    flags.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="MODULE:FUNCTION",
+        help="measure this too: a function (answers, true classes, class names) -> number or dict; repeatable",
+    )
     less = flags.add_argument_group("fewer pictures, or several hosts")
     less.add_argument("--until_sure", action="store_true", help="random pictures, until the answer is clear")
     less.add_argument("--seed", type=int, default=0, help="of the pictures' order for --until_sure (default 0)")
@@ -177,8 +185,8 @@ def _check_flags(options) -> None:
             "--shard or --min_top1",
         ),
         (
-            options.shard and (options.reference is not None or options.report or options.min_top1),
-            "--reference, --report and --min_top1 with --merge: a shard judges nothing",
+            options.shard and (options.reference is not None or options.report or options.min_top1 or options.metric),
+            "--reference, --report, --metric and --min_top1 with --merge: a shard judges nothing",
             "--shard",
         ),
         (options.shard and not options.out, "--out FOLDER for the shard", "nothing"),
@@ -202,6 +210,7 @@ def main(argv: list[str]) -> int:
     """`glorext validate`: exit status 1 when the accuracy is not kept, and when too few pictures leave it open."""
     options = make_parser().parse_args(argv)
     _check_flags(options)
+    metrics = [load_metric(text) for text in options.metric]
     options.data = options.data and evaluation_part(options.data)
     source = chosen_model(options)
     if not source.labels:
@@ -211,11 +220,19 @@ def main(argv: list[str]) -> int:
     pictures = _listed(options, source) if options.data else None
     results, reference, early_stop = _measured(options, source, pictures)
     validation = validate(source, results, reference, options.min_top1, options.max_drop, early_stop)
+    wrong_metric = None
+    try:
+        values = measured(metrics, results, reference, truths(paths_of(results), source.labels), source.labels)
+        validation = dataclasses.replace(validation, metrics=values)
+    except DataError as error:  # what took hours is written and shown all the same
+        wrong_metric = error
     if options.out:
         write_json(options.out, validation.to_dict())
     if options.report:
         write_report(options.report, validation, source, results, reference, pictures, _hops(options, source))
     _show(validation, results, source.labels, options.json)
+    if wrong_metric:
+        raise wrong_metric
     if validation.verdict == PASS:
         return 0
     raise AccuracyError(
@@ -295,6 +312,11 @@ def _show(validation: Validation, results: Results, labels: tuple[str, ...], as_
     print(accuracy_line(results, labels))
     interval = "" if measured.low is None else f" (95 % interval {measured.low:.2%} to {measured.high:.2%})"
     print(f"{validation.name} in {validation.backend} on {validation.device}: top-1 {measured.top1:.2%}{interval}")
+    for metric in validation.metrics:
+        shown = [
+            "nothing to measure" if value is None else f"{value:.6g}" for value in (metric.value, metric.mindspore)
+        ]
+        print(f"  {metric.name}: {shown[0]}" + (f" (MindSpore: {shown[1]})" if validation.mindspore else ""))
     for check in validation.checks:
         print(f"  {check.state:<9}  {check.name}: {check.found} (demanded: {check.demanded})")
     print(f"verdict: {validation.verdict}")

@@ -31,6 +31,7 @@ from glorext.deploy.validate.accuracy import (
     paths_of,
     truths,
 )
+from glorext.deploy.validate.custom_metrics import Measured
 from glorext.models.answers import Results
 from glorext.models.prediction import softmax
 from glorext.models.trained import TrainedModel
@@ -96,6 +97,7 @@ class Validation:
         early_stop: where the sequential test stopped, or None when every picture was scored.
         checks: the verdict, line by line.
         environment: versions and digests.
+        metrics: what the user's own metrics gave.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Validation:
     early_stop: EarlyStop | None
     checks: tuple[Check, ...]
     environment: dict
+    metrics: tuple[Measured, ...] = ()
 
     def to_dict(self) -> dict:
         """The validation as JSON values."""
