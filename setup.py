@@ -63,6 +63,8 @@ setup(
         # Checkpoints that PyTorch pickled, and the recipe's key `tensorboard`.
         "torch": ["torch>=2"],
         "tensorboard": ["tensorboard>=2.11"],
+        "mlflow": ["mlflow-skinny>=2.10"],
+        "wandb": ["wandb>=0.16"],
         # Words completed in the shell.
         "completion": ["argcomplete>=3.1"],
         "test": [

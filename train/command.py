@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -19,12 +21,16 @@ from glorext.runtime.errors import UsageError
 from glorext.runtime.files import json_bytes
 from glorext.runtime.log import get_logger
 
+from .callbacks import Callback
 from .distributed import launched
 from .recipe import Flag, Recipe, scaled_epochs, with_resize
 from .recipe_file import add_recipe_flags, load_recipe, recipe_names, under_one_name
 from .resume import fitted
 from .run_paths import read_paths, resolved
 from .verify_resume import verify_resume
+
+if TYPE_CHECKING:
+    from .loop import Interrupted, Outcome
 
 logger = get_logger("train")
 STOPPED = 130  # exit status after SIGTERM or Ctrl-C, with the state saved
@@ -240,7 +246,7 @@ def _run(argv: list[str]) -> int:
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
         return verify_resume(argv, run["verify_resume"])
-    from .loop import Interrupted, train
+    from .loop import Interrupted
 
     if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():
         raise UsageError(
@@ -250,20 +256,13 @@ def _run(argv: list[str]) -> int:
             do="See train/scripts.",
         )
     try:
-        outcome = train(
-            recipe,
-            run["data_dir"],
-            run["val_dir"],
-            quiet=run["json"],
-            device=run["device_target"],
-            **{key: run[key] for key in ("labels", "device_id", "resume", "stop_after")},
-        )
+        outcome = start(run, recipe, quiet=run["json"])
     except Interrupted as stop:
-        if not run["json"]:
-            print(stop)
-        elif stop.checkpoint:
-            _print_json(folder=recipe.ckpt_path, stopped=str(stop.checkpoint))
-        return 0 if run["stop_after"] else STOPPED
+        _show_stop(run, recipe, stop)
+        return STOPPED
+    if outcome.stopped:
+        _show_stop(run, recipe, outcome.stopped)
+        return 0
     if not outcome.is_writer:
         return 0
     if run["json"]:
@@ -273,6 +272,32 @@ def _run(argv: list[str]) -> int:
     else:
         print(f"not evaluated; the last weights: {outcome.folder / 'best.ckpt'}")
     return 0
+
+
+def start(run: dict, recipe: Recipe, callbacks: Sequence[Callback] = (), quiet: bool = False) -> Outcome:
+    """Train as `parse` read it.
+
+    Raises:
+        Interrupted: after SIGTERM or Ctrl-C; where `stop_after` or a callback ended the run, `Outcome.stopped` is it.
+    """
+    from .loop import train
+
+    return train(
+        recipe,
+        run["data_dir"],
+        run["val_dir"],
+        quiet=quiet,
+        callbacks=callbacks,
+        device=run["device_target"],
+        **{key: run[key] for key in ("labels", "device_id", "resume", "stop_after")},
+    )
+
+
+def _show_stop(run: dict, recipe: Recipe, stop: Interrupted) -> None:
+    if not run["json"]:
+        print(stop)
+    elif stop.checkpoint:
+        _print_json(folder=recipe.ckpt_path, stopped=str(stop.checkpoint))
 
 
 def require_devices(parsed: tuple[dict, Recipe], devices: int) -> None:

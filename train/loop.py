@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from glorext.runtime.device import set_deterministic
 from glorext.runtime.errors import DiskFullError, UsageError
 from glorext.runtime.log import get_logger
 
+from .callbacks import Callback, Told
 from .damage import without_damage
 from .data import culprit_named, list_pictures
 from .distributed import Group, join_group
@@ -24,27 +26,37 @@ from .run_folder import RunFolder
 from .run_paths import RunPaths, read_paths, resolved
 from .signals import StopSignals
 from .split import divided
+from .trackers import trackers_of
 
 logger = get_logger("train")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was stopped before its end, with its state saved: by SIGTERM, by Ctrl-C or by `stop_after`."""
+    """A run was stopped before its end, with its state saved: by SIGTERM or Ctrl-C, by `stop_after` or a callback."""
 
-    def __init__(self, folder: Path, checkpoint: Path | None):
-        self.checkpoint = checkpoint
+    def __init__(self, folder: Path, checkpoint: Path | None, signaled: bool):
+        self.checkpoint, self.signaled = checkpoint, signaled
         place = checkpoint or "the checkpoint of rank 0"
         super().__init__(f"stopped; the state is in {place}; go on with --resume {folder}")
 
 
 @dataclass
 class Outcome:
-    """How a run ended: its folder, the best top-1 (-1: not evaluated) and its epoch, and whether this is rank 0."""
+    """How a run ended.
+
+    Attributes:
+        folder: the run's.
+        top1: the best one, a fraction; -1 where nothing was evaluated.
+        epoch: after which it was measured.
+        is_writer: whether this process is rank 0, which writes.
+        stopped: says where the state is, if `stop_after` or a callback ended the run before its last epoch.
+    """
 
     folder: Path
     top1: float
     epoch: int
     is_writer: bool = True
+    stopped: Interrupted | None = None
 
 
 def train(
@@ -58,6 +70,7 @@ def train(
     resume: str | None = None,
     stop_after: int | None = None,
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Train as `recipe` says, into the folder `recipe.ckpt_path`.
 
@@ -70,11 +83,13 @@ def train(
         resume: "auto" to go on from the newest whole checkpoint of the folder, or the path of a checkpoint.
         stop_after: save the state and stop when that many steps of the whole run are done.
         quiet: no progress bar and no lines on stdout.
+        callbacks: what is told of every step and epoch.
 
     Raises:
         DataError, RecipeError, CheckpointError, DeviceError: the message names the cause.
         NonFiniteError: the loss is inf or nan.
-        Interrupted: after SIGTERM, Ctrl-C or `stop_after`, with the state saved.
+        Interrupted: after SIGTERM or Ctrl-C, with the state saved.
+        Exception: what a callback raised, after the state was saved.
     """
     recipe.input_spec()  # an impossible one is an error before a device is taken
     if recipe.deterministic:
@@ -96,10 +111,29 @@ def train(
         recipe = continued(recipe, folder, state.position, group.size)
     paths = _paths(recipe, folder, state, source, RunPaths.of(data_dir, val_dir, device))
     run = Run(recipe, pictures, held_out, folder, device, group, quiet, paths)
+    told = Told([*trackers_of(recipe, folder.folder, run.steps), *callbacks] if group.is_writer else ())
     with folder.locked(group.is_writer), _room_asked_for(folder):
-        run.prepare(state, source)
-        _train(run, stop_after)
-    return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer)
+        run.prepare(state, source, told)
+        stopped = _trained(run, stop_after, told)
+    return Outcome(folder.folder, run.position.best, run.position.best_epoch, group.is_writer, stopped)
+
+
+def _trained(run: Run, stop_after: int | None, told: Told) -> Interrupted | None:
+    """Train, and tell the callbacks of the end; what says where the state is, if the run was to stop before that."""
+    stopped = None
+    try:
+        if not told.failure:
+            _train(run, stop_after, told)
+    except Interrupted as stop:
+        if stop.signaled:
+            raise
+        stopped = stop.with_traceback(None)  # whose frames would keep the run's memory
+    finally:
+        told("on_end")
+    if told.failure:
+        logger.warning("a callback failed%s", f"; {stopped}" if stopped else "")
+        raise told.failure
+    return stopped
 
 
 def _pictures(recipe: Recipe, data_dir, val_dir, labels, resumed: Path | None, group: Group, quiet: bool):
@@ -147,7 +181,7 @@ def _paths(recipe: Recipe, folder: RunFolder, state: State | None, source, given
     )
 
 
-def _train(run: Run, stop_after: int | None) -> None:
+def _train(run: Run, stop_after: int | None, told: Told) -> None:
     """The epochs that are left, each with the steps that are left, its evaluation and its checkpoint."""
     recipe, group, steps, position, progress = run.recipe, run.group, run.steps, run.position, run.progress
     with StopSignals() as stop:
@@ -160,7 +194,7 @@ def _train(run: Run, stop_after: int | None) -> None:
                 launched: deque[Launched] = deque()
                 for i, (images, targets) in enumerate(feed, first):
                     done = epoch * steps + i + 1
-                    stop.requested |= done == stop_after
+                    stop.requested |= done == stop_after or told.stops
                     launched.append(run.launch(i, images, targets, order, stop.requested))
                     saves = bool(recipe.ckpt_interval) and done % recipe.ckpt_interval == 0
                     alone = stop.requested and group.size == 1
@@ -169,9 +203,11 @@ def _train(run: Run, stop_after: int | None) -> None:
                     while launched and (at_once or stops or len(launched) > run.ahead):
                         result = run.read(launched.popleft())
                         stops |= result.stops
+                    # A callback's wish comes with the numbers of a step, so one more may have begun where several do.
+                    alone |= told.stops and group.size == 1 and not launched
                     if position.step < steps:  # at the end of an epoch both come after the evaluation
                         if stops or alone:
-                            raise Interrupted(run.folder.folder, run.save_for_all())
+                            raise Interrupted(run.folder.folder, run.save_for_all(), stop.signaled)
                         if saves:
                             run.save()
 
@@ -187,5 +223,5 @@ def _train(run: Run, stop_after: int | None) -> None:
             if recipe.save_checkpoint and (last or position.epoch % recipe.save_checkpoint_epochs == 0):
                 run.save()
             # Signals reach the processes at different moments, but all must stop at the same one.
-            if not last and group.any(stop.requested):
-                raise Interrupted(run.folder.folder, run.save_for_all())
+            if not last and group.any(stop.requested or told.stops):
+                raise Interrupted(run.folder.folder, run.save_for_all(), stop.signaled)

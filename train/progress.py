@@ -1,4 +1,4 @@
-"""What a run shows and logs as it goes on: progress bar, printed lines, metrics.jsonl, TensorBoard."""
+"""What a run shows and logs as it goes on: progress bar, printed lines, metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from glorext.runtime.errors import SetupError
 from glorext.runtime.files import disk_full_named
 
+from .callbacks import Told
 from .distributed import Group
 from .evaluate import EvalResult, accuracy_lines
 from .recipe import Recipe
@@ -23,19 +23,17 @@ class Progress:
     """Shows and logs one run; on all ranks but 0 it does nothing.
 
     Args:
-        folder: where metrics.jsonl and the TensorBoard log are written.
+        folder: where metrics.jsonl is written.
         steps: of one epoch.
         quiet: no progress bar and no printed lines.
-
-    Raises:
-        SetupError: the recipe wants a TensorBoard log and TensorBoard is not installed.
+        told: the callbacks.
     """
 
-    def __init__(self, folder: RunFolder, recipe: Recipe, steps: int, group: Group, quiet: bool):
+    def __init__(self, folder: RunFolder, recipe: Recipe, steps: int, group: Group, quiet: bool, told: Told):
         self.metrics, self.is_writer, self.quiet = folder.metrics, group.is_writer, quiet
         self.epochs, self.steps, self.images_per_step = recipe.epochs, steps, recipe.batch_size * group.size
         self.overflowed = "skipped" if recipe.skips_overflow else "overflowed"
-        self.board = _board_in(folder.folder / "tensorboard") if recipe.tensorboard and group.is_writer else None
+        self.told = told
 
     @contextlib.contextmanager
     def epoch(self, epoch: int, first: int):
@@ -96,17 +94,12 @@ class Progress:
             print(text, flush=True)
 
     def _log(self, **event) -> None:
-        """Append one line to metrics.jsonl, and its numbers to the TensorBoard log."""
+        """Append one line to metrics.jsonl, and tell the callbacks."""
         if not self.is_writer:
             return
         with disk_full_named(self.metrics), open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(event, allow_nan=False) + "\n")
-        if self.board:
-            step = (event["epoch"] - 1) * self.steps + event.get("step", self.steps)
-            for key, value in event.items():
-                if key not in ("event", "epoch", "step") and value is not None:
-                    self.board.add_scalar(f"{event['event']}/{key}", value, step)
-            self.board.flush()
+        self.told(f"on_{event['event']}", event)
 
 
 def _scaling(scale: float | None, position: Position) -> dict:
@@ -117,15 +110,3 @@ def _measured(result: EvalResult | None) -> dict:
     """What an evaluation adds to the line of its epoch; `val_loss` is without label smoothing."""
     values = {"top1": result.top1, "top5": result.top5, "val_loss": result.loss} if result else {}
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _board_in(folder):
-    try:
-        from tensorboard.summary import Writer
-    except ImportError as error:
-        raise SetupError(
-            expected="TensorBoard, as the recipe's key tensorboard asks for",
-            found="it is not installed",
-            do="Run: pip install tensorboard",
-        ) from error
-    return Writer(str(folder))

@@ -94,6 +94,8 @@ class Recipe:
     data_sink: Flag | None = _key(None, "feed the device from its own queue; by default on GPU and Ascend")
     skip_corrupt: Flag = _key(False, "leave out pictures that cannot be decoded, and report them")
     tensorboard: Flag = _key(False, "write a TensorBoard log into the run's folder")
+    mlflow: Flag = _key(False, "log to MLflow, where MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME say")
+    wandb: Flag = _key(False, "log to Weights & Biases, where WANDB_PROJECT and WANDB_MODE say")
 
     def __post_init__(self):
         if isinstance(self.lr_epochs, str):  # published as '30,60,90,120'

@@ -42,6 +42,8 @@ RULES = {
     "ckpt_interval": Rule("yes", "decides nothing that is computed"),
     "keep_checkpoint_max": Rule("yes", "decides nothing that is computed"),
     "tensorboard": Rule("yes", "decides nothing that is computed"),
+    "mlflow": Rule("yes", "decides nothing that is computed"),
+    "wandb": Rule("yes", "decides nothing that is computed"),
     "epochs": Rule("told", SCHEDULE),
     "T_max": Rule("told", SCHEDULE),
     "lr_epochs": Rule("told", SCHEDULE),

@@ -19,6 +19,7 @@ from glorext.runtime.device import steps_ahead
 from glorext.runtime.errors import DataError, RecipeError
 from glorext.runtime.log import get_logger
 
+from .callbacks import Told
 from .data import batches, fed, training_steps
 from .distributed import Group
 from .evaluate import evaluation
@@ -78,7 +79,7 @@ class Run:
         assert recipe.workers  # `complete_recipe` filled it in
         self.workers = recipe.workers
 
-    def prepare(self, state: State | None, source: TrainedModel | None) -> None:
+    def prepare(self, state: State | None, source: TrainedModel | None, told: Told) -> None:
         """Make the network and bring it to where the run goes on, or starts: with the weights of `source`, if any."""
         ms.set_seed(self.recipe.seed)
         self.net = fresh_network(self.recipe, source)
@@ -90,7 +91,7 @@ class Run:
         if state:
             restore(state, self.weights | self.step.parameters())
             logger.info("resumed from %s", state.path)
-        self.progress = Progress(self.folder, self.recipe, self.steps, self.group, self.quiet)
+        self.progress = Progress(self.folder, self.recipe, self.steps, self.group, self.quiet, told)
         if self.group.is_writer:
             self.folder.start(self.recipe, self.pictures.labels, self.paths)
             if self.recipe.val_split:
@@ -101,6 +102,7 @@ class Run:
             self.group.require_equal(digest, "the weights that training starts from", self.folder.folder)
         if state:
             self.check_best(state)
+        told("on_begin", self.folder.folder, self.recipe)
 
     def check_best(self, state: State) -> None:
         """Begin a new best for other validation pictures, and find it again where best.ckpt is lost."""

@@ -139,7 +139,7 @@ def watched(job: Job, out: str) -> None:
     ]
     run, recipe = parse([*words, "--out", str(Path(out) / "run"), "--save_checkpoint", "false"])
     measured = MEASURED_SHORT if job.short else MEASURED
-    with watching() as seen, contextlib.suppress(loop.Interrupted):
+    with watching() as seen:
         loop.train(recipe, run["data_dir"], device=job.device, quiet=True, stop_after=WARMUP + measured)
     weights = {name: value for name, value in seen.net.parameters_dict().items() if not name.endswith(STATISTICS)}
     digest, rank = weights_digest(weights), ms.communication.get_rank() if launched() else 0

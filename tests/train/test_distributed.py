@@ -15,13 +15,13 @@ import numpy as np
 import psutil
 import pytest
 
-import glorext.train
 from glorext.models import create, save_checkpoint
 from glorext.models.answers import read_results
 from glorext.models.formats import read_tensors
 from glorext.runtime import cli, read_json
 from glorext.runtime.errors import DataError, UsageError
 from glorext.train import launch as launcher
+from glorext.train import launch as launching
 from glorext.train import loop
 from glorext.train.command import parse
 from glorext.train.damage import without_damage
@@ -33,7 +33,7 @@ from glorext.train.run_folder import fingerprint
 from glorext.train.verify_resume import verify_resume
 
 WORKER = Path(__file__).with_name("two_devices.py")
-SCRIPTS = Path(glorext.train.__file__).with_name("scripts")
+SCRIPTS = Path(launching.__file__).with_name("scripts")
 SMALL = [
     "--network_args",
     '{"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width": 8}',

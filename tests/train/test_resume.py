@@ -29,6 +29,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "training.md"
 NETWORK = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width": 8}
 FLAGS = ["--recipe", "digits", "--input", '{"size": 16, "resize": 16}', "--batch_size", "4", "--epochs", "2"]
 FLAGS += ["--network_args", json.dumps(NETWORK), "--workers", "1", "--keep_checkpoint_max", "9"]
+TRACKED = {"tensorboard": True, "mlflow": True, "wandb": True}
 
 
 def pictures(folder, each, seed):
@@ -169,7 +170,14 @@ def test_the_number_of_devices_may_change_where_the_pictures_of_a_step_stay(half
 
 @pytest.mark.parametrize("key", [key for key, rule in RULES.items() if rule.may == "yes" and key in vars(Recipe())])
 def test_what_decides_nothing_may_change_unmentioned(half, caplog, key):
-    other = {"ckpt_path": "elsewhere", "rank": 0, "save_checkpoint": False, "tensorboard": True}.get(key, 7)
+    other = {
+        "ckpt_path": "elsewhere",
+        "rank": 0,
+        "save_checkpoint": False,
+        "tensorboard": True,
+        "mlflow": True,
+        "wandb": True,
+    }.get(key, 7)
     recipe = load_recipe(half / "recipe.yaml", **{key: other})
     assert getattr(continued(recipe, RunFolder(half, True), Position(1, 1), 1), key) == other and not caplog.text
 

@@ -12,10 +12,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 ROOMS = ("runtime", "models", "hub", "train", "deploy")
 # Distributions that are not called as what one imports.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "google": "protobuf"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "google": "protobuf",
+    "mlflow": "mlflow-skinny",
+}
 OURS = {"glorext", "mindspore_hub"}
 # Extras for what a user may already have; `make` does not install them.
-NOT_PINNED = {"tensorboard", "torch"}
+NOT_PINNED = {"mlflow-skinny", "tensorboard", "torch", "wandb"}
 # What builds and checks this project: run, not imported.
 TOOLS = {"setuptools", "wheel", "ruff", "mypy"}
 PLUGINS = {"pytest-xdist"}  # pytest finds it by itself

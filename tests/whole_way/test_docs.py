@@ -307,6 +307,9 @@ def test_the_python_of_the_pages_runs(desk, monkeypatch, capsys):
         exec(compile(block.text, page.name, "exec"), names)
         assert capsys.readouterr().out.count("((") == (1 if page in READMES else 2), "an answer for each picture"
         assert page not in READMES or names["net"].training is False
+    (block,) = (block for block in blocks(ROOT / "docs" / "training.md") if block.language == "python")
+    exec(compile(block.text, block.page, "exec"), {})
+    assert re.search(r"^[0-9.]+% after epoch [12] [0-9]$", capsys.readouterr().out, re.M)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
