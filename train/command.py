@@ -245,7 +245,7 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> int:
     run, recipe = parse(argv)
     if run["verify_resume"] is not None:
-        return verify_resume(argv, run["verify_resume"])
+        return verify_resume(spelled(argv, make_parser()._option_string_actions), run["verify_resume"])
     from .loop import Interrupted
 
     if run["is_distributed"] is not None and bool(run["is_distributed"]) != launched():

@@ -58,7 +58,7 @@ class Group:
                     do="Give every host the same files.",
                 )
 
-    def average_statistics(self, net) -> None:
+    def average_statistics(self, parameters) -> None:
         """Give the batch norms of every process the mean of all processes' running statistics.
 
         Each device normalizes by its own batch, so their running means and variances differ a little.
@@ -68,7 +68,7 @@ class Group:
         from mindspore import ops
 
         all_reduce = ops.AllReduce()
-        for parameter in net.get_parameters():
+        for parameter in parameters:
             if parameter.name.endswith(("moving_mean", "moving_variance")):
                 # assign, not set_data: compiled graphs keep using the old memory.
                 ops.assign(parameter, all_reduce(parameter.value() * 1.0) / self.size)

@@ -186,6 +186,9 @@ def _train(run: Run, stop_after: int | None, told: Told) -> None:
     recipe, group, steps, position, progress = run.recipe, run.group, run.steps, run.position, run.progress
     with StopSignals() as stop:
         for epoch in range(position.epoch, recipe.epochs):
+            if run.is_over:
+                logger.info("nothing better than after epoch %d for %d", position.best_epoch, recipe.early_stopping)
+                break
             first, stops = position.step, False
             # Batch norms of a frozen backbone use and keep the statistics they came with.
             run.model.set_train(not run.frozen)
@@ -211,7 +214,7 @@ def _train(run: Run, stop_after: int | None, told: Told) -> None:
                         if saves:
                             run.save()
 
-            group.average_statistics(run.net)
+            group.average_statistics(run.averaged().values())
             loss = position.losses / steps
             position.epoch, position.step, position.losses = epoch + 1, 0, 0.0
             if position.epoch == recipe.freeze_epochs < recipe.epochs:
@@ -219,7 +222,7 @@ def _train(run: Run, stop_after: int | None, told: Told) -> None:
             progress.trained(position, result.loss)
             measured = run.measure(position.epoch)
             progress.epoch_done(position, loss, run.rate_of(epoch, steps - 1), result.scale, measured)
-            last = position.epoch == recipe.epochs
+            last = position.epoch == recipe.epochs or run.is_over
             if recipe.save_checkpoint and (last or position.epoch % recipe.save_checkpoint_epochs == 0):
                 run.save()
             # Signals reach the processes at different moments, but all must stop at the same one.

@@ -53,9 +53,25 @@ class Recipe:
     warmup_epochs: int = _key(1, "epochs in which the learning rate rises")
     momentum: float = _key(0.9, "of the optimizer")
     weight_decay: float = _key(1e-4, "of weights; biases, gamma and beta have none")
+    optimizer: Literal["momentum", "adamw", "lamb"] = _key(
+        "momentum", "adamw (arXiv:1711.05101) and lamb (arXiv:1904.00962) are MindSpore's; momentum counts for neither"
+    )
+    layer_decay: float = _key(
+        1.0, "rate of each stage of the network as a share of that of the one above it (arXiv:1801.06146)"
+    )
     clip_grad: float = _key(0.0, "largest L2 norm of all gradients together (arXiv:1211.5063); 0: any")
     label_smooth: Flag = _key(True, "whether labels are smoothed", "use_label_smooth")
     label_smooth_factor: float = _key(0.1, "share of the target that goes to the other classes")
+    mixup: float = _key(0.0, "alpha of mixup (arXiv:1710.09412); 0: none; with cutmix, one of both at each step")
+    cutmix: float = _key(0.0, "alpha of CutMix (arXiv:1905.04899); 0: none")
+    random_erasing: float = _key(0.0, "share of the pictures of which a rectangle is erased (arXiv:1708.04896)")
+    class_weights: Literal["none", "balanced"] = _key(
+        "none", "balanced: each class counts alike in the loss, however many pictures it has (King and Zeng, 2001)"
+    )
+    weight_average: float = _key(
+        0.0, "decay of an average of the weights, which is evaluated and kept (arXiv:1703.01780); 0: none", "ema"
+    )
+    early_stopping: int = _key(0, "epochs without a better top-1 after which the run ends; 0: never")
     amp_level: Level | dict[Device, Level] = _key(
         dict, "mixed precision: O0, O2, O3, auto, or one per device; by default O0 on CPU, O2 on GPU and Ascend"
     )
@@ -217,6 +233,12 @@ LIMITS = (  # key, lowest, highest
     ("momentum", 0, 1),
     ("weight_decay", 0, 1),
     ("clip_grad", 0, MANY),
+    ("layer_decay", 0.01, 1),
+    ("mixup", 0, 100),
+    ("cutmix", 0, 100),
+    ("random_erasing", 0, 1),
+    ("weight_average", 0, 0.999999),
+    ("early_stopping", 0, MANY),
     ("label_smooth_factor", 0, 0.999),
     ("loss_scale", 1, 2.0**32),
     ("pretrain_epoch_size", 0, MANY),

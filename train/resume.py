@@ -44,6 +44,7 @@ RULES = {
     "tensorboard": Rule("yes", "decides nothing that is computed"),
     "mlflow": Rule("yes", "decides nothing that is computed"),
     "wandb": Rule("yes", "decides nothing that is computed"),
+    "early_stopping": Rule("yes", "says only when the run ends"),
     "epochs": Rule("told", SCHEDULE),
     "T_max": Rule("told", SCHEDULE),
     "lr_epochs": Rule("told", SCHEDULE),
@@ -209,7 +210,7 @@ def restore(state: State, parameters: dict) -> None:
 
     path, tensors = state
     for name, parameter in parameters.items():
-        if name == "learning_rate":  # follows from the recipe, whose epochs may be others
+        if name.startswith("learning_rate"):  # follows from the recipe, whose epochs may be others
             continue
         if name not in tensors or tensors[name].shape != tuple(parameter.shape):
             raise CheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +20,14 @@ from glorext.runtime.device import steps_ahead
 from glorext.runtime.errors import DataError, RecipeError
 from glorext.runtime.log import get_logger
 
+from .averaging import WeightAverage
 from .callbacks import Told
 from .data import batches, fed, training_steps
 from .distributed import Group
 from .evaluate import evaluation
 from .initial import fresh_network, in_precision
+from .loss import balanced
+from .mixing import draw_plan, mixes
 from .nonfinite import NonFiniteError, first_nonfinite_layer
 from .pictures import Pictures
 from .progress import Progress
@@ -75,6 +79,10 @@ class Run:
         self.sink = device != "CPU" if recipe.data_sink is None else bool(recipe.data_sink)
         if self.sink and device == "CPU":
             raise RecipeError(expected="false: only GPU and Ascend have a queue", found=True, where="key data_sink")
+        if recipe.optimizer == "lamb" and device == "CPU":
+            raise RecipeError(
+                expected="momentum or adamw: MindSpore has no LAMB on the CPU", found="lamb", where="key optimizer"
+            )
         self.rates, self.ahead = learning_rates(recipe, self.steps), steps_ahead(device)
         assert recipe.workers  # `complete_recipe` filled it in
         self.workers = recipe.workers
@@ -86,10 +94,12 @@ class Run:
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = in_precision(self.net, self.recipe, self.device)
         self.forward = forward_of(self.model, self.recipe.jit_level)
+        decay = self.recipe.weight_average
+        self.average = WeightAverage(self.weights, decay) if decay else None
         self.position = state.position if state else Position(epoch=self.recipe.pretrain_epoch_size)
         self.make_step()
         if state:
-            restore(state, self.weights | self.step.parameters())
+            restore(state, self.state())
             logger.info("resumed from %s", state.path)
         self.progress = Progress(self.folder, self.recipe, self.steps, self.group, self.quiet, told)
         if self.group.is_writer:
@@ -115,12 +125,26 @@ class Run:
             return
         position.best, position.best_epoch = -1.0, 0
         for kept in whole_epochs(self.folder, position, self.steps):
-            restore(kept, self.weights)
+            restore(kept, self.averaged())
             self.measure(kept.position.epoch)
-        restore(state, self.weights)
+        restore(state, self.averaged())
         logger.warning(
             "best.ckpt was gone: found again among the checkpoints left, after epoch %d", position.best_epoch
         )
+
+    def averaged(self) -> dict:
+        """The parameters of the network, and of the average of them, if there is one; by name."""
+        return self.weights | (self.average.parameters() if self.average else {})
+
+    def state(self) -> dict:
+        """All parameters that a run goes on from, by name."""
+        return self.averaged() | self.step.parameters()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has found nothing better for as many epochs as `early_stopping` allows."""
+        patience, position = self.recipe.early_stopping, self.position
+        return bool(patience) and position.best >= 0 and position.epoch - position.best_epoch >= patience
 
     @property
     def frozen(self) -> bool:
@@ -137,8 +161,11 @@ class Run:
         if self.frozen:
             head = spec(self.recipe.network).family.classifier
             parameters = [parameter for parameter in parameters if parameter.name.startswith(head)]
+        classes, weights = len(self.pictures.labels), None
+        if self.recipe.class_weights == "balanced":
+            weights = balanced(self.pictures.targets, classes)
         self.step = TrainStep(
-            self.model, parameters, self.recipe, self.rates, len(self.pictures.labels), self.level, self.group.size
+            self.model, parameters, self.recipe, self.rates, classes, self.level, self.group.size, self.average, weights
         )
         self.step.start_at(self.position.epoch * self.steps)
 
@@ -158,7 +185,10 @@ class Run:
         """Begin step `number` of the present epoch, which sees its pictures in `order`; `stop` as in TrainStep."""
         size = self.recipe.batch_size
         rate, indices = self.rate_of(self.position.epoch, number), order[number * size : (number + 1) * size]
-        return Launched(number, images, indices, rate, self.step.launch(images, targets, stop))
+        plan = None
+        if mixes(self.recipe):
+            plan = draw_plan(self.recipe, size, self.spec.size, self.position.epoch, number, self.group.rank)
+        return Launched(number, images, indices, rate, self.step.launch(images, targets, stop, plan))
 
     def read(self, launched: Launched) -> StepResult:
         """Wait for a step, bring `position` to its end, and show and log it.
@@ -194,7 +224,14 @@ class Run:
         return measured
 
     def measure(self, epoch: int) -> EvalResult | None:
-        """Evaluate the present weights, those after `epoch`, where there are validation pictures; keep the best."""
+        """Evaluate the present weights, those after `epoch`, where there are validation pictures; keep the best.
+
+        Where the weights are averaged, it is the average that counts.
+        """
+        with self.average.in_place() if self.average else nullcontext():
+            return self._measure(epoch)
+
+    def _measure(self, epoch: int) -> EvalResult | None:
         position, measured = self.position, self.evaluate() if self.held_out else None
         # Without validation pictures the last weights count as the best, unless others were measured before.
         if measured.top1 > position.best if measured else position.best < 0:
@@ -233,7 +270,7 @@ class Run:
         """Write a checkpoint to resume from; None where another process writes it."""
         if not self.group.is_writer:
             return None
-        tensors = self.weights | self.step.parameters() | {PICTURES_DIGEST: fingerprint(self.pictures)}
+        tensors = self.state() | {PICTURES_DIGEST: fingerprint(self.pictures)}
         keep = self.recipe.keep_checkpoint_max
         return self.folder.save(self.recipe.network, tensors, self.position, self.steps, keep)
 

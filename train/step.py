@@ -9,12 +9,16 @@ import mindspore as ms
 import numpy as np
 from mindspore import amp, nn, ops
 
+from glorext.models.specs import spec
 from glorext.runtime.device import fetching
 
+from .averaging import WeightAverage
 from .loss import SmoothedCrossEntropy
+from .mixing import Mixer, Plan, mixes
 from .optimizer import make_optimizer
 from .overflow import Patience, overflow_register
 
+RATES = "learning_rate"  # what the names of the optimizer's rates begin with, one for each group that has its own
 DYNAMIC_FACTOR, DYNAMIC_WINDOW = 2, 2000
 
 
@@ -50,22 +54,40 @@ class TrainStep:
         num_classes: K.
         level: precision mode; under every one but O0 the loss is scaled, unless it is in bfloat16.
         group_size: devices over which gradients are averaged.
+        average: of the weights, which follows each update; by default none.
+        class_weights: as in `SmoothedCrossEntropy`.
     """
 
-    def __init__(self, net, parameters, recipe, rates, num_classes: int, level: str = "O0", group_size: int = 1):
-        self.optimizer = make_optimizer(parameters, rates, recipe.momentum, recipe.weight_decay)
+    def __init__(
+        self,
+        net,
+        parameters,
+        recipe,
+        rates,
+        num_classes: int,
+        level: str = "O0",
+        group_size: int = 1,
+        average: WeightAverage | None = None,
+        class_weights: np.ndarray | None = None,
+    ):
+        self.optimizer = make_optimizer(parameters, rates, recipe, spec(recipe.network).family.classifier)
         self.scaler = make_scaler(recipe, level)
-        loss_fn = SmoothedCrossEntropy(num_classes, recipe.smoothing)
+        loss_fn = SmoothedCrossEntropy(num_classes, recipe.smoothing, class_weights)
         self.patience = Patience(recipe, scaled=self.scaler is not None)
-        self._run = _compiled(net, loss_fn, self.optimizer, self.scaler, self.patience, group_size, recipe)
+        mixer = Mixer(recipe.input_spec().size) if mixes(recipe) else None
+        self._run = _compiled(
+            net, loss_fn, self.optimizer, self.scaler, self.patience, group_size, recipe, average, mixer
+        )
 
-    def launch(self, images, targets, stop=False) -> Callable[[], StepResult]:
+    def launch(self, images, targets, stop=False, plan: Plan | None = None) -> Callable[[], StepResult]:
         """Begin to train on images (N, 3, H, W) and targets (N,); what it returns waits for the end of this step alone.
 
         Args:
             stop: ask all devices to stop; each learns it from the result.
+            plan: what happens to the pictures, where the recipe mixes or erases.
         """
-        arrived = fetching(self._run(images, targets, ms.Tensor(float(stop), ms.float32)))
+        drawn = () if plan is None else map(ms.Tensor, plan)
+        arrived = fetching(self._run(images, targets, ms.Tensor(float(stop), ms.float32), *drawn))
 
         def result() -> StepResult:
             loss, grad_norm, stops, finite, missed, scale = map(float, arrived())
@@ -74,9 +96,9 @@ class TrainStep:
 
         return result
 
-    def __call__(self, images, targets, stop=False) -> StepResult:
+    def __call__(self, images, targets, stop=False, plan: Plan | None = None) -> StepResult:
         """Train one step and wait for it; arguments as in `launch`."""
-        return self.launch(images, targets, stop)()
+        return self.launch(images, targets, stop, plan)()
 
     @property
     def scale(self) -> float:
@@ -96,7 +118,7 @@ class TrainStep:
 
 
 def _is_state(name: str) -> bool:
-    return name.startswith("moments.") or name in ("global_step", "learning_rate")
+    return name.startswith(("moments.", "adam_m.", "adam_v.", "lamb_m.", "lamb_v.", RATES)) or name == "global_step"
 
 
 def make_scaler(recipe, level: str):
@@ -142,12 +164,15 @@ def clip_to(limit: float):
     return clip
 
 
-def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
+def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe, average, mixer):
     reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
     all_reduce = ops.AllReduce() if group_size > 1 else None
 
-    def forward(images, targets):
-        loss = loss_fn(net(images), targets)
+    def forward(images, targets, *drawn):
+        if mixer is None:
+            loss = loss_fn(net(images), targets)
+        else:
+            loss = mixer.loss(loss_fn, net(mixer.images(images, *drawn)), targets, drawn[0])
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
     check, register, skips_overflow = norm_and_check(), overflow_register(), recipe.skips_overflow
@@ -155,10 +180,10 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
     gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
 
     @ms.jit(jit_level=recipe.jit_level)
-    def run(images, targets, stop):
+    def run(images, targets, stop, *drawn):
         if register is not None:
             images = register.cleared_before(images)
-        (_, loss), gradients = gradient(images, targets)
+        (_, loss), gradients = gradient(images, targets, *drawn)
         if reducer is not None:
             gradients = reducer(gradients)
         if scaler is not None:
@@ -179,6 +204,8 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe):
         if ops.logical_and(updates, patience.lasts()):
             optimizer(gradients)
             patience.renew()
+            if average is not None:
+                average.update(optimizer.global_step)
         else:
             ops.assign_add(optimizer.global_step, ops.ones_like(optimizer.global_step))
             patience.lose(ops.isfinite(loss))

@@ -7,6 +7,7 @@ import pytest
 from glorext.models import create
 from glorext.train.loss import SmoothedCrossEntropy
 from glorext.train.optimizer import decayed, make_optimizer
+from glorext.train.recipe import Recipe
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -34,7 +35,7 @@ def test_weight_decay_spares_biases_gamma_and_beta(network, counts):
 def test_update_is_momentum_with_decay_and_the_rate_of_the_step():
     weight = ms.Parameter(ms.Tensor([1.0, -2.0], ms.float32), name="x.weight")
     gamma = ms.Parameter(ms.Tensor([3.0], ms.float32), name="x.gamma")
-    optimizer = make_optimizer([gamma, weight], np.array([0.1, 0.01], np.float32), 0.9, 0.5)
+    optimizer = make_optimizer([gamma, weight], np.array([0.1, 0.01], np.float32), Recipe(weight_decay=0.5))
     w, g, mw, mg = np.array([1.0, -2.0]), np.array([3.0]), 0, 0
     for rate in (0.1, 0.01):
         optimizer((ms.Tensor([1.0]), ms.Tensor([0.5, 0.25])))

@@ -42,7 +42,7 @@ def run(out: Path, pictures: Path) -> None:
     losses = [step(ms.Tensor(images[rows]), ms.Tensor(targets[rows]))[0] for rows in mine.reshape(STEPS, size)]
     statistics = next(p for p in net.get_parameters() if p.name.endswith("moving_mean"))
     ms.ops.assign(statistics, ms.Tensor(np.full(statistics.shape, group.rank, np.float32)))
-    group.average_statistics(net)
+    group.average_statistics(net.get_parameters())
     mean = float(statistics.asnumpy()[0])
     ms.ops.assign(statistics, ms.Tensor(np.zeros(statistics.shape, np.float32)))
 
