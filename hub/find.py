@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from glorext.models.formats import require_no_pickle
 from glorext.models.labels import labels_digest
 from glorext.models.trained import TrainedModel
 from glorext.runtime import DownloadError, NotFoundError, PackageError, RegistryError, UsageError, get_logger
+from glorext.runtime.errors import nearest
 
 from .builtin import LOCATION, PublishedCheckpoint, published_checkpoints
 from .cache import Cache
@@ -111,8 +111,7 @@ def _near(name: str, searched: tuple[Source, ...], built_in: bool) -> str | None
     for source in searched:
         with suppress(DownloadError, RegistryError):
             known += source.registry.index()
-    close = difflib.get_close_matches(name, set(known) - {name}, 1, 0.8)
-    return close[0] if close else None
+    return nearest(name, set(known) - {name}, 0.8)
 
 
 def official_uid(name):

@@ -12,6 +12,7 @@ from glorext.models.arguments import DEFAULTS
 from glorext.models.checkpoint import Checkpoint
 from glorext.models.evaluation import EVAL, parse_evaluation
 from glorext.models.labels import LABELS, labels_digest, read_labels
+from glorext.models.picture_file import OTHER_ENDINGS, PICTURE_ENDINGS
 from glorext.models.trained import RUN, Identity, TrainedModel, read_run
 from glorext.runtime import CheckpointError, DataError, DownloadError, RegistryError, UsageError, get_logger
 
@@ -25,7 +26,6 @@ logger = get_logger("hub")
 MODEL = "a run, a checkpoint, a package or a name"
 BEST = "best.ckpt"
 SUFFIXES = (".ckpt", ".safetensors", ".pth", ".pt")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def open_model(
@@ -50,7 +50,7 @@ def open_model(
     text, path = os.fspath(what), Path(what).expanduser()
     if isinstance(what, str) and (NAME.fullmatch(text) or UID.fullmatch(text)) and path.exists():
         _require_no_published(text, registry)
-    if path.is_file() and path.suffix.lower() in PICTURES:
+    if path.is_file() and path.suffix.lower() in PICTURE_ENDINGS + OTHER_ENDINGS:
         raise UsageError(expected=MODEL, found="a picture", where=path, do="MODEL comes first, then what it looks at.")
     if path.is_file() and path.suffix != ".md":
         return _of_checkpoint(path, network, labels)

@@ -12,8 +12,9 @@ from .families import FAMILIES
 from .family import Naming
 
 STATE = re.compile(
-    r"(moments|moment[12]|adam_[mv]|lamb_[mv]|accum|velocity|optimizer)\..*|.*num_batches_tracked|global_step|momentum|learning_rate(_group_[0-9]+)?|"
-    r"weight_decay|epoch(_num)?|step(_num)?|loss_scale|scale_sense|(current|last_overflow)_iterator_step",
+    r"(moments|moment[12]|adam_[mv]|lamb_[mv]|accum|velocity|optimizer)\..*|.*num_batches_tracked|global_step|"
+    r"momentum|learning_rate(_group_[0-9]+)?|weight_decay|epoch(_num)?|step(_num)?|loss_scale|scale_sense|"
+    r"(current|last_overflow)_iterator_step",
     re.DOTALL,
 )
 

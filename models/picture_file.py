@@ -13,6 +13,8 @@ from .jpeg_file import END, NO_END, SOI, only_scan
 from .picture_limits import MAX_BYTES, PictureFault
 from .png_file import SIGNATURE, read_png
 
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
+OTHER_ENDINGS = (".webp", ".bmp", ".gif", ".tif", ".tiff")  # pictures that MindSpore's decoder does not read everywhere
 OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP"}
 HEAD = 1 << 16
 TAIL = 4096

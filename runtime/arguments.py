@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import itertools
 import re
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from . import completion
-from .errors import did_you_mean
+from .errors import did_you_mean, nearest
 
 # One thing under several names: what a command calls it comes first, then older and published spellings of it.
 SAME = (("data", "data_dir", "data_path", "images"), ("device", "device_target", "platform"))
@@ -70,8 +69,8 @@ def meant(flag: str, known: Collection[str]) -> str | None:
     for name in CALLED.get(_plain(flag), ()):
         if name in plain:
             return plain[name]
-    close = difflib.get_close_matches(_plain(flag), plain, 1, 0.7)
-    return plain[close[0]] if close else None
+    near = nearest(_plain(flag), plain)
+    return plain[near] if near else None
 
 
 def unknown_flag(words: Sequence[str], known: Collection[str], until: Collection[str] = ("--",)) -> str | None:

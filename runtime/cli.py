@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import signal
@@ -12,6 +11,7 @@ import threading
 
 from . import completion
 from .arguments import Parser
+from .errors import nearest
 
 # By what one wants to do; each row is a command, its module and what it is for.
 GROUPS = {
@@ -128,8 +128,8 @@ def main(argv: list[str] | None = None, owns: bool | None = None) -> int:
         print(f"glorext {__version__}")
         return 0
     if argv[0] not in COMMANDS:
-        close = difflib.get_close_matches(argv[0].replace("_", "-").lower(), COMMANDS, 1)
-        hint = f"did you mean `glorext {close[0]}`?" if close else "`glorext --help` lists the commands."
+        near = nearest(argv[0].replace("_", "-"), COMMANDS, 0.6)
+        hint = f"did you mean `glorext {near}`?" if near else "`glorext --help` lists the commands."
         print(f"glorext: no command {argv[0]!r}: {hint}", file=sys.stderr)
         return 2
     return run(f"glorext {argv[0]}", lambda: importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))

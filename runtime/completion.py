@@ -11,9 +11,9 @@ from .errors import SetupError
 ASKED, WORDS = "_ARGCOMPLETE", "COMP_LINE"
 
 
-def asked(environ=os.environ) -> bool:
+def asked() -> bool:
     """Whether the shell asks what the words so far can become, instead of running them."""
-    return ASKED in environ and WORDS in environ
+    return ASKED in os.environ and WORDS in os.environ
 
 
 def command_being_written(commands: Collection[str]) -> Sequence[str]:

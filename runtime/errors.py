@@ -18,11 +18,17 @@ def printable(text: str) -> str:
     return shown.replace("\n", "\n    ")
 
 
+def nearest(word: str, known: Iterable[str], likeness: float = 0.7) -> str | None:
+    """The one of `known` that is most like `word`, in any case; None where none is as like as that, from 0 to 1."""
+    spelling = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), spelling, 1, likeness)
+    return spelling[close[0]] if close else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`word` quoted, with the one of `known` that it most likely means in brackets, where one comes near."""
-    spelling = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(str(word).lower(), spelling, 1, 0.7)
-    return f"{str(word)!r} (did you mean {spelling[close[0]]}?)" if close else repr(str(word))
+    near = nearest(str(word), known)
+    return f"{str(word)!r} (did you mean {near}?)" if near else repr(str(word))
 
 
 class GlorextError(Exception):

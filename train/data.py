@@ -7,12 +7,12 @@ import os
 import re
 from pathlib import Path
 
-from glorext.models.labels import LABELS, read_labels
+from glorext.models.picture_file import PICTURE_ENDINGS
 from glorext.runtime.errors import DataError
 
 from .autoaugment import imagenet_policy
 from .file_lists import class_of, read_list, read_rows
-from .pictures import PICTURE_ENDINGS, Pictures, class_folders, list_tree
+from .pictures import Pictures, class_folders, list_tree
 from .records import holds_records, read_records
 from .run_paths import read_paths
 from .split import TRAIN_FILES, VAL_FILES, listed
@@ -39,9 +39,7 @@ def list_pictures(source, labels=None, num_classes: int | None = None) -> Pictur
 
 
 def class_names(source) -> set[str]:
-    """The classes of what `list_pictures` takes, for whoever has no label list yet."""
-    if holds_records(source):
-        return set(read_labels(Path(source) / LABELS))
+    """The classes of a tree or a list of pictures, for whoever has no label list yet."""
     if not Path(source).is_file():
         return set(class_folders(source))
     if divided_by := _divided_by(source):

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from glorext.models.labels import check_labels, imagenet_labels
+from glorext.models.picture_file import PICTURE_ENDINGS
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import disk_full_named
 
-from .pictures import PICTURE_ENDINGS, Pictures
+from .pictures import Pictures
 
 # In a text file a label follows the picture's name and its ending, which may hold spaces.
 LINE = re.compile(rf"(.*(?:{'|'.join(map(re.escape, PICTURE_ENDINGS))}))(?:[\t ]+(\S.*?))?\s*", re.I)

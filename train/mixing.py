@@ -85,7 +85,7 @@ class Mixer:
         places = np.arange(side, dtype=np.float32)
         self.rows = ms.Tensor(places.reshape(1, 1, side, 1))
         self.columns = ms.Tensor(places.reshape(1, 1, 1, side))
-        self.reverse, self.reverse_targets = ops.ReverseV2(axis=[0]), ops.ReverseV2(axis=[0])
+        self.reverse = ops.ReverseV2(axis=[0])
 
     def _inside(self, top, bottom, left, right, images):
         """1 within rectangles, 0 elsewhere, as (N or 1, 1, H, W)."""
@@ -102,4 +102,4 @@ class Mixer:
 
     def loss(self, loss_fn, logits, targets, mix):
         """The loss of both classes that a picture shows, each by its share."""
-        return mix[0] * loss_fn(logits, targets) + (1 - mix[0]) * loss_fn(logits, self.reverse_targets(targets))
+        return mix[0] * loss_fn(logits, targets) + (1 - mix[0]) * loss_fn(logits, self.reverse(targets))

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from glorext.models.labels import check_labels, imagenet_labels
+from glorext.models.picture_file import OTHER_ENDINGS, PICTURE_ENDINGS
 from glorext.runtime.errors import DataError
 from glorext.runtime.files import sha256_bytes
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")  # in upper or lower case
-OTHER_ENDINGS = (".webp", ".bmp", ".gif", ".tif", ".tiff")  # pictures that MindSpore's decoder does not read everywhere
 # What Windows, macOS, Linux and network storage leave in folders beside hidden names: files, and folders that may hold
 # pictures. deploy/cpp/src/files.cc has the same names.
 SYSTEM_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "lost+found"}

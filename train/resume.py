@@ -18,7 +18,7 @@ from .distributed import Group
 from .pictures import Pictures
 from .recipe import Recipe
 from .recipe_file import load_recipe
-from .run_folder import BEST, LOSSES, MEASURED_ON, PICTURES_DIGEST, POSITION, Position, RunFolder, fingerprint
+from .run_folder import BEST, LOSSES, MEASURED_ON, PICTURES_DIGEST, POSITION, RATES, Position, RunFolder, fingerprint
 from .run_paths import read_paths, resolved
 
 logger = get_logger("train")
@@ -210,7 +210,7 @@ def restore(state: State, parameters: dict) -> None:
 
     path, tensors = state
     for name, parameter in parameters.items():
-        if name.startswith("learning_rate"):  # follows from the recipe, whose epochs may be others
+        if name.startswith(RATES):  # follows from the recipe, whose epochs may be others
             continue
         if name not in tensors or tensors[name].shape != tuple(parameter.shape):
             raise CheckpointError(

@@ -24,6 +24,7 @@ logger = get_logger("train")
 CHECKPOINT = re.compile(r"(.+)-(\d+)_(\d+)\.ckpt")
 # Names under "optimizer." are training state to every reader of checkpoints.
 POSITION, BEST, PICTURES_DIGEST = "optimizer.position", "optimizer.best", "optimizer.pictures"
+RATES = "learning_rate"  # what the names of the optimizer's rates begin with, one for each group that has its own
 MEASURED_ON, LOSSES = "optimizer.measured_on", "optimizer.losses"
 
 

@@ -17,8 +17,8 @@ from .loss import SmoothedCrossEntropy
 from .mixing import Mixer, Plan, mixes
 from .optimizer import make_optimizer
 from .overflow import Patience, overflow_register
+from .run_folder import RATES
 
-RATES = "learning_rate"  # what the names of the optimizer's rates begin with, one for each group that has its own
 DYNAMIC_FACTOR, DYNAMIC_WINDOW = 2, 2000
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageSequence
 
+from glorext.models.picture_file import OTHER_ENDINGS
 from glorext.runtime.cli import parser as make_parser
 from glorext.runtime.cli import run
 from glorext.runtime.errors import DataError, UsageError
 from glorext.runtime.files import atomic_dir
 
-from .pictures import OTHER_ENDINGS, files_below, is_picture
+from .pictures import files_below, is_picture
 
 
 def to_png(folder, out) -> int:

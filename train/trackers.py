@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from glorext.runtime.errors import SetupError
@@ -64,10 +65,8 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder: Path, steps: int):
         super().__init__(folder, steps)
-        try:
+        with _wanted("TensorBoard", self.name):
             from tensorboard.summary import Writer
-        except ImportError as error:
-            raise _missing("TensorBoard", self.name) from error
         self.kind = Writer
 
     def on_begin(self, folder: Path, recipe: Recipe) -> None:
@@ -89,10 +88,8 @@ class MLflow(Tracker):
 
     def __init__(self, folder: Path, steps: int):
         super().__init__(folder, steps)
-        try:
+        with _wanted("MLflow", self.name):
             import mlflow
-        except ImportError as error:
-            raise _missing("MLflow", self.name) from error
         self.mlflow, self.client, self.sent = mlflow, mlflow.MlflowClient(), 0.0
         self.waiting: list = []
 
@@ -138,10 +135,8 @@ class WandB(Tracker):
 
     def __init__(self, folder: Path, steps: int):
         super().__init__(folder, steps)
-        try:
+        with _wanted("Weights & Biases", self.name):
             import wandb
-        except ImportError as error:
-            raise _missing("Weights & Biases", self.name) from error
         self.wandb = wandb
 
     def on_begin(self, folder: Path, recipe: Recipe) -> None:
@@ -167,12 +162,17 @@ def trackers_of(recipe: Recipe, folder: Path, steps: int) -> list[Tracker]:
     return [kind(folder, steps) for kind in TRACKERS if getattr(recipe, kind.name)]
 
 
-def _missing(program: str, key: str) -> SetupError:
-    return SetupError(
-        expected=f"{program}, as the recipe's key {key} asks for",
-        found="it is not installed",
-        do=f"Run: pip install 'glorext[{key}]'",
-    )
+@contextmanager
+def _wanted(program: str, key: str):
+    """Say of an import in this context that fails which key of the recipe asks for it, and how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise SetupError(
+            expected=f"{program}, as the recipe's key {key} asks for",
+            found="it is not installed",
+            do=f"Run: pip install 'glorext[{key}]'",
+        ) from error
 
 
 def _known(folder: Path) -> dict[str, str]:

@@ -21,11 +21,12 @@ from glorext.deploy.runners.lite import infer, run_tensor, run_tensors
 from glorext.deploy.runners.mindspore import run_mindir, run_network
 from glorext.deploy.runners.onnxruntime import require_onnxruntime, run_onnx
 from glorext.deploy.runners.programs import build
+from glorext.models.picture_file import PICTURE_ENDINGS
 from glorext.models.preprocess import preprocess
 from glorext.models.trained import TrainedModel
 from glorext.runtime import AccuracyError, DataError, SetupError
 from glorext.runtime.chips import family_of
-from glorext.train.pictures import PICTURE_ENDINGS, files_below, is_picture
+from glorext.train.pictures import files_below, is_picture
 
 NOISE, COUNT = 8, 100
 

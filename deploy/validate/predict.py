@@ -17,12 +17,12 @@ from glorext.deploy.runners.common import BACKENDS, DEVICES, MINDSPORE_DEVICES, 
 from glorext.deploy.validate.backends import prepare
 from glorext.hub.classifier import BATCH, Classifier, class_names
 from glorext.hub.open_model import add_model_arguments, chosen_model
-from glorext.models.picture_file import picture_fault
+from glorext.models.picture_file import OTHER_ENDINGS, picture_fault
 from glorext.models.prediction import Prediction, predictions
 from glorext.models.trained import TrainedModel
 from glorext.runtime import DataError, InferenceError, UsageError, get_logger, printable, set_device
 from glorext.runtime.cli import parser
-from glorext.train.pictures import OTHER_ENDINGS, Pictures, is_passed_over, is_picture
+from glorext.train.pictures import Pictures, is_passed_over, is_picture
 
 logger = get_logger("deploy")
 LIST = "-"

@@ -5,6 +5,18 @@ import pytest
 from PIL import Image
 
 SMALL = {"layers": [1, 1, 1, 1], "groups": 2, "width_per_group": 4, "stem_width": 8}
+# A recipe that takes seconds.
+TINY = {
+    "network": "resnext50",
+    "network_args": SMALL,
+    "input": {"size": 16, "resize": 16},
+    "batch_size": 4,
+    "epochs": 2,
+    "lr": 0.02,
+    "lr_scheduler": "linear",
+    "augmentation": "none",
+    "workers": 1,
+}
 
 
 @pytest.fixture
@@ -30,18 +42,6 @@ def recipe(tmp_path):
     from glorext.train.recipe import Recipe
 
     def make(**changes):
-        values = {
-            "network": "resnext50",
-            "network_args": SMALL,
-            "input": {"size": 16, "resize": 16},
-            "batch_size": 4,
-            "epochs": 2,
-            "lr": 0.02,
-            "lr_scheduler": "linear",
-            "augmentation": "none",
-            "workers": 1,
-            "ckpt_path": str(tmp_path / "run"),
-        }
-        return Recipe(**(values | changes))
+        return Recipe(**({**TINY, "ckpt_path": str(tmp_path / "run")} | changes))
 
     return make

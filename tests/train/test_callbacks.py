@@ -14,20 +14,9 @@ from glorext.train.callbacks import Callback
 from glorext.train.command import main
 from glorext.train.run_folder import RunFolder
 
-from .conftest import SMALL
+from .conftest import TINY
 
-KEYS = {
-    "network": "resnext50",
-    "num_classes": 2,
-    "network_args": SMALL,
-    "input": {"size": 16, "resize": 16},
-    "batch_size": 4,
-    "epochs": 2,
-    "lr": 0.02,
-    "lr_scheduler": "linear",
-    "augmentation": "none",
-    "workers": 1,
-}
+KEYS = {**TINY, "num_classes": 2}
 
 
 class Recorded(Callback):
