@@ -72,5 +72,4 @@ ENDLESS = tuple(one for one in TABLE if one.name in ("good", "hangs", "good-last
 
 if __name__ == "__main__":
     command.checks = lambda job: ENDLESS
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
     sys.exit(run("glorext acceptance", lambda: command.main(sys.argv[1:])))
