@@ -34,17 +34,26 @@ POLICY = (
 )
 
 
+def either(make, amount: float):
+    """An operation that `make` makes of `amount`, or of its negative, with equal chance."""
+    from mindspore.dataset import transforms
+
+    return transforms.RandomChoice([make(amount), make(-amount)])
+
+
+def enhancing_factor(level: float) -> float:
+    """The factor of Pillow's enhancers, from 0.1 to 1.9, for a level from 0 to 10."""
+    return 0.1 + 0.18 * level
+
+
 def operation(name: str, level: int):
     """One operation of the policy for uint8 HWC pictures, its strength from `level` (0..10) as published.
 
     Rotation and shear take either sign with equal chance.
     """
-    from mindspore.dataset import transforms, vision
+    from mindspore.dataset import vision
 
-    def either(make, amount):
-        return transforms.RandomChoice([make(amount), make(-amount)])
-
-    factor = 0.1 + 0.18 * level
+    factor = enhancing_factor(level)
     # Shear is published as a slope, MindSpore takes degrees.
     degrees = math.degrees(math.atan(0.3 * level / 10))
     return {

@@ -13,6 +13,7 @@ from glorext.runtime.errors import DataError
 from .autoaugment import imagenet_policy
 from .file_lists import class_of, read_list, read_rows
 from .pictures import Pictures, class_folders, list_tree
+from .randaugment import rand_augment
 from .records import holds_records, read_records
 from .run_paths import read_paths
 from .split import TRAIN_FILES, VAL_FILES, listed
@@ -89,16 +90,19 @@ def training_steps(spec, augmentation: str) -> list:
     """The training pipeline of a recipe's `augmentation`: encoded bytes to a float32 CHW tensor.
 
     "color_jitter" is the published ResNeXt50's, "autoaugment" the published GloRe-ResNet50's, "crop_flip" what both
-    share, "none" the evaluation pipeline.
+    share, "randaugment" the published GloRe-ResNet101's and 200's, "none" the evaluation pipeline.
     """
     from mindspore.dataset import vision
 
     if augmentation == "none":
         return evaluation_steps(spec)
-    crop = vision.RandomCropDecodeResize(spec.size, (0.08, 1.0), (3 / 4, 4 / 3), vision.Inter.BILINEAR)
+    resampling = vision.Inter.BICUBIC if augmentation == "randaugment" else vision.Inter.BILINEAR
+    crop = vision.RandomCropDecodeResize(spec.size, (0.08, 1.0), (3 / 4, 4 / 3), resampling)
     flip = vision.RandomHorizontalFlip(0.5)
     if augmentation == "autoaugment":
         return [crop, imagenet_policy(), flip, *_finish(spec)]
+    if augmentation == "randaugment":
+        return [crop, flip, rand_augment(), *_finish(spec)]
     jitter = [vision.RandomColorAdjust(0.4, 0.4, 0.4)] if augmentation == "color_jitter" else []
     return [crop, flip, *jitter, *_finish(spec)]
 

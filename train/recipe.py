@@ -18,7 +18,7 @@ Flag = bool | Literal[0, 1]  # the published configurations write 0 and 1
 Level = Literal["O0", "O2", "O3", "auto"]
 Device = Literal["CPU", "GPU", "Ascend"]
 Schedule = Literal["cosine_annealing", "exponential", "linear", "Linear", "poly", "steps", "cosine"]
-Augmentation = Literal["color_jitter", "autoaugment", "crop_flip", "none"]
+Augmentation = Literal["color_jitter", "autoaugment", "randaugment", "crop_flip", "none"]
 
 
 def _key(default, text: str, *aliases: str):

@@ -141,7 +141,7 @@ def test_every_kind_of_picture_is_read(tmp_path):
     assert np.abs(read["plain.png"] - read["cmyk.jpg"]).mean() < 4
 
 
-@pytest.mark.parametrize("augmentation", ["crop_flip", "color_jitter", "autoaugment"])
+@pytest.mark.parametrize("augmentation", ["crop_flip", "color_jitter", "autoaugment", "randaugment"])
 def test_every_kind_of_picture_is_augmented(tmp_path, augmentation):
     for label in "ab":
         (tmp_path / label).mkdir()
