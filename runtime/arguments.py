@@ -29,6 +29,8 @@ CALLED = {
     "device_num": ("devices",),
     "dir": ("out", "to"),
     "epoch": ("epochs",),
+    "grad_accum_steps": ("micro_batch_size",),
+    "gradient_accumulation_steps": ("micro_batch_size",),
     "gpu": ("device", "device_id"),
     "gpus": ("devices", "device"),
     "image": ("data",),

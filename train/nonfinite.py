@@ -22,8 +22,11 @@ class NonFiniteError(GlorextError):
         )
 
 
-def first_nonfinite_layer(net, images) -> str | None:
-    """Name of the first layer without sub-layers whose output for `images` holds inf or nan; None if all are finite."""
+def first_nonfinite_layer(net, images, at_once: int) -> str | None:
+    """Name of the first layer without sub-layers whose output for `images` holds inf or nan; None if all are finite.
+
+    They go through the network `at_once` at a time.
+    """
     found: list[str] = []
 
     def watch(name):
@@ -39,7 +42,9 @@ def first_nonfinite_layer(net, images) -> str | None:
         for name, cell in net.cells_and_names()
         if name and not list(cell.cells())
     ]
-    net(images)
+    for first in range(0, len(images), at_once):
+        if not found:
+            net(images[first : first + at_once])
     for hook in hooks:
         hook.remove()
     return found[0] if found else None

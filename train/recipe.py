@@ -41,6 +41,9 @@ class Recipe:
     augmentation: Augmentation = _key("color_jitter", "what happens to a training picture besides normalization")
     val_split: float = _key(0.0, "share of each class that is held out for validation; 0: none")
     batch_size: int = _key(128, "pictures per step and device", "per_batch_size")
+    micro_batch_size: int = _key(
+        0, "pictures of a step that go through the network at a time, their gradients add up; 0: all"
+    )
     epochs: int = _key(150, "length of the run", "max_epoch", "epoch_size")
     lr: float = _key(0.05, "highest learning rate", "lr_max")
     lr_scheduler: Schedule = _key("cosine_annealing", "shape of the learning rate", "lr_decay_mode")
@@ -84,6 +87,9 @@ class Recipe:
     )
     skip_overflow: Flag = _key(
         True, "leave out the update of a step that overflowed; false, as published: only what a dynamic scale must"
+    )
+    sync_batch_norm: Flag = _key(
+        False, "batch norms take the mean and variance of the pictures of all devices; on Ascend"
     )
     weight_init: Literal["he_normal", "he_uniform", "xavier_uniform"] | None = _key(
         None, "how fresh convolutions are filled; by default as the network says"
@@ -141,6 +147,7 @@ class Recipe:
             ("is_save_on_master", not self.is_save_on_master, "true: only rank 0 writes"),
             ("rank", self.rank >= self.group_size, f"less than group_size, {self.group_size}"),
             ("pretrained", self.pretrained is True, "the path of a checkpoint or a published name"),
+            ("micro_batch_size", bool(self.batch_size % self.at_once), f"a divisor of batch_size, {self.batch_size}"),
             ("new_head", self.new_head and not self.pretrained, "false, or `pretrained` to take the rest from"),
         )
         for key, wrong, expected in impossible:
@@ -157,6 +164,11 @@ class Recipe:
     def source(self) -> str | None:
         """What `pretrained` names, if anything."""
         return self.pretrained if isinstance(self.pretrained, str) else None
+
+    @property
+    def at_once(self) -> int:
+        """Pictures that go through the network at a time."""
+        return self.micro_batch_size or self.batch_size
 
     @property
     def smoothing(self) -> float:
@@ -222,6 +234,7 @@ LIMITS = (  # key, lowest, highest
     ("num_classes", 2, MANY),
     ("val_split", 0, 0.9),
     ("batch_size", 1, MANY),
+    ("micro_batch_size", 0, MANY),
     ("epochs", 1, MANY),
     ("lr", 0, 1e3),
     ("lr_init", 0, 1e3),

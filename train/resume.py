@@ -49,6 +49,7 @@ RULES = {
     "T_max": Rule("told", SCHEDULE),
     "lr_epochs": Rule("told", SCHEDULE),
     "batch_size": Rule("told", GLOBAL_BATCH),
+    "micro_batch_size": Rule("told", "batch norms see the pictures of other parts from here on"),
     "group_size": Rule("told", GLOBAL_BATCH),
     "workers": Rule("told", "augmentation draws other numbers from here on"),
     "pretrained": Rule("no", "it is not opened again, so it may be moved or gone; another one is refused"),

@@ -15,6 +15,7 @@ from glorext.models import save_checkpoint, weights_digest
 from glorext.models.evaluation import EvalResult
 from glorext.models.labels import labels_digest
 from glorext.models.specs import spec
+from glorext.models.sync_batch_norm import sync_batch_norms
 from glorext.models.trained import Identity, TrainedModel, write_run
 from glorext.runtime.device import steps_ahead
 from glorext.runtime.errors import DataError, RecipeError
@@ -79,10 +80,26 @@ class Run:
         self.sink = device != "CPU" if recipe.data_sink is None else bool(recipe.data_sink)
         if self.sink and device == "CPU":
             raise RecipeError(expected="false: only GPU and Ascend have a queue", found=True, where="key data_sink")
-        if recipe.optimizer == "lamb" and device == "CPU":
-            raise RecipeError(
-                expected="momentum or adamw: MindSpore has no LAMB on the CPU", found="lamb", where="key optimizer"
-            )
+        impossible = (
+            (
+                "optimizer",
+                recipe.optimizer == "lamb" and device == "CPU",
+                "momentum or adamw: MindSpore has no LAMB on the CPU",
+            ),
+            (
+                "sync_batch_norm",
+                recipe.sync_batch_norm and device != "Ascend",
+                "false: MindSpore has it on Ascend alone",
+            ),
+            (
+                "early_stopping",
+                recipe.early_stopping and not held_out,
+                "0, or validation pictures: --val_dir, --val_split",
+            ),
+        )
+        for key, wrong, expected in impossible:
+            if wrong:
+                raise RecipeError(expected=expected, found=getattr(recipe, key), where=f"key {key}")
         self.rates, self.ahead = learning_rates(recipe, self.steps), steps_ahead(device)
         assert recipe.workers  # `complete_recipe` filled it in
         self.workers = recipe.workers
@@ -91,6 +108,8 @@ class Run:
         """Make the network and bring it to where the run goes on, or starts: with the weights of `source`, if any."""
         ms.set_seed(self.recipe.seed)
         self.net = fresh_network(self.recipe, source)
+        if self.recipe.sync_batch_norm and self.group.size > 1:
+            sync_batch_norms(self.net)
         self.weights = {p.name: p for p in self.net.get_parameters()}
         self.model = in_precision(self.net, self.recipe, self.device)
         self.forward = forward_of(self.model, self.recipe.jit_level)
@@ -205,7 +224,7 @@ class Run:
                 result.loss,
                 launched.rate,
                 result.scale or 1.0,
-                first_nonfinite_layer(self.model, launched.images),
+                first_nonfinite_layer(self.model, launched.images, self.recipe.at_once),
                 [self.pictures.paths[i] for i in launched.indices],
             )
         position.step, position.losses = launched.number + 1, position.losses + result.loss
@@ -216,7 +235,7 @@ class Run:
         """Top-1 and top-5 on the validation pictures."""
         pictures, recipe = self.held_out, self.recipe
         self.model.set_train(False)
-        answers = predictions(self.forward, pictures, self.spec, recipe.batch_size, self.workers, self.group)
+        answers = predictions(self.forward, pictures, self.spec, recipe.at_once, self.workers, self.group)
         scores = score(with_bar(answers, len(self.group.share(len(pictures))), self.quiet), pictures, self.group)
         precision = self.level if recipe.amp_dtype == "float16" else f"{self.level} {recipe.amp_dtype}"
         measured = evaluation(scores, pictures, self.identity(), self.device, precision)

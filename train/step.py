@@ -12,6 +12,7 @@ from mindspore import amp, nn, ops
 from glorext.models.specs import spec
 from glorext.runtime.device import fetching
 
+from .accumulation import Accumulated
 from .averaging import WeightAverage
 from .loss import SmoothedCrossEntropy
 from .mixing import Mixer, Plan, mixes
@@ -49,7 +50,8 @@ class TrainStep:
     Args:
         net: the network, already under its precision mode; the step runs in the mode it is in (training or not).
         parameters: what the step changes.
-        recipe: momentum, weight decay, clipping, label smoothing, loss scale, whether overflows are skipped, jit level.
+        recipe: batch size and its parts, momentum, weight decay, clipping, label smoothing, loss scale, whether
+            overflows are skipped, jit level.
         rates: learning rate of every step of the run.
         num_classes: K.
         level: precision mode; under every one but O0 the loss is scaled, unless it is in bfloat16.
@@ -75,8 +77,13 @@ class TrainStep:
         loss_fn = SmoothedCrossEntropy(num_classes, recipe.smoothing, class_weights)
         self.patience = Patience(recipe, scaled=self.scaler is not None)
         mixer = Mixer(recipe.input_spec().size) if mixes(recipe) else None
+        parts = recipe.batch_size // recipe.at_once
+        held = Accumulated(self.optimizer.parameters, parts) if parts > 1 else None
+        self.parts, self.at_once, register = parts, recipe.at_once, overflow_register()
+        gradient = _gradient(net, loss_fn, self.optimizer.parameters, self.scaler, mixer, register)
+        self._add = _adding(gradient, held, register, recipe.jit_level) if held else None
         self._run = _compiled(
-            net, loss_fn, self.optimizer, self.scaler, self.patience, group_size, recipe, average, mixer
+            gradient, self.optimizer, self.scaler, self.patience, group_size, recipe, average, held, register
         )
 
     def launch(self, images, targets, stop=False, plan: Plan | None = None) -> Callable[[], StepResult]:
@@ -84,10 +91,17 @@ class TrainStep:
 
         Args:
             stop: ask all devices to stop; each learns it from the result.
-            plan: what happens to the pictures, where the recipe mixes or erases.
+            plan: what happens to the pictures, where the recipe mixes or erases; a part of a step mixes its own.
         """
-        drawn = () if plan is None else map(ms.Tensor, plan)
-        arrived = fetching(self._run(images, targets, ms.Tensor(float(stop), ms.float32), *drawn))
+        asked = ms.Tensor(float(stop), ms.float32)
+        for part in range(self.parts):
+            rows = slice(part * self.at_once, (part + 1) * self.at_once)
+            inputs = (images, targets) if self.parts == 1 else (images[rows], targets[rows])
+            drawn = () if plan is None else (ms.Tensor(plan.mix), ms.Tensor(plan.erased[rows]))
+            if self._add and part + 1 < self.parts:
+                self._add(*inputs, *drawn)
+            else:
+                arrived = fetching(self._run(*inputs, asked, *drawn))
 
         def result() -> StepResult:
             loss, grad_norm, stops, finite, missed, scale = map(float, arrived())
@@ -164,9 +178,8 @@ def clip_to(limit: float):
     return clip
 
 
-def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe, average, mixer):
-    reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
-    all_reduce = ops.AllReduce() if group_size > 1 else None
+def _gradient(net, loss_fn, parameters, scaler, mixer, register):
+    """A function from images, targets and a plan to (loss with the scale, loss) and gradients with the scale."""
 
     def forward(images, targets, *drawn):
         if mixer is None:
@@ -175,15 +188,43 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe, ave
             loss = mixer.loss(loss_fn, net(mixer.images(images, *drawn)), targets, drawn[0])
         return (scaler.scale(loss) if scaler is not None else loss), loss
 
-    check, register, skips_overflow = norm_and_check(), overflow_register(), recipe.skips_overflow
-    one, clip = ms.Tensor(1.0, ms.float32), clip_to(recipe.clip_grad) if recipe.clip_grad else None
-    gradient = ms.value_and_grad(forward, None, optimizer.parameters, has_aux=True)
+    gradient = ms.value_and_grad(forward, None, parameters, has_aux=True)
+
+    def cleared(images, targets, *drawn):
+        if register is not None:
+            images = register.cleared_before(images)
+        return gradient(images, targets, *drawn)
+
+    return cleared
+
+
+def _adding(gradient, held, register, jit_level):
+    """The graph of a part of a step that is not the last."""
+    none = ms.Tensor(0.0, ms.float32)
+
+    @ms.jit(jit_level=jit_level)
+    def add(images, targets, *drawn):
+        (_, loss), gradients = gradient(images, targets, *drawn)
+        overflowed = none if register is None else 1 - ops.cast(register.clear_after(gradients), ms.float32)
+        held.add(gradients, loss, overflowed)
+        return loss
+
+    return add
+
+
+def _compiled(gradient, optimizer, scaler, patience, group_size, recipe, average, held, register):
+    reducer = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=group_size) if group_size > 1 else None
+    all_reduce = ops.AllReduce() if group_size > 1 else None
+    check, skips_overflow = norm_and_check(), recipe.skips_overflow
+    one, finite_so_far = ms.Tensor(1.0, ms.float32), ms.Tensor(True)
+    clip = clip_to(recipe.clip_grad) if recipe.clip_grad else None
 
     @ms.jit(jit_level=recipe.jit_level)
     def run(images, targets, stop, *drawn):
-        if register is not None:
-            images = register.cleared_before(images)
         (_, loss), gradients = gradient(images, targets, *drawn)
+        whole = finite_so_far
+        if held is not None:
+            gradients, loss, whole = held.mean(gradients, loss)
         if reducer is not None:
             gradients = reducer(gradients)
         if scaler is not None:
@@ -192,6 +233,7 @@ def _compiled(net, loss_fn, optimizer, scaler, patience, group_size, recipe, ave
         if clip is not None:
             gradients = clip(gradients, norm)
         finite = bounded if register is None else ops.logical_and(bounded, register.clear_after(gradients))
+        finite = ops.logical_and(finite, whole)
         if all_reduce is not None:
             # The check is summed too: where chips saturate, summed gradients are finite on every rank, and only the
             # register of the chip that overflowed shows it. A rank that decided alone would diverge from the others.

@@ -238,10 +238,10 @@ def test_the_first_non_finite_layer_is_named():
     net = create("resnext50", **SMALL, num_classes=2)
     net.set_train(False)
     images = batch()[0]
-    assert first_nonfinite_layer(net, images) is None
+    assert first_nonfinite_layer(net, images, 2) is None
     weight = net.backbone.layer2[0].conv2.weight
     weight.set_data(ms.Tensor(np.full(weight.shape, np.inf, np.float32)))
-    assert first_nonfinite_layer(net, images) == "backbone.layer2.0.conv2"
+    assert first_nonfinite_layer(net, images, 2) == "backbone.layer2.0.conv2"
 
 
 def test_a_frozen_backbone_does_not_move_and_then_does(draw, recipe, tmp_path):

@@ -182,7 +182,9 @@ def test_what_decides_nothing_may_change_unmentioned(half, caplog, key):
     assert getattr(continued(recipe, RunFolder(half, True), Position(1, 1), 1), key) == other and not caplog.text
 
 
-@pytest.mark.parametrize("key, other", [("workers", 2), ("T_max", 5), ("lr_epochs", [1]), ("epochs", 9)])
+@pytest.mark.parametrize(
+    "key, other", [("workers", 2), ("micro_batch_size", 2), ("T_max", 5), ("lr_epochs", [1]), ("epochs", 9)]
+)
 def test_what_changes_the_run_from_here_on_is_told(half, caplog, key, other):
     recipe = load_recipe(half / "recipe.yaml", **{key: other})
     continued(recipe, RunFolder(half, True), Position(1, 1), 1)

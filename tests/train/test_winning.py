@@ -35,6 +35,7 @@ ALL = {
     "weight_average": 0.9,
     "early_stopping": 9,
     "clip_grad": 1.0,
+    "micro_batch_size": 2,
 }
 
 
@@ -263,7 +264,7 @@ def test_a_checkpoint_with_all_of_it_is_read_as_weights(draw, recipe, tmp_path):
     from glorext.hub.open_model import open_model
     from glorext.train.initial import fresh_network
 
-    train(recipe(**ALL, epochs=1), draw(), device="CPU", quiet=True)
+    train(recipe(**ALL, epochs=1), draw(), draw("val", seed=1), device="CPU", quiet=True)
     path = RunFolder(tmp_path / "run", resume=True).checkpoints()[0]
     model = open_model(path)
     net = fresh_network(dataclasses.replace(recipe(), num_classes=2), model)
