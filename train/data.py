@@ -134,10 +134,16 @@ def batches(source, steps: list, batch_size: int, workers: int, seed: int = 0, d
 
 
 def fed(pipeline, from_device_queue: bool):
-    """One pass over a pipeline, as tuples of Tensors: fetched by the host, or from the device's own queue."""
-    if not from_device_queue:
-        yield from pipeline.create_tuple_iterator(num_epochs=1)
-        return
+    """One pass over a pipeline, as tuples of Tensors: fetched by the host, or from the device's own queue.
+
+    The host's begins to compute at once, the device's with the first batch that is asked for.
+    """
+    if from_device_queue:
+        return _from_device_queue(pipeline)
+    return iter(pipeline.create_tuple_iterator(num_epochs=1))
+
+
+def _from_device_queue(pipeline):
     import mindspore as ms
 
     next_batch = ms.data_sink(lambda *batch: batch, pipeline)

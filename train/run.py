@@ -41,6 +41,7 @@ from .split import write_lists
 from .step import StepResult, TrainStep
 
 logger = get_logger("train")
+SEGMENT = 2**15  # pictures: ten seconds or so to compute
 
 
 class Launched(NamedTuple):
@@ -191,14 +192,32 @@ class Run:
     def feed(self, order: np.ndarray, epoch: int, first: int):
         """The batches of an epoch from step `first` on, of the pictures in `order`: images (N, 3, H, W), targets (N,).
 
-        The augmentation's random numbers depend on the epoch and on how many pictures came before, so skipped batches
-        are computed as well: that is what makes a resumed run equal to the bit.
+        The augmentation's random numbers depend on the epoch and on how many pictures came before, so what comes before
+        is computed again: that is what makes a resumed run equal to the bit. Where the host fetches the batches they
+        begin anew every SEGMENT pictures, which bounds how many those are. The next segment's pipeline starts, with a
+        listing of all pictures, before the present one's has ended, so nothing waits for it. A device's queue cannot be
+        exchanged like that: its segment is the epoch.
         """
-        recipe = self.recipe
-        seed = int(np.random.default_rng([recipe.seed, epoch, self.group.rank]).integers(2**31))
-        operations = training_steps(self.spec, recipe.augmentation)
-        pipeline = batches(self.pictures.source(order), operations, recipe.batch_size, self.workers, seed)
-        return fed(pipeline.skip(first) if first else pipeline, self.sink)
+        size = self.recipe.batch_size
+        steps = self.steps if self.sink else max(1, SEGMENT // size)
+        begin, upcoming = first // steps * steps, None
+        while begin < self.steps:
+            present = self._segment(order, epoch, begin, steps, first) if upcoming is None else upcoming
+            upcoming = None
+            for number, batch in enumerate(present, max(begin, first)):
+                if number == begin + steps * 3 // 4 and begin + steps < self.steps:
+                    upcoming = self._segment(order, epoch, begin + steps, steps)
+                yield batch
+            begin += steps
+
+    def _segment(self, order: np.ndarray, epoch: int, begin: int, steps: int, first: int = 0):
+        """The batches of up to `steps` steps of an epoch from step `begin` on, without those before `first`."""
+        recipe, size = self.recipe, self.recipe.batch_size
+        place = [recipe.seed, epoch, self.group.rank, *([begin // steps] if begin else [])]
+        seed = int(np.random.default_rng(place).integers(2**31))
+        source = self.pictures.source(order[begin * size : (begin + steps) * size])
+        pipeline = batches(source, training_steps(self.spec, recipe.augmentation), size, self.workers, seed)
+        return fed(pipeline.skip(first - begin) if first > begin else pipeline, self.sink)
 
     def launch(self, number: int, images, targets, order: np.ndarray, stop: bool) -> Launched:
         """Begin step `number` of the present epoch, which sees its pictures in `order`; `stop` as in TrainStep."""
