@@ -29,7 +29,12 @@ def run(draw, recipe, tmp_path, monkeypatch):
 def asked(monkeypatch):
     """Of each pipeline that starts, the pictures that it takes."""
     found, source = [], Pictures.source
-    monkeypatch.setattr(Pictures, "source", lambda self, indices: found.append(list(indices)) or source(self, indices))
+
+    def noted(self, indices):
+        found.append(list(indices))
+        return source(self, indices)
+
+    monkeypatch.setattr(Pictures, "source", noted)
     return found
 
 
