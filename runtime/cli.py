@@ -158,6 +158,8 @@ def run(program: str, call) -> int:
     if not sys.stderr.isatty():
         # In a log file each refresh of a progress bar is one more line.
         os.environ.setdefault("TQDM_MININTERVAL", "30")
+    # MindSpore's notes would stand in the middle of a progress bar; its errors do not fall silent.
+    os.environ.setdefault("GLOG_v", "3")
     try:
         return call() or 0
     except GlorextError as error:
