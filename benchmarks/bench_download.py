@@ -30,7 +30,7 @@ async def answer(request):
         response = web.FileResponse(f"{root}/weights", headers={
             "X-Repo-Commit": "0" * 40, "ETag": '"weights"', "Accept-Ranges": "bytes"})
         return response
-    return web.FileResponse(f"{root}/registry/{path}")
+    return web.FileResponse(f"{root}/{sys.argv[3]}/{path}")
 app = web.Application()
 app.router.add_get("/{path:.*}", answer)
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), print=None, access_log=None)
@@ -55,30 +55,26 @@ print(time.perf_counter() - start)
 
 def make_registry(folder: Path) -> None:
     """A registry with one package, ResNeXt50 with random weights, and the same checkpoint alone for the peer."""
-    import yaml
-
     from glorext import models
+    from glorext.hub.open_model import open_model
     from glorext.hub.pack import Details, pack
     from glorext.hub.publish import publish
 
-    run = folder / "run"
-    run.mkdir()
-    net = models.create("resnext50")
-    models.save_checkpoint(net, run / "best.ckpt")
-    (run / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
-    (run / "recipe.yaml").write_text(yaml.safe_dump({"network": "resnext50", "num_classes": 1000}))
-    pack(run, folder / "package", Details("bench", "1.0.0"))
+    models.save_checkpoint(models.create("resnext50"), folder / "random.ckpt")
+    (folder / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
+    model = open_model(folder / "random.ckpt", labels=folder / "labels.txt")
+    pack(model, folder / "package", Details("bench", "1.0.0", license="Apache-2.0"))
     publish(folder / "package", folder / "registry")
     shutil.copy(folder / "package" / "bench.ckpt", folder / "weights")
 
 
 @contextlib.contextmanager
-def served(folder: Path):
-    """The address of a server of `folder`, which runs meanwhile."""
+def served(folder: Path, registry: str = "registry"):
+    """The address of a server of the registry in `folder`, which runs meanwhile."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-c", SERVER, folder, str(port)], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sys.executable, "-c", SERVER, folder, str(port), registry], stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
             with socket.socket() as probe:

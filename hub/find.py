@@ -110,7 +110,7 @@ def _near(name: str, searched: tuple[Source, ...], built_in: bool) -> str | None
     known = [entry.name for entry in published_checkpoints()] if built_in else []
     for source in searched:
         with suppress(DownloadError, RegistryError):
-            known += source.registry.index()
+            known += source.registry.names()
     return nearest(name, set(known) - {name}, 0.8)
 
 

@@ -9,10 +9,11 @@ from glorext.runtime.cli import parser
 
 from .builtin import LOCATION, published_checkpoints
 from .find import official_uid
+from .index import NOTICES
 from .manifest import version_key
 from .open_model import add_registry_argument
 from .pins import fits, is_digest, locked, may_give, parse_name
-from .registry import NOTICES, latest
+from .registry import latest
 from .sources import Sources
 
 logger = get_logger("hub")
@@ -47,7 +48,9 @@ def offers(registry=None, force_reload: bool = False) -> list[dict]:
     return rows + [row for row in _built_in() if sources.holding(row["name"])[1]]
 
 
-def _rows(opened, force_reload: bool) -> list[dict]:
+def _rows(opened, force_reload: bool, only: str | None = None) -> list[dict]:
+    """What a registry offers, or has of the name `only`."""
+    offered = {only: opened.versions(only, force_reload)} if only else opened.index(force_reload)
     return [
         {
             "name": name,
@@ -65,7 +68,7 @@ def _rows(opened, force_reload: bool) -> list[dict]:
             "registry": opened.location,
             "uids": [],
         }
-        for name, versions in sorted(opened.index(force_reload).items())
+        for name, versions in sorted(offered.items())
         for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]), reverse=True)
     ]
 
@@ -121,7 +124,7 @@ def info(name: str, force_reload: bool = False, registry=None) -> dict:
     silent: list[Exception] = []
     for source in (*searched, *([None] if built_in else [])):
         try:
-            rows = _rows(source.registry, force_reload) if source else _built_in()
+            rows = _rows(source.registry, force_reload, wanted) if source else _built_in()
         except (DownloadError, RegistryError) as error:
             silent.append(error)
             if not source or not (source.mirror or is_digest(pin)) or len(silent) == len(searched):

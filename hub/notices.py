@@ -15,10 +15,11 @@ from glorext.runtime.fields import Fields
 from glorext.runtime.files import parse_json
 
 from .card import check_text
+from .index import REINDEX, file_that_lists, parse_index, write_index
 from .manifest import VERSION
 from .pins import parse_name
 from .publish import writing
-from .registry import INDEX, REINDEX, FolderRegistry, open_registry, parse_index
+from .registry import FolderRegistry, open_registry
 
 SCHEMA = "glorext.notices/1"
 FILE = "notices.json"
@@ -51,18 +52,19 @@ def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
         raise UsageError(expected="NAME@VERSION", found=repr(title))
     if reason is not None:
         check_text(reason, "--reason")
-    opened.index()
+    opened.versions(name)
     with writing(opened.root):
-        data = (opened.root / INDEX).read_bytes()
-        if version not in parse_index(data, opened.root / INDEX, REINDEX).get(name, {}):
+        path = file_that_lists(opened.root, name)
+        data = path.read_bytes()
+        if version not in parse_index(data, path, REINDEX).packages.get(name, {}):
             raise NotFoundError(expected=title, found="no such version", where=opened.location)
-        content, notices = parse_json(data, opened.root / INDEX), read_notices(opened.root, name)
+        content, notices = parse_json(data, path), read_notices(opened.root, name)
         for place in (content["packages"][name][version], notices.setdefault(version, {})):
             place.pop(notice, None)
             if reason is not None:
                 place[notice] = reason
         write_json(opened.root / "packages" / name / FILE, {"schema": SCHEMA, "notices": notices}, opened.root)
-        write_json(opened.root / INDEX, content, opened.root)
+        write_index(opened.root, content, path)
 
 
 def command(name: str, notice: str, description: str, argv: list[str]) -> None:

@@ -75,13 +75,14 @@ def _require_no_published(name: str, registry) -> None:
     """A folder in the current directory never stands in for a published name, nor the other way round."""
     listed = [entry.name for entry in published_checkpoints()] if registry is None else []
     listed += [uid for entry in published_checkpoints() for uid in entry.uids]
+    published = name in listed
     for source in Sources.of(registry).holding(name)[0]:
         try:
-            listed += source.registry.index()
+            published = published or bool(source.registry.versions(name))
         except (DownloadError, RegistryError):
             if not source.mirror:
                 raise
-    if name in listed:
+    if published:
         raise UsageError(
             expected="one model",
             found=f"a folder or file {name!r} here and a published name",

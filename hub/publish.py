@@ -12,8 +12,9 @@ from glorext.runtime.cli import parser
 from glorext.runtime.files import disk_full_named, file_lock, make_folder, parse_json
 
 from .builtin import published_checkpoints
+from .index import INDEX, REINDEX, SCHEMA, Release, file_that_lists, parse_index, write_index
 from .manifest import MANIFEST, Manifest
-from .registry import INDEX, REINDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index, release_path
+from .registry import FolderRegistry, open_registry, release_path
 from .seen import remember
 from .verify import sources_note, verify
 
@@ -67,19 +68,24 @@ def writing(root: Path):
         ) from error
 
 
-def _index_bytes(root: Path) -> bytes:
-    """The bytes of the index; a new registry gets an empty one, so that a later one without has lost it."""
+def _listing(root: Path, name: str) -> Path:
+    """The file of the index that lists `name`; a new registry gets an empty index, so that a later one without has
+    lost it."""
     if not (root / INDEX).exists():
         if any((root / "packages").glob("*/*")):
             raise RegistryError(expected=f"{INDEX} beside the packages", found="none", where=root, do=REINDEX)
         write_json(root / INDEX, {"schema": SCHEMA, "packages": {}}, root)
-    return (root / INDEX).read_bytes()
+    path = file_that_lists(root, name)
+    if not path.exists():
+        raise RegistryError(expected=path.name, found="none", where=path.parent, do=REINDEX)
+    return path
 
 
 def _publish(package: Path, manifest: Manifest, release: Release, root: Path) -> bool:
     """Copy and list the package while nobody else writes to the registry; whether the index changed."""
-    data = _index_bytes(root)
-    index = parse_index(data, root / INDEX, REINDEX)
+    path = _listing(root, manifest.name)
+    data = path.read_bytes()
+    index = parse_index(data, path, REINDEX).packages
     known = index.get(manifest.name, {}).get(manifest.version)
     if known and known.manifest.sha256 != release.manifest.sha256:
         raise RegistryError(
@@ -97,9 +103,9 @@ def _publish(package: Path, manifest: Manifest, release: Release, root: Path) ->
     if known:
         return False
     # as it was read, with what a newer publisher wrote into it
-    content = parse_json(data, root / INDEX)
+    content = parse_json(data, path)
     content["packages"].setdefault(manifest.name, {})[manifest.version] = release.to_dict()
-    write_json(root / INDEX, content, root)
+    write_index(root, content, path)
     return True
 
 

@@ -1,6 +1,6 @@
 """Registries: static trees of packages, in a folder or behind any web server.
 
-index.json                                what there is, with the digest of each package's manifest
+index.json, index/                        what there is, with the digest of each package's manifest
 packages/NAME/VERSION/manifest.json ...   the packages; the index holds no paths, so none can lead elsewhere
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -32,24 +31,12 @@ from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
 from .download import get_bytes
-from .manifest import (
-    MANIFEST,
-    MAX_MANIFEST_BYTES,
-    NAME,
-    VERSION,
-    FileEntry,
-    Manifest,
-    is_prerelease,
-    parse_manifest,
-    version_key,
-)
+from .index import INDEX, MAX_INDEX_BYTES, REINDEX, Indexed, IndexFile, Release, parse_index
+from .manifest import MANIFEST, FileEntry, Manifest, is_prerelease, parse_manifest, version_key
 from .pins import fits, may_give
 from .web import Behind, odd_content, shown
 
 logger = get_logger("hub")
-SCHEMA = "glorext.registry/1"
-INDEX = "index.json"
-MAX_INDEX_BYTES = 64 << 20
 FRESH_SECONDS = 600
 MOMENT = 3.0  # seconds
 RENEWALS: dict[Path, Behind] = {}  # of indexes that are kept, by where
@@ -59,45 +46,7 @@ SIGNED = re.compile(
     r"|q-sign-[a-z]+|security-token|sig|se|st|sp|sv|sr|spr|skoid|sktid|skt|ske|sks|skv)=)",
     re.IGNORECASE,
 )
-NOTICES = ("yanked", "deprecated")  # keys of a release, with the reason that its publisher gave
-REINDEX = "`glorext reindex FOLDER` makes the index again from the packages."
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-
-
-@dataclass(frozen=True)
-class Release:
-    """One version of a package, as the index describes it."""
-
-    manifest: FileEntry
-    network: str
-    summary: str
-    license: str
-    num_classes: int
-    size: int
-    top1: float | None
-    count: int | None
-    yanked: str | None = None
-    deprecated: str | None = None
-
-    @classmethod
-    def of(cls, manifest: Manifest, evidence) -> Release:
-        """What the index says of a package; `evidence` is its Evidence or None."""
-        data = manifest.to_bytes()
-        return cls(
-            manifest=FileEntry(len(data), sha256_bytes(data)),
-            network=manifest.network,
-            summary=manifest.summary,
-            license=manifest.license,
-            num_classes=manifest.num_classes,
-            size=manifest.size,
-            top1=evidence and evidence.top1,
-            count=evidence and evidence.count,
-        )
-
-    def to_dict(self) -> dict:
-        """The JSON form; a notice that nobody gave has no key."""
-        given = {key: value for key, value in vars(self).items() if key not in NOTICES or value is not None}
-        return {**given, "manifest": vars(self.manifest)}
 
 
 def release_path(name: str, version: str) -> str:
@@ -105,57 +54,21 @@ def release_path(name: str, version: str) -> str:
     return f"packages/{name}/{version}"
 
 
-def parse_index(data: bytes, where, do: str | None = None) -> dict[str, dict[str, Release]]:
-    """Name -> version -> Release from the bytes of an index.json.
-
-    Keys that nobody here knows are passed over: one registry serves older and newer readers. What a package is, its
-    manifest says, and that is read strictly. `do` is what the user can do about a bad one.
-
-    Raises:
-        RegistryError: not an index; the message names the field.
-    """
-    top = Fields.parse(data, where, SCHEMA, RegistryError, do)
-    packages = top.inner("packages")
-    index: dict[str, dict[str, Release]] = {}
-    for name in packages.names(NAME, "package names of at most 64 characters"):
-        versions = packages.inner(name)
-        index[name] = {
-            version: _release(versions.inner(version)) for version in versions.names(VERSION, "versions such as 1.0.0")
-        }
-    return index
-
-
-def _release(fields: Fields) -> Release:
-    manifest = fields.inner("manifest")
-    return Release(
-        manifest=FileEntry(manifest.count("size", 1, MAX_MANIFEST_BYTES), manifest.digest("sha256")),
-        network=fields.take("network", str),
-        summary=fields.take("summary", str),
-        license=fields.take("license", str),
-        num_classes=fields.count("num_classes", 1),
-        size=fields.count("size"),
-        top1=fields.fraction("top1", optional=True),
-        count=fields.count("count", 1, optional=True),
-        **{key: fields.take(key, str, optional=True) for key in NOTICES if key in fields},
-    )
-
-
-class FolderRegistry:
+class FolderRegistry(Indexed):
     """A registry in a local folder; its files are used where they are."""
 
     def __init__(self, root):
         self.root = Path(root).expanduser().absolute()
         self.location = str(self.root)
 
-    def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
-        """What the registry offers; read anew every time."""
-        path = self.root / INDEX
+    def _index_file(self, path: str, refresh: bool) -> IndexFile:
+        """Read anew every time."""
         try:
-            return parse_index(path.read_bytes(), path, REINDEX)
+            return parse_index((self.root / path).read_bytes(), self.root / path, REINDEX)
         except OSError as error:
             lost = isinstance(error, FileNotFoundError) and (self.root / "packages").is_dir()
             raise RegistryError(
-                expected=f"a registry folder with {INDEX}",
+                expected=f"a registry folder with {path}",
                 found=error.strerror,
                 where=self.root,
                 do=REINDEX if lost else "`glorext publish PKG --to FOLDER` makes registries.",
@@ -173,7 +86,7 @@ class FolderRegistry:
         return folder, manifest
 
 
-class UrlRegistry:
+class UrlRegistry(Indexed):
     """A registry behind a web server; its files come through the cache.
 
     A query in its address, such as an object store's signature, goes along with every request.
@@ -189,22 +102,22 @@ class UrlRegistry:
         parts = urlsplit(self.url)
         return urlunsplit(parts._replace(path=f"{parts.path}/{quote(path)}"))
 
-    def index(self, refresh: bool = False) -> dict[str, dict[str, Release]]:
-        """What the registry offers: the kept index while it is fresh, else the server's.
+    def _index_file(self, path: str, refresh: bool) -> IndexFile:
+        """The kept one while it is fresh, else the server's.
 
-        A server that takes longer than a moment, or fails, is not waited for where an index is kept: that serves, with
-        a warning, while the new one comes behind. Offline it serves silently.
+        A server that takes longer than a moment, or fails, is not waited for where one is kept: that serves, with a
+        warning, while the new one comes behind. Offline it serves silently.
         """
-        path, where = self._kept_at(), f"{self.location}/{INDEX}"
-        kept = self._kept(path) or {}
+        place, where = self._kept_at(path), f"{self.location}/{path}"
+        kept = self._kept(place) or {}
         if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
             return parse_index(kept["index"].encode(), where)
         if not kept or refresh:
             return self._renewed(path, kept)
         # one that is on its way from an earlier call is given no second moment
-        known = RENEWALS.get(path)
+        known = RENEWALS.get(place)
         renewal = known if known and known.is_alive() else Behind(lambda: self._renewed(path, kept))
-        RENEWALS[path] = renewal
+        RENEWALS[place] = renewal
         try:
             return renewal.wait(0 if renewal is known else MOMENT)
         except (DownloadError, RegistryError, TimeoutError) as error:
@@ -212,24 +125,25 @@ class UrlRegistry:
             logger.warning("using the index of %s from the cache: %s", self.location, why)
             return parse_index(kept["index"].encode(), where)
 
-    def _renewed(self, path: Path, kept: dict) -> dict[str, dict[str, Release]]:
-        """The server's index, which is kept in `path` if it is one."""
-        data, etag = get_bytes(self._address(INDEX), MAX_INDEX_BYTES, kept.get("etag"))
+    def _renewed(self, path: str, kept: dict) -> IndexFile:
+        """The server's file of the index, which is kept if it is one."""
+        data, etag = get_bytes(self._address(path), MAX_INDEX_BYTES, kept.get("etag"))
         data = kept["index"].encode() if data is None else data
-        index = parse_index(data, f"{self.location}/{INDEX}")
+        found = parse_index(data, f"{self.location}/{path}")
         try:
             self.cache.folder("indexes")
             kept = {"time": time.time(), "etag": etag, "index": data.decode(), "sha256": sha256_bytes(data)}
-            write_json(path, kept, self.cache.root)
+            write_json(self._kept_at(path), kept, self.cache.root)
         except (OSError, DiskFullError) as error:
             logger.debug("the index is not kept: %s", error)
-        return index
+        return found
 
-    def _kept_at(self) -> Path:
-        """Where its index is kept: in one place for all signatures of one address."""
+    def _kept_at(self, path: str) -> Path:
+        """Where a file of its index is kept: in one place for all signatures of one address."""
         parts = urlsplit(self.url)
         query = "&".join(part for part in parts.query.split("&") if not SIGNED.match(part))
-        return self.cache.root / "indexes" / f"{sha256_bytes(urlunsplit(parts._replace(query=query)).encode())}.json"
+        address = urlunsplit(parts._replace(query=query)) + ("" if path == INDEX else f"#{path}")
+        return self.cache.root / "indexes" / f"{sha256_bytes(address.encode())}.json"
 
     @staticmethod
     def _kept(path: Path) -> dict | None:
@@ -324,10 +238,10 @@ def releases(registry, name: str, pin: str | None, force_reload: bool = False) -
     def fitting(versions: dict[str, Release]) -> list[str]:
         return [version for version, release in versions.items() if fits(pin, version, release.manifest.sha256)]
 
-    versions = registry.index(force_reload).get(name, {})
+    versions = registry.versions(name, force_reload)
     if not force_reload and not fitting(versions):
         # an index that was kept from an earlier day may not know it yet
-        versions = registry.index(not env.offline()).get(name, {})
+        versions = registry.versions(name, not env.offline())
     chosen = [version for version in fitting(versions) if may_give(pin, version, versions[version].yanked)]
     if not chosen:
         there = ", ".join(

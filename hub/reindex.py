@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from glorext.runtime import GlorextError, RegistryError, UsageError, write_json
+from glorext.runtime import GlorextError, RegistryError, UsageError
 from glorext.runtime.cli import parser
 from glorext.runtime.files import parse_json
 
+from .index import ALL_SHARDS, INDEX, SCHEMA, Release, parse_index, write_index
 from .manifest import NAME, VERSION
 from .notices import read_notices
 from .publish import writing
-from .registry import INDEX, SCHEMA, FolderRegistry, Release, open_registry, parse_index
+from .registry import FolderRegistry, open_registry
 from .verify import verify
 
 
@@ -55,20 +56,27 @@ def _reindex(root: Path) -> tuple[list[str], list[str]]:
             do="Bring their files back from where they were published, or move them out of the registry, and run this "
             "again; until then the index stays as it was.",
         )
-    write_json(root / INDEX, old | {"packages": packages}, root)
+    write_index(root, old | {"packages": packages})
     listed = [f"{name}@{version}" for name, versions in packages.items() for version in versions]
     before = [f"{name}@{version}" for name, versions in old["packages"].items() for version in versions]
     return listed, sorted(set(before) - set(listed))
 
 
 def _old_index(root: Path) -> dict:
-    """The JSON of the index that is there; an empty one where it is lost or cannot be read."""
-    try:
-        data = (root / INDEX).read_bytes()
-        parse_index(data, root / INDEX)
-        return parse_json(data, root / INDEX)
-    except (OSError, RegistryError):
-        return {"schema": SCHEMA, "packages": {}}
+    """The JSON of the index that is there, as one file would have it, without the parts that cannot be read."""
+    content = {"schema": SCHEMA, "packages": {}}
+    for path in (INDEX, *ALL_SHARDS):
+        try:
+            data = (root / path).read_bytes()
+            sharded = parse_index(data, root / path).sharded
+        except (OSError, RegistryError):
+            continue
+        found = parse_json(data, root / path)
+        found.pop("shards", None)
+        content = found | {"packages": content["packages"] | found.get("packages", {})}
+        if path == INDEX and not sharded:
+            break
+    return content
 
 
 def _release(folder: Path, name: str, version: str, known: dict | None) -> dict:

@@ -17,9 +17,10 @@ from glorext.runtime import (
     get_logger,
 )
 
+from .index import NOTICES
 from .manifest import FileEntry, Manifest, version_key
 from .pins import is_digest
-from .registry import NOTICES, releases
+from .registry import releases
 from .seen import remember, require_unchanged
 from .sources import Source
 

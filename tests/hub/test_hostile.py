@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from glorext.hub import resolve
 from glorext.hub.card import read_card, strict_yaml
+from glorext.hub.index import parse_index
 from glorext.hub.manifest import parse_manifest
 from glorext.hub.pack import pack
-from glorext.hub.registry import parse_index
 from glorext.hub.verify import verify
 from glorext.models.evaluation import parse_evaluation
 from glorext.runtime import (
