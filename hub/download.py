@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -71,22 +71,32 @@ def get_bytes(url: str, limit: int, etag: str | None = None) -> tuple[bytes | No
     Raises:
         DownloadError: not to be had within GLOREXT_TIMEOUT, all attempts together; more than `limit` bytes.
     """
+    data, headers = get_small(url, limit, {"If-None-Match": etag} if etag else {})
+    return data, headers.get("ETag", etag if data is None else None)
+
+
+def get_small(url: str, limit: int, headers: Mapping[str, str]) -> tuple[bytes | None, Mapping[str, str]]:
+    """The body and the headers of a small file, asked for with `headers`; None as the body where it is still current.
+
+    Raises:
+        DownloadError: as `get_bytes`.
+    """
     refuse_offline(url)
     budget = Budget()
     try:
-        return Behind(lambda: _small(url, limit, etag, budget)).wait(budget.seconds)
+        return Behind(lambda: _small(url, limit, headers, budget)).wait(budget.seconds)
     except TimeoutError as error:
         raise budget.used_up(shown(url)) from error
 
 
-def _small(url: str, limit: int, etag: str | None, budget: Budget) -> tuple[bytes | None, str | None]:
+def _small(url: str, limit: int, headers, budget: Budget) -> tuple[bytes | None, Mapping[str, str]]:
     failures = 0
     with session() as opened:
         while True:
             try:
-                with get(opened, url, {"If-None-Match": etag} if etag else {}, budget) as answer:
-                    if answer.status_code == 304 and etag:
-                        return None, etag
+                with get(opened, url, headers, budget) as answer:
+                    if answer.status_code == 304 and "If-None-Match" in headers:
+                        return None, answer.headers
                     data = bytearray()
                     for piece in body(answer, budget):
                         data += piece
@@ -95,7 +105,7 @@ def _small(url: str, limit: int, etag: str | None, budget: Budget) -> tuple[byte
                     if len(data) < (announced(answer) or 0):
                         raise Again("the answer was cut short")
                     name_odd_answer(answer, bytes(data[:256]), url)
-                    return bytes(data), answer.headers.get("ETag")
+                    return bytes(data), answer.headers
             except Again as fault:
                 _next_attempt(fault, failures, budget, url, "", f"{failures + 1} times")
                 failures += 1

@@ -97,12 +97,14 @@ def parse_index(data: bytes, where, do: str | None = None) -> IndexFile:
     for name in packages.names(NAME, "package names of at most 64 characters"):
         versions = packages.inner(name)
         index[name] = {
-            version: _release(versions.inner(version)) for version in versions.names(VERSION, "versions such as 1.0.0")
+            version: read_release(versions.inner(version))
+            for version in versions.names(VERSION, "versions such as 1.0.0")
         }
     return IndexFile(index)
 
 
-def _release(fields: Fields) -> Release:
+def read_release(fields: Fields) -> Release:
+    """A Release from its JSON form; keys that nobody here knows are passed over."""
     manifest = fields.inner("manifest")
     return Release(
         manifest=FileEntry(manifest.count("size", 1, MAX_MANIFEST_BYTES), manifest.digest("sha256")),

@@ -214,6 +214,16 @@ def read_manifest(folder) -> Manifest:
     return parse_manifest(path.read_bytes(), str(path))
 
 
+def manifest_of(path: Path, name: str, version: str) -> Manifest:
+    """The manifest in a file, which must be that of the package NAME@VERSION; else PackageError."""
+    manifest = parse_manifest(path.read_bytes(), str(path))
+    if (manifest.name, manifest.version) != (name, version):
+        raise PackageError(
+            expected=f"the package {name}@{version}", found=f"{manifest.name}@{manifest.version}", where=path
+        )
+    return manifest
+
+
 def read_labels(path: Path, manifest: Manifest) -> tuple[str, ...]:
     """The labels of a package; their digest and number must be the manifest's, else a PackageError."""
     data = path.read_bytes()

@@ -17,9 +17,10 @@ from glorext.runtime.files import parse_json
 from .card import check_text
 from .index import REINDEX, file_that_lists, parse_index, write_index
 from .manifest import VERSION
+from .oci_registry import OciRegistry
 from .pins import parse_name
 from .publish import writing
-from .registry import FolderRegistry, open_registry
+from .registry import UrlRegistry, open_registry
 
 SCHEMA = "glorext.notices/1"
 FILE = "notices.json"
@@ -37,21 +38,27 @@ def read_notices(root: Path, name: str) -> dict[str, dict[str, str]]:
 
 
 def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
-    """Let the registry folder say of "NAME@VERSION" that it is `notice`, one of NOTICES; None takes that back.
+    """Let the registry, a folder or an oci:// address, say of "NAME@VERSION" that it is `notice`; None takes that back.
+
+    Args:
+        notice: one of NOTICES.
+        reason: for whoever loads it.
 
     Raises:
-        UsageError: no folder, not NAME@VERSION, or a reason that is no line of plain text.
+        UsageError: another address, not NAME@VERSION, or a reason that is no line of plain text.
         NotFoundError: the registry has no such version.
         RegistryError: it cannot be read or written.
     """
     opened = open_registry(registry)
     name, version = parse_name(title)
-    if not isinstance(opened, FolderRegistry):
-        raise UsageError(expected="a registry folder", found=opened.location)
+    if isinstance(opened, UrlRegistry):
+        raise UsageError(expected="a registry folder or an oci:// address", found=opened.location)
     if version is None or not VERSION.fullmatch(version):
         raise UsageError(expected="NAME@VERSION", found=repr(title))
     if reason is not None:
         check_text(reason, "--reason")
+    if isinstance(opened, OciRegistry):
+        return opened.set_notice(name, version, notice, reason)
     opened.versions(name)
     with writing(opened.root):
         path = file_that_lists(opened.root, name)
@@ -68,12 +75,14 @@ def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
 
 
 def command(name: str, notice: str, description: str, argv: list[str]) -> None:
-    """The command that sets one of NOTICES: `glorext NAME NAME@VERSION --reason TEXT --registry FOLDER`."""
+    """The command that sets one of NOTICES: `glorext NAME NAME@VERSION --reason TEXT --registry REGISTRY`."""
     arguments = parser(
         name, description, f'glorext {name} resnext50-digits@1.0.0 --reason "labels in wrong order" --registry registry'
     )
     arguments.add_argument("title", metavar="NAME@VERSION", help="which version")
-    arguments.add_argument("--registry", required=True, metavar="FOLDER", help="the registry folder")
+    arguments.add_argument(
+        "--registry", required=True, metavar="REGISTRY", help="the registry: a folder or oci://HOST/PROJECT"
+    )
     what = arguments.add_mutually_exclusive_group(required=True)
     what.add_argument("--reason", help="one line for whoever loads it, ASCII, without a colon")
     what.add_argument("--undo", action="store_true", help="take it back")

@@ -1,4 +1,4 @@
-"""`glorext publish`: put a package into a registry folder, whole and for good."""
+"""`glorext publish`: put a package into a registry folder or an OCI registry, whole and for good."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from glorext.runtime.files import disk_full_named, file_lock, make_folder, parse
 from .builtin import published_checkpoints
 from .index import INDEX, REINDEX, SCHEMA, Release, file_that_lists, parse_index, write_index
 from .manifest import MANIFEST, Manifest
-from .registry import FolderRegistry, open_registry, release_path
+from .oci_registry import OciRegistry
+from .registry import UrlRegistry, open_registry, release_path
 from .seen import remember
 from .verify import sources_note, verify
 
@@ -23,10 +24,10 @@ LOCK = ".lock"
 
 
 def publish(package, registry) -> tuple[str, bool]:
-    """Copy a verified package into the registry folder `registry`, which is made when missing.
+    """Bring a verified package into `registry`: a folder, which is made when missing, or an oci:// address.
 
-    The package folder appears under its final name at once, then the index names it. Publishers take turns, so none
-    overwrites another's entry. A published version never changes.
+    In a folder the package appears under its final name at once, then the index names it, and publishers take turns, so
+    none overwrites another's entry. A published version never changes.
 
     Returns:
         "NAME@VERSION", and whether it is new (False: the very same package was there already).
@@ -35,23 +36,26 @@ def publish(package, registry) -> tuple[str, bool]:
         PackageError, IntegrityError: the package does not verify.
         RegistryError: the version is there with other content, or the index is damaged or lost.
         DiskFullError: no room; the registry is as it was.
-        UsageError: `registry` is an address.
+        UsageError: `registry` is another address.
     """
     opened, package = open_registry(registry), Path(package)
-    if not isinstance(opened, FolderRegistry):
+    if isinstance(opened, UrlRegistry):
         raise UsageError(
-            expected="a folder to publish to",
+            expected="a folder or an oci:// address to publish to",
             found=opened.location,
             do="Publish to a folder, and copy that to where the server takes its files from.",
         )
-    root = opened.root
     manifest, evidence = verify(package)
     if note := sources_note(package, manifest):
         logger.warning("%s", note)
     release = Release.of(manifest, evidence)
-    with writing(root):
-        new = _publish(package, manifest, release, root)
-    opened.fetch(manifest.name, manifest.version, release)
+    if isinstance(opened, OciRegistry):
+        new = opened.push(package, manifest, release)
+        opened.versions(manifest.name, refresh=True)
+    else:
+        with writing(opened.root):
+            new = _publish(package, manifest, release, opened.root)
+        opened.fetch(manifest.name, manifest.version, release)
     remember(opened.location, manifest.name, manifest.version, release.manifest.sha256)
     return f"{manifest.name}@{manifest.version}", new
 
@@ -130,20 +134,22 @@ def _copy(package: Path, manifest, final: Path, root: Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`glorext publish PKG --to FOLDER`."""
+    """`glorext publish PKG --to REGISTRY`."""
     arguments = parser(
         "publish",
-        "Put a package into a registry folder. The folder is a registry wherever it is "
-        "copied or served: a disk, a web server, an object store.",
+        "Put a package into a registry: a folder, which is one wherever it is copied or served (a disk, a web server, "
+        "an object store), or a project of an OCI registry, oci://HOST/PROJECT.",
         "glorext publish packages/resnext50-digits --to registry",
     )
     arguments.add_argument("package", help="the package folder")
-    arguments.add_argument("--to", required=True, metavar="FOLDER", help="the registry folder; made when missing")
+    arguments.add_argument(
+        "--to", required=True, metavar="REGISTRY", help="a folder, made when missing, or oci://HOST/PROJECT"
+    )
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
     title, new = publish(options.package, options.to)
     if options.json:
-        print(json.dumps({"name": title, "registry": str(Path(options.to).absolute()), "new": new}))
+        print(json.dumps({"name": title, "registry": open_registry(options.to).location, "new": new}))
     else:
         print(f"{title} {'published to' if new else 'was already in'} {options.to}")
         name = title.partition("@")[0]

@@ -7,7 +7,8 @@ import socket
 import ssl
 
 LOGIN = (
-    "GLOREXT_TOKENS=HOST=TOKEN gives a token, a line `machine HOST login NAME password PASSWORD` in ~/.netrc a password"
+    "GLOREXT_TOKENS=HOST=TOKEN gives a token, a line `machine HOST login NAME password PASSWORD` in ~/.netrc a "
+    "password, `glorext login HOST` one for oci:// addresses"
 )
 # status: meaning, what to do
 STATUSES = {

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from glorext.runtime import (
-    DataError,
-    DiskFullError,
-    DownloadError,
     IntegrityError,
     MissingFileError,
     NotFoundError,
@@ -24,22 +20,18 @@ from glorext.runtime import (
     UsageError,
     env,
     get_logger,
-    sha256_bytes,
-    write_json,
 )
-from glorext.runtime.fields import Fields
 
 from .cache import Cache, is_intact
 from .download import get_bytes
 from .index import INDEX, MAX_INDEX_BYTES, REINDEX, Indexed, IndexFile, Release, parse_index
-from .manifest import MANIFEST, FileEntry, Manifest, is_prerelease, parse_manifest, version_key
+from .kept_index import KeptIndex
+from .manifest import MANIFEST, FileEntry, Manifest, is_prerelease, manifest_of, version_key
+from .oci_registry import OCI, OciRegistry
 from .pins import fits, may_give
-from .web import Behind, odd_content, shown
+from .web import odd_content, shown
 
 logger = get_logger("hub")
-FRESH_SECONDS = 600
-MOMENT = 3.0  # seconds
-RENEWALS: dict[Path, Behind] = {}  # of indexes that are kept, by where
 # the parameters of object stores' signed addresses, which are others each hour
 SIGNED = re.compile(
     r"(?:x-(?:amz|goog|oss|obs|cos)-|(?:signature|expires|awsaccesskeyid|ossaccesskeyid|accesskeyid|googleaccessid"
@@ -79,14 +71,14 @@ class FolderRegistry(Indexed):
         folder = self.root / release_path(name, version)
         path = folder / MANIFEST
         require_intact(path, release.manifest)
-        manifest = _manifest(path, name, version)
+        manifest = manifest_of(path, name, version)
         for file, entry in manifest.files.items():
             if wanted is None or wanted(manifest, file):
                 require_intact(inside(folder, file), entry, "Publish the package again from its source.")
         return folder, manifest
 
 
-class UrlRegistry(Indexed):
+class UrlRegistry(KeptIndex):
     """A registry behind a web server; its files come through the cache.
 
     A query in its address, such as an object store's signature, goes along with every request.
@@ -102,59 +94,14 @@ class UrlRegistry(Indexed):
         parts = urlsplit(self.url)
         return urlunsplit(parts._replace(path=f"{parts.path}/{quote(path)}"))
 
-    def _index_file(self, path: str, refresh: bool) -> IndexFile:
-        """The kept one while it is fresh, else the server's.
+    def _fetched(self, path: str, etag: str | None) -> tuple[bytes | None, str | None]:
+        return get_bytes(self._address(path), MAX_INDEX_BYTES, etag)
 
-        A server that takes longer than a moment, or fails, is not waited for where one is kept: that serves, with a
-        warning, while the new one comes behind. Offline it serves silently.
-        """
-        place, where = self._kept_at(path), f"{self.location}/{path}"
-        kept = self._kept(place) or {}
-        if kept and (env.offline() or (not refresh and 0 <= time.time() - kept["time"] < FRESH_SECONDS)):
-            return parse_index(kept["index"].encode(), where)
-        if not kept or refresh:
-            return self._renewed(path, kept)
-        # one that is on its way from an earlier call is given no second moment
-        known = RENEWALS.get(place)
-        renewal = known if known and known.is_alive() else Behind(lambda: self._renewed(path, kept))
-        RENEWALS[place] = renewal
-        try:
-            return renewal.wait(0 if renewal is known else MOMENT)
-        except (DownloadError, RegistryError, TimeoutError) as error:
-            why = f"no answer within {MOMENT:g} s" if isinstance(error, TimeoutError) else error
-            logger.warning("using the index of %s from the cache: %s", self.location, why)
-            return parse_index(kept["index"].encode(), where)
-
-    def _renewed(self, path: str, kept: dict) -> IndexFile:
-        """The server's file of the index, which is kept if it is one."""
-        data, etag = get_bytes(self._address(path), MAX_INDEX_BYTES, kept.get("etag"))
-        data = kept["index"].encode() if data is None else data
-        found = parse_index(data, f"{self.location}/{path}")
-        try:
-            self.cache.folder("indexes")
-            kept = {"time": time.time(), "etag": etag, "index": data.decode(), "sha256": sha256_bytes(data)}
-            write_json(self._kept_at(path), kept, self.cache.root)
-        except (OSError, DiskFullError) as error:
-            logger.debug("the index is not kept: %s", error)
-        return found
-
-    def _kept_at(self, path: str) -> Path:
-        """Where a file of its index is kept: in one place for all signatures of one address."""
+    def _kept_as(self, path: str) -> str:
+        """One name for all signatures of one address."""
         parts = urlsplit(self.url)
         query = "&".join(part for part in parts.query.split("&") if not SIGNED.match(part))
-        address = urlunsplit(parts._replace(query=query)) + ("" if path == INDEX else f"#{path}")
-        return self.cache.root / "indexes" / f"{sha256_bytes(address.encode())}.json"
-
-    @staticmethod
-    def _kept(path: Path) -> dict | None:
-        try:
-            fields = Fields.read(path)
-            index = fields.take("index", str)
-            kept = {"time": fields.take("time", float), "etag": fields.take("etag", str, optional=True), "index": index}
-            # a damaged index would mislead until it is too old
-            return kept if fields.take("sha256", str) == sha256_bytes(index.encode()) else None
-        except (DataError, UnicodeEncodeError, OSError):
-            return None
+        return urlunsplit(parts._replace(query=query)) + ("" if path == INDEX else f"#{path}")
 
     def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
         """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
@@ -162,7 +109,7 @@ class UrlRegistry(Indexed):
         base = release_path(name, version)
         title = f"{name}@{version}"
         path = self.cache.provide(folder / MANIFEST, release.manifest, self._address(f"{base}/{MANIFEST}"), title)
-        manifest = _manifest(path, name, version)
+        manifest = manifest_of(path, name, version)
         for file, entry in manifest.files.items():
             if wanted is None or wanted(manifest, file):
                 self.cache.provide(folder / file, entry, self._address(f"{base}/{file}"), f"{title} {file}")
@@ -197,20 +144,16 @@ def inside(folder: Path, file: str) -> Path:
     return path
 
 
-def _manifest(path: Path, name: str, version: str) -> Manifest:
-    manifest = parse_manifest(path.read_bytes(), str(path))
-    if (manifest.name, manifest.version) != (name, version):
-        raise PackageError(
-            expected=f"the package {name}@{version}", found=f"{manifest.name}@{manifest.version}", where=path
-        )
-    return manifest
+Registry = FolderRegistry | UrlRegistry | OciRegistry
 
 
-def open_registry(location) -> FolderRegistry | UrlRegistry:
-    """The registry at a folder, or at an http, https or file address."""
+def open_registry(location) -> Registry:
+    """The registry at a folder, or at an http, https, file or oci address."""
     text = os.fspath(location)
     if text and not ADDRESS.match(text):
         return FolderRegistry(text)
+    if text.lower().startswith(OCI):
+        return OciRegistry(text)
     try:
         parts = urlsplit(text)
         if parts.scheme in ("http", "https") and parts.hostname:
@@ -220,7 +163,7 @@ def open_registry(location) -> FolderRegistry | UrlRegistry:
     except ValueError:
         pass
     raise UsageError(
-        expected="a folder, or an http, https or file address",
+        expected="a folder, or an http, https, file or oci address",
         found=repr(text.partition("?")[0][:200]),
         where="a registry",
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from glorext.runtime import UsageError, env
 
 from .builtin import published_checkpoints
-from .registry import FolderRegistry, UrlRegistry, open_registry
+from .registry import Registry, open_registry
 
 ENTRY = re.compile(r"(?P<mirror>mirror:)?(?:(?P<names>[a-z0-9][a-z0-9._-]*\*?|\*)=)?(?P<address>.*)", re.DOTALL)
 
@@ -24,7 +24,7 @@ ENTRY = re.compile(r"(?P<mirror>mirror:)?(?:(?P<names>[a-z0-9][a-z0-9._-]*\*?|\*
 class Source:
     """One registry to search, and for which names."""
 
-    registry: FolderRegistry | UrlRegistry
+    registry: Registry
     mirror: bool = False
     names: str | None = None
 

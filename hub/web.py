@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from glorext.runtime import DownloadError, MissingFileError, env, get_logger
 
-from . import reasons
+from . import challenges, reasons
 from .tokens import token
 
 logger = get_logger("hub")
@@ -151,14 +151,22 @@ def get(session, url: str, headers: dict, budget: Budget):
 
 def _followed(session, url: str, headers: dict, budget: Budget):
     """The answer at the end of all redirects, of which no body is read."""
-    for _ in range(MAX_REDIRECTS + 1):
+    asked = False
+    for _ in range(MAX_REDIRECTS + 2):
         answer = session.get(
             url,
             headers=headers,
             stream=True,
-            auth=_bearer(token(url)),
+            auth=signed(url),
             timeout=(min(CONNECT_SECONDS, budget.left()), min(READ_SECONDS, budget.left())),
         )
+        if answer.status_code == 401 and not asked:
+            asked = True
+            if challenges.answer(
+                session, url, answer.headers.get("WWW-Authenticate"), min(READ_SECONDS, budget.left())
+            ):
+                answer.close()
+                continue
         target = session.get_redirect_target(answer) if answer.status_code in REDIRECTS else None
         if target is None:
             return answer
@@ -180,12 +188,16 @@ def _redirected(url: str, target: str) -> str:
     return urlunsplit(after)
 
 
-def _bearer(found: str | None):
-    if found is None:
-        return None  # what the address or ~/.netrc has is the library's matter
+def signed(url: str):
+    """What `requests` takes as `auth` for a request to `url`; None leaves it what the address or ~/.netrc has."""
+    header = challenges.authorization(url)
+    if header is None and (found := token(url)):
+        header = f"Bearer {found}"
+    if header is None:
+        return None
 
     def sign(request):
-        request.headers["Authorization"] = f"Bearer {found}"
+        request.headers["Authorization"] = header
         return request
 
     return sign

@@ -41,7 +41,8 @@ GROUPS = {
     "publish": {
         "pack": ("glorext.hub.pack", "make a model package from a trained model"),
         "verify": ("glorext.hub.verify", "check a package to the byte, without MindSpore or network"),
-        "publish": ("glorext.hub.publish", "put a package into a registry folder"),
+        "publish": ("glorext.hub.publish", "put a package into a registry"),
+        "login": ("glorext.hub.login", "keep a name and password for an OCI registry"),
         "yank": ("glorext.hub.yank", "take a published version back: an open name leads to it no more"),
         "deprecate": ("glorext.hub.deprecate", "warn whoever loads a published version"),
         "reindex": ("glorext.hub.reindex", "make the index of a registry folder again from its packages"),

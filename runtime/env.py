@@ -75,6 +75,11 @@ def tokens() -> dict[str, str]:
     return {host.lower(): token for host, _, token in (entry.partition("=") for entry in entries)}
 
 
+def docker_config() -> Path:
+    """docker's configuration file, which may not be there: of the folder DOCKER_CONFIG, else ~/.docker."""
+    return _path(os.environ.get("DOCKER_CONFIG") or "~/.docker", "DOCKER_CONFIG") / "config.json"
+
+
 def mindspore_lite_home() -> Path | None:
     """The folder of an unpacked MindSpore Lite SDK, from MINDSPORE_LITE_HOME."""
     value = os.environ.get("MINDSPORE_LITE_HOME")

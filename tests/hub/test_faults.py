@@ -237,7 +237,7 @@ def test_read_only_cache_serves_what_it_holds(server, url, small_disk, monkeypat
     assert resolve("tiny-digits").checkpoint.is_file()
     assert len(server.requests) == before
     # an index too old to be used without asking cannot be kept, but the packages are there
-    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    monkeypatch.setattr("glorext.hub.kept_index.FRESH_SECONDS", -1)
     assert resolve("tiny-digits").checkpoint.is_file()
     monkeypatch.setenv("GLOREXT_REGISTRIES", str(registry))
     assert resolve("tiny-digits").checkpoint.is_file()
@@ -259,7 +259,7 @@ def test_offline_never_touches_the_network(server, url, monkeypatch, cache):
     resolve("tiny-digits")
     before = len(server.requests)
     monkeypatch.setenv("GLOREXT_OFFLINE", "1")
-    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    monkeypatch.setattr("glorext.hub.kept_index.FRESH_SECONDS", -1)
     assert resolve("tiny-digits").version == "1.0.0"
     assert resolve("tiny-digits", force_reload=True).version == "1.0.0"
     assert len(server.requests) == before
@@ -267,7 +267,7 @@ def test_offline_never_touches_the_network(server, url, monkeypatch, cache):
 
 def test_without_network_the_kept_index_serves_with_a_warning(server, url, monkeypatch, caplog):
     resolve("tiny-digits")
-    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    monkeypatch.setattr("glorext.hub.kept_index.FRESH_SECONDS", -1)
     server.always["index.json"] = status(403)
     assert resolve("tiny-digits").version == "1.0.0"
     assert "from the cache" in caplog.text
@@ -275,7 +275,7 @@ def test_without_network_the_kept_index_serves_with_a_warning(server, url, monke
 
 def test_an_unchanged_index_is_not_sent_again(server, url, monkeypatch, caplog):
     resolve("tiny-digits")
-    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    monkeypatch.setattr("glorext.hub.kept_index.FRESH_SECONDS", -1)
     sent = server.sent["index.json"]
     resolve("tiny-digits")
     assert server.count("index.json") == 2 and server.sent["index.json"] == sent
@@ -387,7 +387,7 @@ def test_passwords_in_addresses_are_used_and_never_shown(server, registry, caplo
     assert resolve("tiny-digits", registry=address).source == server.url
     with pytest.raises(DownloadError, match="login"):
         resolve("tiny-digits", registry=server.url)
-    monkeypatch.setattr("glorext.hub.registry.FRESH_SECONDS", -1)
+    monkeypatch.setattr("glorext.hub.kept_index.FRESH_SECONDS", -1)
     server.always["index.json"] = status(403)
     with pytest.raises(DownloadError) as caught:
         resolve("tiny-digits", registry=address, force_reload=True)
