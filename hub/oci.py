@@ -216,9 +216,12 @@ class _Upload:
         self.record.unlink(missing_ok=True)
 
     def send(self, path: Path, size: int, title: str) -> None:
-        """Send a file in pieces, from where an earlier call was stopped."""
+        """Send a file in pieces, from where an earlier call was stopped; a small one at once."""
         from tqdm import tqdm
 
+        if size <= PIECE:
+            self.finish(path.read_bytes())
+            return
         there, failures, budget = self._resumed(), 0, Budget()
         with (
             open(path, "rb") as file,

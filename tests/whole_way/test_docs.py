@@ -22,7 +22,7 @@ from glorext.train.command import make_parser
 from .documents import PAGES, READMES, ROOT, blocks, commands, spans
 
 # Programs of others; what they take is theirs to say.
-FOREIGN = {"cmake", "cp", "export", "pip", "tritonserver", ".venv/bin/pip"}
+FOREIGN = {"cmake", "cosign", "cp", "docker-registry", "export", "pip", "skopeo", "tritonserver", ".venv/bin/pip"}
 # A command that is typed in one place and mentioned in another counts as typed.
 ALL = list(
     {
@@ -35,6 +35,8 @@ DIGITS = "resnext50-digits"
 # What does not run here, and why.
 NOT_RUN = {
     "Ascend": "an Ascend card",
+    "registry.example.com": "an OCI registry; tests/hub/test_oci.py starts one",
+    "oci://": "an OCI registry; tests/hub/test_oci.py starts one",
     "ascend310_lite.mindir": "an Ascend card",
     "benchmarks/": "a measurement of minutes",
     "make ": "builds an environment; make itself parses it",
