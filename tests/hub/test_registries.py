@@ -101,7 +101,7 @@ def test_file_addresses_are_folders(registry, tmp_path):
     ],
 )
 def test_what_is_no_registry_is_a_usage_error(location):
-    with pytest.raises(UsageError, match="a folder, or an http, https or file address"):
+    with pytest.raises(UsageError, match="a folder, or an http, https, file or oci address"):
         open_registry(location)
 
 

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web as aio
 
 from glorext import hub
-from glorext.hub import registry as registries
+from glorext.hub import kept_index as registries
 from glorext.hub import web
 from glorext.hub.download import get_bytes
 from glorext.hub.pack import pack
