@@ -35,9 +35,9 @@ def login_for(host: str) -> Login | None:
         UsageError: the file cannot be read, or a helper that it names cannot be run.
     """
     path = env.docker_config()
-    config = _read(path)
+    config = _read(path) if path else {}
     helper = _text(_table(config, "credHelpers").get(host) or config.get("credsStore"))
-    if helper and (found := _ask(helper, host, path)):
+    if helper and path and (found := _ask(helper, host, path)):
         return found
     entry = next((entry for place, entry in _table(config, "auths").items() if _host(place) == host), None)
     return _of_entry(entry) or _of_netrc(host)
@@ -46,6 +46,8 @@ def login_for(host: str) -> Login | None:
 def keep_login(host: str, login: Login) -> str:
     """Keep a login where docker would; the words for where that is."""
     path = env.docker_config()
+    if path is None:
+        raise UsageError(expected="a home folder", found="none", do="Set DOCKER_CONFIG to a folder.")
     config = _read(path)
     helper = _text(_table(config, "credHelpers").get(host) or config.get("credsStore"))
     if helper:

@@ -27,6 +27,11 @@ PLACE = re.compile(
 )
 
 
+def is_oci(place: str) -> bool:
+    """Whether an address is that of an OCI registry."""
+    return place.lower().startswith(OCI)
+
+
 class OciRegistry(KeptIndex):
     """Packages in the repositories below one path of an OCI registry.
 

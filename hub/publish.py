@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -155,7 +156,5 @@ def main(argv: list[str]) -> None:
         name = title.partition("@")[0]
         # a name of the built-in registry has to be bound
         bound = f"{name}=" if any(entry.name == name for entry in published_checkpoints()) else ""
-        print(
-            f'load it: GLOREXT_REGISTRIES={bound}{options.to} python -c "import mindspore_hub; '
-            f"mindspore_hub.load('{title}')\""
-        )
+        load = f"import mindspore_hub; mindspore_hub.load('{title}')"
+        print(f'load it: GLOREXT_REGISTRIES={shlex.quote(f"{bound}{options.to}")} python -c "{load}"')

@@ -27,7 +27,7 @@ from .download import get_bytes
 from .index import INDEX, MAX_INDEX_BYTES, REINDEX, Indexed, IndexFile, Release, parse_index
 from .kept_index import KeptIndex
 from .manifest import MANIFEST, FileEntry, Manifest, is_prerelease, manifest_of, version_key
-from .oci_registry import OCI, OciRegistry
+from .oci_registry import OciRegistry, is_oci
 from .pins import fits, may_give
 from .web import odd_content, shown
 
@@ -152,7 +152,7 @@ def open_registry(location) -> Registry:
     text = os.fspath(location)
     if text and not ADDRESS.match(text):
         return FolderRegistry(text)
-    if text.lower().startswith(OCI):
+    if is_oci(text):
         return OciRegistry(text)
     try:
         parts = urlsplit(text)
@@ -188,9 +188,12 @@ def releases(registry, name: str, pin: str | None, force_reload: bool = False) -
     chosen = [version for version in fitting(versions) if may_give(pin, version, versions[version].yanked)]
     if not chosen:
         there = ", ".join(
-            f"{version} (yanked: {release.yanked})" if release.yanked else version
+            version
+            + (f" (yanked: {release.yanked})" if release.yanked else " (pre-release)" if is_prerelease(version) else "")
             for version, release in sorted(versions.items(), key=lambda item: version_key(item[0]))
         )
+        if there and not pin:
+            there += f"; {name}@VERSION gives one of these"
         raise NotFoundError(expected=name, found=f"only {there}" if there else "no such name", where=registry.location)
     return [(version, versions[version]) for version in sorted(chosen, key=version_key, reverse=True)]
 

@@ -16,7 +16,8 @@ from glorext.runtime.cli import parser
 
 from .card import environment, read_card
 from .manifest import Manifest, read_evidence, version_key
-from .registry import latest, open_registry
+from .oci_registry import is_oci
+from .registry import FolderRegistry, latest, open_registry, release_path
 
 SHOWN_MISTAKES = 10
 MARK = "glorext-site.json"
@@ -28,8 +29,12 @@ CURVES = (  # title, key of an epoch in metrics.jsonl, in percent
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 400, 210, 54, 30, 12, 12
 
 
-def write_site(registry, out) -> int:
+def write_site(registry, out, address: str | None = None) -> int:
     """Write the catalog of `registry` (a folder or an address) into the folder `out`; how many pages.
+
+    Args:
+        address: under which the pages' readers reach the registry, http(s) or oci; by default its own, if it has one. A
+            folder of this machine is named to nobody.
 
     A folder that an earlier call wrote is replaced at once; any other existing folder is an error. What the pages say
     is read from packages whose digests were checked; everything is escaped, and no page loads anything from elsewhere.
@@ -42,6 +47,7 @@ def write_site(registry, out) -> int:
     if out.exists() and not (out / MARK).is_file():
         raise UsageError(expected="a new folder, or one that `glorext site` wrote", found=str(out))
     opened = open_registry(registry)
+    address = _address(opened, address)
     index = opened.index()
     pages = []
     with atomic_dir(out, replace=True) as folder:
@@ -60,8 +66,10 @@ def write_site(registry, out) -> int:
                     manifest=manifest,
                     versions=versions,
                     newer=(newest, _page(name, newest, newest)) if version_key(newest) > version_key(version) else None,
-                    digest=index[name][version].manifest.sha256,
-                    location=opened.location,
+                    release=index[name][version],
+                    address=address,
+                    # the files of an OCI registry are behind its login
+                    files=f"{address}/{release_path(name, version)}/" if address and not is_oci(address) else None,
                     **facts,
                 )
                 pages.append(
@@ -69,6 +77,7 @@ def write_site(registry, out) -> int:
                         "page": page,
                         "manifest": manifest,
                         "evidence": facts["evidence"],
+                        "release": index[name][version],
                         "is_newest": version == newest,
                         "versions": len(index[name]),
                     }
@@ -76,13 +85,22 @@ def write_site(registry, out) -> int:
         _write(
             folder / "index.html",
             "site_index.html.j2",
-            location=opened.location,
+            address=address,
             models=[page for page in pages if page["is_newest"]],
         )
         for name in ("site.css", "site.js"):
             (folder / name).write_bytes((Path(__file__).parent / "templates" / name).read_bytes())
-        write_json(folder / MARK, {"schema": "glorext.site/1", "registry": opened.location, "pages": len(pages)})
+        write_json(folder / MARK, {"schema": "glorext.site/1", "registry": address, "pages": len(pages)})
     return len(pages)
+
+
+def _address(opened, address: str | None) -> str | None:
+    """Where readers of the pages reach the registry."""
+    if address is None:
+        return None if isinstance(opened, FolderRegistry) else opened.location
+    if isinstance(open_registry(address), FolderRegistry):
+        raise UsageError(expected="an http, https or oci address", found=repr(address), where="--address")
+    return open_registry(address).location
 
 
 def _page(name: str, version: str, newest: str) -> str:
@@ -167,8 +185,9 @@ def main(argv: list[str]) -> None:
     arguments = parser("site", "Write a registry's catalog as static web pages.", "glorext site registry catalog")
     arguments.add_argument("registry", help="a registry's folder or address")
     arguments.add_argument("out", help="folder for the pages; replaced when it holds an older catalog")
+    arguments.add_argument("--address", help="under which readers reach the registry; by default its own")
     arguments.add_argument("--json", action="store_true", help="print JSON")
     options = arguments.parse_args(argv)
-    pages = write_site(options.registry, options.out)
+    pages = write_site(options.registry, options.out, options.address)
     start = str(Path(options.out).absolute() / "index.html")
     print(json.dumps({"pages": pages, "start": start}) if options.json else f"pages: {pages}; open {start}")

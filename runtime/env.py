@@ -75,9 +75,17 @@ def tokens() -> dict[str, str]:
     return {host.lower(): token for host, _, token in (entry.partition("=") for entry in entries)}
 
 
-def docker_config() -> Path:
-    """docker's configuration file, which may not be there: of the folder DOCKER_CONFIG, else ~/.docker."""
-    return _path(os.environ.get("DOCKER_CONFIG") or "~/.docker", "DOCKER_CONFIG") / "config.json"
+def docker_config() -> Path | None:
+    """docker's configuration file, which may not be there: of the folder DOCKER_CONFIG, else ~/.docker.
+
+    None where there is no home folder.
+    """
+    if value := os.environ.get("DOCKER_CONFIG"):
+        return _path(value, "DOCKER_CONFIG") / "config.json"
+    try:
+        return Path("~/.docker/config.json").expanduser()
+    except RuntimeError:
+        return None
 
 
 def mindspore_lite_home() -> Path | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from glorext import hub
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.reindex import reindex
-from glorext.runtime import PackageError, RegistryError, UsageError, cli, json_bytes, write_json
+from glorext.runtime import NotFoundError, PackageError, RegistryError, UsageError, cli, json_bytes, write_json
 
 from .samples import DETAILS
 
@@ -201,3 +202,19 @@ def test_a_folder_that_cannot_be_written_is_named(package, tmp_path, small_disk)
     for folder in (tmp_path / "file", "/proc/registry", small_disk(1 << 20, "ro")):
         with pytest.raises(RegistryError, match="expected a folder that can be written"):
             publish(package, folder)
+
+
+def test_the_line_that_loads_can_be_pasted_wherever_the_registry_lies(package, tmp_path, capsys):
+    place = tmp_path / "our models; rm -r *"
+    assert cli.main(["publish", str(package), "--to", str(place)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1].removeprefix("load it: ")
+    first, *rest = shlex.split(line)
+    assert first == f"GLOREXT_REGISTRIES={place}" and rest[:2] == ["python", "-c"]
+
+
+def test_a_name_with_prereleases_only_says_how_one_is_had(run, tmp_path):
+    pack(run, tmp_path / "early", replace(DETAILS, version="1.0.0-rc.1"))
+    publish(tmp_path / "early", tmp_path / "registry")
+    with pytest.raises(NotFoundError, match=r"only 1.0.0-rc.1 \(pre-release\); tiny-digits@VERSION gives one"):
+        hub.resolve("tiny-digits", registry=tmp_path / "registry")
+    assert hub.resolve("tiny-digits@1.0.0-rc.1", registry=tmp_path / "registry").version == "1.0.0-rc.1"

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from glorext.hub.manifest import read_manifest
+from glorext.hub.notices import set_notice
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.hub.site import curve, nice_ticks, write_site
@@ -142,10 +143,38 @@ def test_a_damaged_registry_leaves_the_old_catalog(shop, tmp_path):
 
 
 def test_a_catalog_of_a_served_registry_is_the_same(server, registry, tmp_path):
-    write_site(registry, tmp_path / "one")
+    write_site(registry, tmp_path / "one", server.url)
     write_site(server.url, tmp_path / "two")
     assert (tmp_path / "one/tiny-digits.html").read_bytes() == (tmp_path / "two/tiny-digits.html").read_bytes()
     assert server.count("tiny-digits.ckpt") == 0
+
+
+def test_a_page_says_where_the_registry_is_and_links_its_files(registry, tmp_path):
+    write_site(registry, tmp_path / "site", "https://models.example.com/all/")
+    for name in ("index.html", "tiny-digits.html"):
+        assert "export GLOREXT_REGISTRIES=https://models.example.com/all<" in (tmp_path / "site" / name).read_text()
+    page = (tmp_path / "site/tiny-digits.html").read_text()
+    base = "https://models.example.com/all/packages/tiny-digits/1.0.0/"
+    files = ["manifest.json", *read_manifest(registry / "packages/tiny-digits/1.0.0").files]
+    assert re.findall(rf'href="{re.escape(base)}([^"]+)"', page) == [files[0], *sorted(files[1:], key=str.lower)]
+    assert page.index("License Apache-2.0") < page.index("Evidence") < page.index("Training loss")
+
+
+def test_a_folder_of_this_machine_is_named_to_nobody(registry, tmp_path):
+    write_site(registry, tmp_path / "site")
+    pages = "".join(path.read_text() for path in (tmp_path / "site").glob("*.*"))
+    assert str(registry) not in pages and "Put the address of this registry" in pages and '<a href="http' not in pages
+    with pytest.raises(UsageError, match="--address"):
+        write_site(registry, tmp_path / "other", "registry")
+
+
+def test_what_was_taken_back_is_said_first(registry, tmp_path):
+    set_notice(registry, "tiny-digits@1.0.0", "yanked", "labels in wrong order")
+    set_notice(registry, "tiny-digits@1.0.0", "deprecated", "use another")
+    write_site(registry, tmp_path / "site")
+    for name in ("index.html", "tiny-digits.html"):
+        page = (tmp_path / "site" / name).read_text()
+        assert "Taken back" in page and "labels in wrong order" in page and "use another" in page
 
 
 def test_an_empty_registry_has_a_page_too(tmp_path):
@@ -259,7 +288,7 @@ class TestInBrowser:
 
         word, line = visit(tmp_path, 1100, act)
         assert word in ("Copied", "Selected")
-        assert line == 'net = mindspore_hub.load("tiny-digits@1.10.0")'
+        assert line == 'import mindspore_hub; net = mindspore_hub.load("tiny-digits@1.10.0")'
 
     @pytest.mark.parametrize("width", [360, 1100])
     def test_pages_fit_the_screen_and_can_be_read(self, shop, tmp_path, width):
