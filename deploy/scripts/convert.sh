@@ -5,6 +5,17 @@
 #   MINDSPORE_LITE_HOME: MindSpore Lite's SDK, or the folder mindspore_lite of its unpacked wheel; CANN must be set up
 set -eu
 if [ $# -ne 0 ] || [ -z "${MINDSPORE_LITE_HOME:-}" ]; then sed -n 's/^# usage: //p' "$0" >&2; exit 2; fi
+# Without CANN's compiler the converter fails with an error that does not say so.
+if [ ! -d "${ASCEND_HOME_PATH:-${ASCEND_TOOLKIT_HOME:-/nowhere}}" ]; then
+  found=
+  for place in /usr/local/Ascend/cann /usr/local/Ascend/ascend-toolkit "${HOME:-}/Ascend/cann" "${HOME:-}/Ascend/ascend-toolkit"; do
+    [ -n "$found" ] || [ ! -f "$place/set_env.sh" ] || found=$place/set_env.sh
+  done
+  advice="install CANN and source its set_env.sh"
+  [ -z "$found" ] || advice="run: source $found"
+  echo "convert: CANN is not set up here: $advice" >&2
+  exit 2
+fi
 root=$(cd "$(dirname "$0")" && pwd)
 cd "$root/card"
 source=$(cat SOURCE)

@@ -29,14 +29,19 @@ if [ "$device" != cpu ] && ! drives_cards; then
     "take MindSpore Lite's cloud-side inference package for Ascend" >&2
   exit 2
 fi
+# Hosts of Ascend cards mostly run openEuler or Kylin.
+install="apt-get install g++ cmake make libjpeg-dev libpng-dev"
+if command -v dnf >/dev/null && ! command -v apt-get >/dev/null; then
+  install="dnf install gcc-c++ cmake make libjpeg-turbo-devel libpng-devel"
+fi
 for program in cmake g++; do
-  command -v $program >/dev/null || { echo "selftest: $program is missing: apt-get install g++ cmake make libjpeg-dev libpng-dev" >&2; exit 1; }
+  command -v $program >/dev/null || { echo "selftest: $program is missing: $install" >&2; exit 1; }
 done
 cd "$(dirname "$0")"
 echo "selftest: building"
 { cmake -S cpp -B build -DMINDSPORE_LITE_ROOT="$MINDSPORE_LITE_HOME" &&
   cmake --build build --parallel "$(nproc)"; } >build.log 2>&1 ||
-  { tail -n 20 build.log >&2; echo "selftest: the build failed; see build.log" >&2; exit 1; }
+  { tail -n 20 build.log >&2; echo "selftest: the build failed; see build.log. It needs: $install" >&2; exit 1; }
 rm -rf selftest_out
 model=$(cat MODEL)
 input=golden_input.npy

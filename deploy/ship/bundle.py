@@ -44,7 +44,8 @@ README = """{name}: offline inference with MindSpore Lite, without Python
   ./build/glorext_infer --model {model} --images PICTURES --device {device} --out results
 
 FOLDER is MindSpore Lite's SDK for this machine, with CANN set up (source .../set_env.sh), or the folder mindspore_lite
-of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-dev, libpng-dev.
+of the unpacked wheel. Needed besides: g++, cmake, make, libjpeg-dev, libpng-dev (openEuler and Kylin: gcc-c++, cmake,
+make, libjpeg-turbo-devel, libpng-devel).
 
 {file}       the model for the CPU; {file}.json is its contract: digest, input, preprocessing, labels
 golden_*.npy  inputs and what MindSpore computed for them

@@ -179,7 +179,31 @@ def test_a_bundle_of_probabilities_passes_on_the_cpu_and_never_takes_it_for_the_
     done = selftest(for_card, path_without_python, lite, "ascend310p")
     assert done.returncode == 2 and "for ascend310, not ascend310p" in done.stderr
     done = selftest(for_card, path_without_python, lite, "ascend310")
-    assert done.returncode == 1 and "cannot convert tiny_softmax.onnx" in done.stderr, "there is no CANN here"
+    assert done.returncode == 2 and "CANN is not set up here: install CANN" in done.stderr
+    done = selftest(for_card, path_without_python, lite, "ascend310", ASCEND_HOME_PATH=str(for_card))
+    assert done.returncode == 1 and "cannot convert tiny_softmax.onnx" in done.stderr, "no CANN lies there"
+
+
+@pytest.mark.parametrize("place", ["cann", "ascend-toolkit"])
+def test_where_cann_lies_but_is_not_set_up_what_to_source_is_said(for_card, path_without_python, lite, tmp_path, place):
+    script = tmp_path / "Ascend" / place / "set_env.sh"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    for stale in ({}, {"ASCEND_HOME_PATH": str(tmp_path / "gone")}):
+        done = selftest(for_card, path_without_python, lite, "ascend310", HOME=str(tmp_path), **stale)
+        assert done.returncode == 2 and f"CANN is not set up here: run: source {script}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "manager, named", [("apt-get", "libjpeg-dev libpng-dev"), ("dnf", "gcc-c++ cmake make libjpeg-turbo-devel")]
+)
+def test_what_is_missing_is_named_as_this_system_names_it(unpacked, lite, tmp_path, manager, named):
+    for name in ("sh", "sed", "dirname", "cat", "tail", "nproc"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    (tmp_path / manager).write_text("#!/bin/sh\n")
+    (tmp_path / manager).chmod(0o755)
+    done = selftest(unpacked, str(tmp_path), lite)
+    assert done.returncode == 1 and f"cmake is missing: {manager} install " in done.stderr and named in done.stderr
 
 
 def test_a_bundle_is_not_made_whose_converter_would_not_keep_the_list(source, tmp_path):
@@ -217,7 +241,11 @@ def test_what_the_converter_writes_on_the_card_gets_its_contract(for_card, tmp_p
         cwd=for_card,
         capture_output=True,
         text=True,
-        env={"PATH": path_without_python, "MINDSPORE_LITE_HOME": str(tmp_path / "sdk")},
+        env={
+            "PATH": path_without_python,
+            "MINDSPORE_LITE_HOME": str(tmp_path / "sdk"),
+            "ASCEND_HOME_PATH": str(tmp_path),
+        },
     )
     assert done.returncode == 0, done.stderr
     model = for_card / "card" / "tiny_softmax_ascend310.mindir"
@@ -246,7 +274,11 @@ def on_stand_in(for_card, path_without_python, lite, ascendcl, tmp_path):
         log = tmp_path / "log"
         log.write_text("")
         answers = {"STAND_IN_CHIP": "Ascend310", "STAND_IN_PIXELS": str(tmp_path / "pixels.npy")}
-        answers |= {"LD_LIBRARY_PATH": str(ascendcl), "STAND_IN_LOG": str(log)} | more
+        answers |= {
+            "LD_LIBRARY_PATH": str(ascendcl),
+            "STAND_IN_LOG": str(log),
+            "ASCEND_HOME_PATH": str(tmp_path),
+        } | more
         (for_card / "card" / "tiny_softmax_ascend310.mindir.json").unlink(missing_ok=True)
         done = selftest(for_card, path_without_python, lite, "ascend310", **answers)
         return done, [int(line) for line in log.read_text().split()]

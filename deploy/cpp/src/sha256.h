@@ -9,4 +9,7 @@ namespace glorext {
 // 64 lower-case hex digits.
 std::string sha256_hex(const void* data, size_t size);
 
+// The same without the system's libcrypto.
+std::string own_sha256_hex(const void* data, size_t size);
+
 }  // namespace glorext
