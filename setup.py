@@ -59,7 +59,7 @@ setup(
     extras_require={
         # The handwritten digits that the demo trains on are shipped inside scikit-learn.
         "demo": ["scikit-learn>=1.4"],
-        "onnx": ["onnxruntime>=1.17"],
+        "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
         # Checkpoints that PyTorch pickled, and the recipe's key `tensorboard`.
         "torch": ["torch>=2"],
         "tensorboard": ["tensorboard>=2.11"],

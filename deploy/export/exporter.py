@@ -13,7 +13,7 @@ from glorext.deploy.contract.closeness import EXPORTED, compare, require_close
 from glorext.deploy.contract.golden import Golden, golden_pixels, write_golden
 from glorext.deploy.export import mindir
 from glorext.deploy.export.formats import EXPORTS, Variant, add_variant_arguments, check_request, chosen_variant
-from glorext.deploy.export.onnx_file import describe, open_output_batch
+from glorext.deploy.export.onnx_file import describe, open_output_batch, to_opset
 from glorext.deploy.runners.common import laid_out
 from glorext.deploy.runners.mindspore import run_mindir, run_network
 from glorext.deploy.runners.onnxruntime import run_onnx
@@ -48,6 +48,7 @@ def export(
     device: str = "CPU",
     variant: Variant = Variant(),
     file_name: str | None = None,
+    opset: int | None = None,
 ) -> list[Artifact]:
     """Write `source` into `out` in each of `formats`, each file verified before it gets its name.
 
@@ -56,9 +57,11 @@ def export(
     Args:
         batch: a number, "dynamic", or None: open where the format allows it, else 1.
         file_name: of the files, without ending; the model's name and variant by default.
+        opset: version of ONNX's operators; by default the one that MindSpore writes.
 
     Raises:
         UsageError: an impossible request (see `check_request`).
+        SetupError: another opset is wanted, and the package onnx is not there.
         ExportError: the network gives no finite answer, or a written file does not compute its answers.
     """
     batches = check_request(list(formats), batch, device, variant)
@@ -85,7 +88,7 @@ def export(
     deviation = None
     if variant.precision == "fp16":
         deviation = _deviation(outputs, _outputs(network(source, replace(variant, precision="fp32")), inputs, variant))
-    return [_export_one(source, out / stem, name, batches[name], golden, variant, deviation) for name in formats]
+    return [_export_one(source, out / stem, name, batches[name], golden, variant, deviation, opset) for name in formats]
 
 
 def _outputs(net, inputs: np.ndarray, variant: Variant) -> np.ndarray:
@@ -102,7 +105,14 @@ def _deviation(found: np.ndarray, expected: np.ndarray) -> dict:
 
 
 def _export_one(
-    source: TrainedModel, stem: Path, name: str, batch: int, golden: Golden, variant: Variant, deviation: dict | None
+    source: TrainedModel,
+    stem: Path,
+    name: str,
+    batch: int,
+    golden: Golden,
+    variant: Variant,
+    deviation: dict | None,
+    opset: int | None,
 ) -> Artifact:
     final = stem.with_name(f"{stem.name}{EXPORTS[name].suffix}")
     size = source.input_spec.size
@@ -124,6 +134,8 @@ def _export_one(
             describe(temporary, _metadata(source, port, answer, variant, versions))
             if batch == -1:
                 open_output_batch(temporary, "N")
+            if opset is not None:
+                to_opset(temporary, opset)
         _verify(name, temporary, golden.at_batch(batch), port.layout, answer.name)
     artifact = write_artifact(
         final,
@@ -241,6 +253,9 @@ def make_parser():
     )
     arguments.add_argument("--batch", "--batch_size", help="a number, or dynamic (default, where the format allows it)")
     add_variant_arguments(arguments)
+    arguments.add_argument(
+        "--opset", type=int, help="ONNX: version of the operators (default: what MindSpore writes, 11)"
+    )
     arguments.add_argument("--width", type=int, help="published; must be the side the network was trained for")
     arguments.add_argument("--height", type=int, help="published; as --width")
     arguments.add_argument(
@@ -259,6 +274,8 @@ def main(argv: list[str]) -> int:
     device = device_name(options.device_target)
     variant = chosen_variant(options)
     check_request(formats, options.batch, device, variant)
+    if options.opset is not None and "onnx" not in formats:
+        raise UsageError(expected="ONNX among the formats", found=options.format, where="--opset")
     source = open_model(options.what or options.ckpt_file, options.registry, options.network, options.labels)
     size = source.input_spec.size
     for flag in ("width", "height"):
@@ -270,6 +287,8 @@ def main(argv: list[str]) -> int:
                 do="Leave it out: the preprocessing belongs to that size.",
             )
     device = set_device(device, options.device_id)
-    for artifact in export(source, options.out, formats, options.batch, device, variant, options.file_name):
+    for artifact in export(
+        source, options.out, formats, options.batch, device, variant, options.file_name, options.opset
+    ):
         print(options.out / artifact.file)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glorext.runtime import ExportError, SetupError
 from glorext.runtime.protobuf import message_class
 
 # The fields of onnx.proto that are looked at; this project needs no more of it, and no package for it.
@@ -71,3 +72,31 @@ def describe(path: Path, values: dict[str, str]) -> None:
     for key, value in values.items():
         model.metadata_props.add(key=key, value=value)
     Path(path).write_bytes(model.SerializeToString())
+
+
+def to_opset(path: Path, opset: int) -> None:
+    """Rewrite an ONNX file in another version of ONNX's operators, by the package onnx.
+
+    Raises:
+        SetupError: the package is not installed.
+        ExportError: it cannot say this network in that version.
+    """
+    try:
+        import onnx
+        from onnx import version_converter
+    except ImportError as error:
+        do = "pip install 'glorext[onnx]'; or leave --opset away."
+        raise SetupError(expected="the package onnx", found="none", where="--opset", do=do) from error
+    try:
+        model = version_converter.convert_version(onnx.load(path), opset)
+        model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+        onnx.checker.check_model(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise ExportError(
+            expected=f"opset {opset} to have this network's operators",
+            found=str(error).strip().rpartition(": ")[2][:200],
+            where="--opset",
+            do=f"MindSpore writes opset {read(path).opset_import[0].version}; later ones can be had, up to "
+            f"{onnx.defs.onnx_opset_version()}.",
+        ) from error
+    onnx.save(model, path)

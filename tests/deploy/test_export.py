@@ -224,3 +224,31 @@ def test_the_fields_of_an_onnx_file_rise_as_openvino_wants_them(exported):
         length = number()
         at += length if key & 7 == 2 else 0
     assert fields == sorted(fields) and {1, 7, 8, 14} <= set(fields)
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21])
+def test_another_opset_computes_the_same_and_says_the_same_of_itself(source, exported, tmp_path, opset):
+    onnx = pytest.importorskip("onnx", reason="rewrites the operators")
+    export(source, tmp_path, ["onnx"], opset=opset)
+    model, before = onnx.load(tmp_path / "tiny.onnx"), onnx.load(exported / "tiny.onnx")
+    assert (before.opset_import[0].version, model.opset_import[0].version) == (11, opset)
+    assert model.ir_version >= onnx.helper.find_min_ir_version_for(model.opset_import)
+    assert metadata(tmp_path / "tiny.onnx") == metadata(exported / "tiny.onnx")
+    inputs = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    one, other = (run_exported("onnx", folder / "tiny.onnx", inputs) for folder in (exported, tmp_path))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [5, 99])
+def test_an_opset_that_cannot_be_is_refused_and_leaves_nothing(source, tmp_path, opset):
+    pytest.importorskip("onnx", reason="rewrites the operators")
+    with pytest.raises(
+        ExportError, match=f"opset {opset} to have.*MindSpore writes opset 11; later ones"
+    ):
+        export(source, tmp_path, ["onnx"], opset=opset)
+    assert not (tmp_path / "tiny.onnx").exists()
+
+
+def test_an_opset_is_for_onnx_alone():
+    with pytest.raises(UsageError, match=r"ONNX among the formats, found mindir in --opset"):
+        main(["absent.ckpt", "--format", "mindir", "--opset", "17"])
