@@ -15,6 +15,7 @@ from glorext.runtime import PackageError, UsageError, atomic_dir, write_json
 from glorext.runtime.cli import parser
 
 from .card import environment, read_card
+from .index import Release
 from .manifest import Manifest, read_evidence, version_key
 from .oci_registry import is_oci
 from .registry import FolderRegistry, latest, open_registry, release_path
@@ -52,36 +53,7 @@ def write_site(registry, out, address: str | None = None) -> int:
     pages = []
     with atomic_dir(out, replace=True) as folder:
         for name in sorted(index):
-            newest = latest(index[name])
-            for version in sorted(index[name], key=version_key, reverse=True):
-                package, manifest = opened.fetch(name, version, index[name][version], _shown)
-                page = _page(name, version, newest)
-                facts = _facts(package, manifest)
-                versions = [
-                    (other, _page(name, other, newest)) for other in sorted(index[name], key=version_key, reverse=True)
-                ]
-                _write(
-                    folder / page,
-                    "site_model.html.j2",
-                    manifest=manifest,
-                    versions=versions,
-                    newer=(newest, _page(name, newest, newest)) if version_key(newest) > version_key(version) else None,
-                    release=index[name][version],
-                    address=address,
-                    # the files of an OCI registry are behind its login
-                    files=f"{address}/{release_path(name, version)}/" if address and not is_oci(address) else None,
-                    **facts,
-                )
-                pages.append(
-                    {
-                        "page": page,
-                        "manifest": manifest,
-                        "evidence": facts["evidence"],
-                        "release": index[name][version],
-                        "is_newest": version == newest,
-                        "versions": len(index[name]),
-                    }
-                )
+            pages += _pages_of(name, index[name], opened, address, folder)
         _write(
             folder / "index.html",
             "site_index.html.j2",
@@ -92,6 +64,37 @@ def write_site(registry, out, address: str | None = None) -> int:
             (folder / name).write_bytes((Path(__file__).parent / "templates" / name).read_bytes())
         write_json(folder / MARK, {"schema": "glorext.site/1", "registry": address, "pages": len(pages)})
     return len(pages)
+
+
+def _pages_of(name: str, versions: dict[str, Release], opened, address: str | None, folder: Path) -> list[dict]:
+    """Write a page for each version of a package; what the first page of the catalog says of them."""
+    newest, pages = latest(versions), []
+    for version in sorted(versions, key=version_key, reverse=True):
+        package, manifest = opened.fetch(name, version, versions[version], _shown)
+        page, facts = _page(name, version, newest), _facts(package, manifest)
+        _write(
+            folder / page,
+            "site_model.html.j2",
+            manifest=manifest,
+            versions=[(other, _page(name, other, newest)) for other in sorted(versions, key=version_key, reverse=True)],
+            newer=(newest, _page(name, newest, newest)) if version_key(newest) > version_key(version) else None,
+            release=versions[version],
+            address=address,
+            # the files of an OCI registry are behind its login
+            files=f"{address}/{release_path(name, version)}/" if address and not is_oci(address) else None,
+            **facts,
+        )
+        pages.append(
+            {
+                "page": page,
+                "manifest": manifest,
+                "evidence": facts["evidence"],
+                "release": versions[version],
+                "is_newest": version == newest,
+                "versions": len(versions),
+            }
+        )
+    return pages
 
 
 def _address(opened, address: str | None) -> str | None:

@@ -46,6 +46,7 @@ class Layers:
         logits: how far the logits are off with every cell in float16, as a share of the largest.
         logits_kept: the same with the cells of `keep` in float32.
         departures: all cells in the order of computation.
+        inputs: how many were looked at.
     """
 
     tolerance: float
@@ -54,6 +55,7 @@ class Layers:
     logits: float | None
     logits_kept: float | None
     departures: tuple[Departure, ...]
+    inputs: int
 
 
 def _beyond(value: float | None, tolerance: float) -> bool:
@@ -127,7 +129,13 @@ def bisect(source: TrainedModel, inputs: np.ndarray, tolerance: float = FLOAT16_
     kept_logits = array(half(images))
     first = next((one for one in departures if _beyond(one.arrived, tolerance)), None)
     return Layers(
-        tolerance, first, keep, share_apart(half_logits, logits), share_apart(kept_logits, logits), tuple(departures)
+        tolerance,
+        first,
+        keep,
+        share_apart(half_logits, logits),
+        share_apart(kept_logits, logits),
+        tuple(departures),
+        len(images),
     )
 
 
@@ -144,7 +152,8 @@ def _error(value: float | None) -> str:
 def show(layers: Layers) -> None:
     """Print what was found."""
     limit = f"more than {layers.tolerance:.1%}"
-    print(f"\nwith every cell in float16 the logits are {_error(layers.logits)}, as a share of the largest")
+    print(f"\nthe first {layers.inputs} inputs with every cell in float16:")
+    print(f"the logits are {_error(layers.logits)}, as a share of the largest")
     if layers.first is None:
         print(f"no cell departs by {limit}")
     else:

@@ -215,7 +215,7 @@ def main(argv: list[str]) -> int:
     arguments.add_argument(
         "--bisect",
         action="store_true",
-        help="name the first layer of the ONNX file that departs, "
+        help=f"name, on the first {float16_layers.INPUTS} inputs, the first layer of the ONNX file that departs, "
         "the layers that float16 harms, and which ones to keep in float32",
     )
     arguments.add_argument("--out", type=Path, help="write the result as JSON to this file")

@@ -42,6 +42,7 @@ class OnnxLayers:
         first: cell of the first layer whose input or output departs, or None.
         before: the last cell before it, when its input departs already: the fault lies between the two.
         culprits: cells whose output departs although their input does not.
+        inputs: how many were looked at.
     """
 
     tolerance: float
@@ -49,6 +50,7 @@ class OnnxLayers:
     before: str | None
     culprits: tuple[str, ...]
     layers: tuple[Layer, ...]
+    inputs: int
 
 
 def bisect(source: TrainedModel, path: Path, inputs: np.ndarray, tolerance: float = ONNX_LAYER) -> OnnxLayers:
@@ -93,6 +95,7 @@ def bisect(source: TrainedModel, path: Path, inputs: np.ndarray, tolerance: floa
         before,
         tuple(layer.cell for layer in layers if off(layer.output) and not off(layer.input)),
         layers,
+        len(images),
     )
 
 
@@ -119,14 +122,14 @@ def _run(path: Path, images: np.ndarray, cells: set[str]):
 
 def describe(found: OnnxLayers) -> str:
     """What was found, in a sentence."""
-    count = len(found.layers)
+    count, start = len(found.layers), f"ONNX, the first {found.inputs} inputs:"
     if found.first is None:
         worst = max(found.layers, key=lambda layer: layer.output or 0.0)  # None departs
         return (
-            f"ONNX: none of {count} layers departs from MindSpore by more than {found.tolerance:.1%}; the furthest, "
+            f"{start} none of {count} layers departs from MindSpore by more than {found.tolerance:.1%}; the furthest, "
             f"{worst.cell}, by {worst.output:.1e} of its largest value"
         )
     layer = next(layer for layer in found.layers if layer.cell == found.first)
     by = "NaN or Inf" if layer.output is None else f"{layer.output:.2%} off"
     where = f"the fault lies between {found.before} and it" if found.before else "its input does not depart"
-    return f"ONNX: the first of {count} layers that departs is {layer.cell} ({layer.kind}), {by}; {where}"
+    return f"{start} the first of {count} layers that departs is {layer.cell} ({layer.kind}), {by}; {where}"

@@ -242,9 +242,7 @@ def test_another_opset_computes_the_same_and_says_the_same_of_itself(source, exp
 @pytest.mark.parametrize("opset", [5, 99])
 def test_an_opset_that_cannot_be_is_refused_and_leaves_nothing(source, tmp_path, opset):
     pytest.importorskip("onnx", reason="rewrites the operators")
-    with pytest.raises(
-        ExportError, match=f"opset {opset} to have.*MindSpore writes opset 11; later ones"
-    ):
+    with pytest.raises(ExportError, match=f"opset {opset} to have.*MindSpore writes opset 11; later ones"):
         export(source, tmp_path, ["onnx"], opset=opset)
     assert not (tmp_path / "tiny.onnx").exists()
 

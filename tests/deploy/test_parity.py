@@ -152,7 +152,9 @@ def test_every_hop_of_a_sound_model(source, native, pictures, tmp_path, capsys, 
     assert hops["float16 weights"]["max_difference"] > hops["MINDIR in MindSpore"]["max_difference"]
     assert hops["MindSpore Lite .ms"]["state"] == "pass" and len(values["inputs"]) == 12
     assert hops["Ascend card"]["state"] == "not measured" and "libascendcl" in out
-    assert "with every cell in float16" in out and len(values["float16_layers"]["departures"]) > 40
+    assert "the first 2 inputs with every cell in float16" in out and "ONNX, the first 2 inputs:" in out
+    assert values["float16_layers"]["inputs"] == values["onnx_layers"]["inputs"] == 2
+    assert len(values["float16_layers"]["departures"]) > 40
     assert hops["C++ from the picture files"]["state"] == "pass"
     assert values["onnx_layers"]["first"] is None and len(values["onnx_layers"]["layers"]) > 20
     assert [hop.state for hop in read_parity(tmp_path / "p.json", source).hops].count("pass") == 6
