@@ -28,7 +28,7 @@ for name in names:
 endef
 export AS_OLDEST
 
-.PHONY: help demo test check lint types syntax cpp-format format evidence install native clean
+.PHONY: help demo test check lint types syntax cpp-format format evidence install native release clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "make check       lint, format, types and syntax, as CI reads them; make format mends what mends itself"
 	@echo "make install     .venv with pinned packages and glorext, editable; make native: and the C++ programs"
 	@echo "make evidence    the readmes' table of hardware, from evidence/"
+	@echo "make release     dist/: a wheel and a source distribution, checked, and the wheel tried in an empty environment"
 	@echo "make clean       removes what make has made"
 
 demo: native
@@ -71,6 +72,20 @@ format: install
 # The readmes' table of hardware, from the chips that are known and what `glorext acceptance` found (evidence/).
 evidence: install
 	@$(PY) -m glorext.deploy.acceptance.hardware .
+
+# Built from what git has, not from what lies about; the wheel is installed with everything it asks for and used there.
+RELEASE_TOOLS := build==1.6.1 twine==7.0.0
+release: install
+	@test -z "$$(git status --porcelain)" || { echo "glorext: a release is made of committed files only; git status shows others" >&2; exit 1; }
+	@rm -rf dist .venv-release .venv-tried build/release && mkdir -p build/release
+	@$(PY) -m venv .venv-release && .venv-release/bin/pip install -q $(RELEASE_TOOLS)
+	@git archive HEAD | tar -x -C build/release
+	@.venv-release/bin/python -m build --outdir dist build/release >build/release.log 2>&1 || { tail -n 20 build/release.log >&2; exit 1; }
+	@.venv-release/bin/twine check --strict dist/*
+	@$(PY) -m venv .venv-tried && .venv-tried/bin/pip install -q dist/*.whl
+	@.venv-tried/bin/glorext --version && .venv-tried/bin/glorext list >/dev/null && .venv-tried/bin/glorext lr --recipe finetune >/dev/null
+	@cd build && ../.venv-tried/bin/python -c 'import glorext, mindspore_hub; assert "venv-tried" in glorext.__file__; glorext.create("resnext50")'
+	@ls -l dist
 
 install: $(VENV)/.glorext
 native: $(VENV)/.native
@@ -114,4 +129,4 @@ $(VENV)/.native: $(CPP) $(VENV)/.glorext $(VENV)/.system
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* build src/*.egg-info demo_out
+	rm -rf .venv .venv-* build dist src/*.egg-info demo_out
