@@ -225,6 +225,7 @@ def small(text, way):
     converted = f"--model converted/{DIGITS}_lite.mindir "
     for old, new in {
         "--recipe finetune --from resnext50": f"--recipe finetune --from {way.package} --stop_after 1",
+        "--recipe finetune_strong --from resnext50": f"--recipe finetune_strong --from {way.package} --stop_after 1",
         "--reference": f"{converted} --reference",
         "--model M ": converted,
         "1/8 --out shard1": "1/2 --out shard1\n{0}2/2 --out shard2",
