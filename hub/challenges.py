@@ -20,8 +20,6 @@ PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 MAX_TOKEN_BYTES = 1 << 18
 CLIENT = "glorext"
 _headers: dict[str, str | None] = {}  # address of a repository -> the header `Authorization` for it
-
-
 _tried: dict[str, Login] = {}  # host -> the login to use there, whatever is kept
 
 
@@ -68,7 +66,11 @@ def answer(session: Any, url: str, challenge: str | None, timeout: float) -> boo
 
 
 def _place(url: str) -> str | None:
-    return max((place for place in _headers if url.startswith(place)), key=len, default=None)
+    """The registered address at or above `url`, the nearest; nothing goes through all, which other threads add to."""
+    place = url.partition("?")[0]
+    while place and place not in _headers:
+        place = place[: place.rstrip("/").rfind("/") + 1]
+    return place or None
 
 
 def _token(session: Any, asked: dict[str, str], login: Login | None, host: str, timeout: float) -> str:

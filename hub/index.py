@@ -22,6 +22,7 @@ SHARDED_FROM, SHARDS = 1000, 256  # packages; parts, as many as two hexadecimal 
 NOTICES = ("yanked", "deprecated")  # keys of a release, with the reason that its publisher gave
 REINDEX = "`glorext reindex FOLDER` makes the index again from the packages."
 AT_ONCE = 8
+VERSIONS = "versions such as 1.0.0"
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,7 @@ def parse_index(data: bytes, where, do: str | None = None) -> IndexFile:
     index: Packages = {}
     for name in packages.names(NAME, "package names of at most 64 characters"):
         versions = packages.inner(name)
-        index[name] = {
-            version: read_release(versions.inner(version))
-            for version in versions.names(VERSION, "versions such as 1.0.0")
-        }
+        index[name] = {version: read_release(versions.inner(version)) for version in versions.names(VERSION, VERSIONS)}
     return IndexFile(index)
 
 
@@ -117,6 +115,18 @@ def read_release(fields: Fields) -> Release:
         count=fields.count("count", 1, optional=True),
         **{key: fields.take(key, str, optional=True) for key in NOTICES if key in fields},
     )
+
+
+def read_notices_of(fields: Fields) -> dict[str, dict[str, str]]:
+    """Version -> notice -> reason, of an object that holds nothing else."""
+    return {version: fields.strings(version) for version in fields.names(VERSION, VERSIONS)}
+
+
+def set_notice_in(place: dict, notice: str, reason: str | None) -> None:
+    """Say in `place`, the notices of a version, that it is `notice`; None takes that back."""
+    place.pop(notice, None)
+    if reason is not None:
+        place[notice] = reason
 
 
 class Indexed:

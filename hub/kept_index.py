@@ -1,4 +1,4 @@
-"""An index that comes over the network: kept in the cache, used at once, renewed behind."""
+"""A registry over the network: its index is kept, used at once and renewed behind; its files come through the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from glorext.runtime import (
 from glorext.runtime.fields import Fields
 
 from .cache import Cache
-from .index import Indexed, IndexFile, parse_index
+from .index import Indexed, IndexFile, Release, parse_index
+from .manifest import MANIFEST, FileEntry, Manifest, manifest_of
 from .web import Behind
 
 logger = get_logger("hub")
@@ -28,13 +29,17 @@ RENEWALS: dict[Path, Behind] = {}  # of indexes that are kept, by where
 
 
 class KeptIndex(Indexed):
-    """A registry whose index is somebody else's server's."""
+    """A registry whose index and files are somebody else's server's."""
 
     location: str
     cache: Cache
 
     def _fetched(self, path: str, etag: str | None) -> tuple[bytes | None, str | None]:
         """The bytes of a file of the index and their ETag; None as the bytes where `etag` is still current."""
+        raise NotImplementedError
+
+    def _address_of(self, name: str, version: str, file: str, entry: FileEntry) -> str:
+        """Where the server has a file of a package."""
         raise NotImplementedError
 
     def _kept_as(self, path: str) -> str:
@@ -90,3 +95,16 @@ class KeptIndex(Indexed):
             return kept if fields.take("sha256", str) == sha256_bytes(index.encode()) else None
         except (DataError, UnicodeEncodeError, OSError):
             return None
+
+    def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
+        """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
+        folder, title = self.cache.root / "packages" / release.manifest.sha256, f"{name}@{version}"
+
+        def provided(file: str, entry: FileEntry, shown: str) -> Path:
+            return self.cache.provide(folder / file, entry, self._address_of(name, version, file, entry), shown)
+
+        manifest = manifest_of(provided(MANIFEST, release.manifest, title), name, version)
+        for file, entry in manifest.files.items():
+            if wanted is None or wanted(manifest, file):
+                provided(file, entry, f"{title} {file}")
+        return folder, manifest

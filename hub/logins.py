@@ -36,7 +36,7 @@ def login_for(host: str) -> Login | None:
     """
     path = env.docker_config()
     config = _read(path) if path else {}
-    helper = _text(_table(config, "credHelpers").get(host) or config.get("credsStore"))
+    helper = _helper(config, host)
     if helper and path and (found := _ask(helper, host, path)):
         return found
     entry = next((entry for place, entry in _table(config, "auths").items() if _host(place) == host), None)
@@ -49,7 +49,7 @@ def keep_login(host: str, login: Login) -> str:
     if path is None:
         raise UsageError(expected="a home folder", found="none", do="Set DOCKER_CONFIG to a folder.")
     config = _read(path)
-    helper = _text(_table(config, "credHelpers").get(host) or config.get("credsStore"))
+    helper = _helper(config, host)
     if helper:
         given = {"ServerURL": host, "Username": login.name, "Secret": login.secret}
         _run(helper, "store", json.dumps(given), path)
@@ -80,6 +80,11 @@ def _read(path: Path) -> dict:
 def _table(config: dict, key: str) -> dict:
     value = config.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _helper(config: dict, host: str) -> str | None:
+    """The name of the credential helper that keeps the login for `host`."""
+    return _text(_table(config, "credHelpers").get(host) or config.get("credsStore"))
 
 
 def _text(value) -> str | None:

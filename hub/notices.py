@@ -15,7 +15,7 @@ from glorext.runtime.fields import Fields
 from glorext.runtime.files import parse_json
 
 from .card import check_text
-from .index import REINDEX, file_that_lists, parse_index, write_index
+from .index import REINDEX, file_that_lists, parse_index, read_notices_of, set_notice_in, write_index
 from .manifest import VERSION
 from .oci_registry import OciRegistry
 from .pins import parse_name
@@ -34,7 +34,7 @@ def read_notices(root: Path, name: str) -> dict[str, dict[str, str]]:
     top = Fields.read(path, SCHEMA, RegistryError)
     versions = top.inner("notices")
     top.done()
-    return {version: versions.strings(version) for version in versions.names(VERSION, "versions such as 1.0.0")}
+    return read_notices_of(versions)
 
 
 def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
@@ -67,9 +67,7 @@ def set_notice(registry, title: str, notice: str, reason: str | None) -> None:
             raise NotFoundError(expected=title, found="no such version", where=opened.location)
         content, notices = parse_json(data, path), read_notices(opened.root, name)
         for place in (content["packages"][name][version], notices.setdefault(version, {})):
-            place.pop(notice, None)
-            if reason is not None:
-                place[notice] = reason
+            set_notice_in(place, notice, reason)
         write_json(opened.root / "packages" / name / FILE, {"schema": SCHEMA, "notices": notices}, opened.root)
         write_index(opened.root, content, path)
 

@@ -15,8 +15,8 @@ from glorext.runtime import DataError, RegistryError, json_bytes, sha256_bytes
 from glorext.runtime.fields import Fields
 from glorext.runtime.files import parse_json
 
-from .index import Release, read_release
-from .manifest import MANIFEST, VERSION, FileEntry, Manifest
+from .index import Release, read_notices_of, read_release
+from .manifest import MANIFEST, FileEntry, Manifest
 from .oci import MANIFEST_TYPE
 
 ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
@@ -123,4 +123,4 @@ def notices_of(data: bytes, where: str) -> dict[str, dict[str, str]]:
     """Version -> notice -> reason, from the bytes of `notices_artifact`; RegistryError for others."""
     said = Fields.parse(data, where, None, RegistryError).inner("annotations").take(NOTICES, str)
     fields = Fields.parse(said.encode("utf-8", "replace"), f"{where}: {NOTICES}", None, RegistryError)
-    return {version: fields.strings(version) for version in fields.names(VERSION, "versions such as 1.0.0")}
+    return read_notices_of(fields)

@@ -13,9 +13,9 @@ from glorext.runtime import DownloadError, NotFoundError, RegistryError, UsageEr
 
 from . import challenges
 from .cache import Cache
-from .index import AT_ONCE, SCHEMA, Packages, Release
+from .index import AT_ONCE, SCHEMA, Packages, Release, set_notice_in
 from .kept_index import KeptIndex
-from .manifest import MANIFEST, NAME, VERSION, Manifest, manifest_of
+from .manifest import MANIFEST, NAME, VERSION, FileEntry, Manifest
 from .oci import Repository, address, listed
 from .oci_artifact import EMPTY, EMPTY_SHA256, artifact, notices_artifact, notices_of, release_of
 
@@ -110,16 +110,8 @@ class OciRegistry(KeptIndex):
         data = repository.manifest(NOTICES_TAG)
         return notices_of(data, f"{repository.location}:{NOTICES_TAG}") if data else {}
 
-    def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
-        """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
-        repository, folder = self.repository(name), self.cache.root / "packages" / release.manifest.sha256
-        title = f"{name}@{version}"
-        path = self.cache.provide(folder / MANIFEST, release.manifest, repository.blob(release.manifest.sha256), title)
-        manifest = manifest_of(path, name, version)
-        for file, entry in manifest.files.items():
-            if wanted is None or wanted(manifest, file):
-                self.cache.provide(folder / file, entry, repository.blob(entry.sha256), f"{title} {file}")
-        return folder, manifest
+    def _address_of(self, name: str, version: str, file: str, entry: FileEntry) -> str:
+        return self.repository(name).blob(entry.sha256)
 
     def push(self, package: Path, manifest: Manifest, release: Release) -> bool:
         """Bring a verified package into its repository; False where it is there already.
@@ -158,10 +150,7 @@ class OciRegistry(KeptIndex):
             raise NotFoundError(expected=f"{name}@{version}", found="no such version", where=self.location)
         repository = self.repository(name)
         notices = self._notices(repository)
-        said = notices.setdefault(version, {})
-        said.pop(notice, None)
-        if reason is not None:
-            said[notice] = reason
+        set_notice_in(notices.setdefault(version, {}), notice, reason)
         repository.put_blob(EMPTY, EMPTY_SHA256, len(EMPTY), NOTICES_TAG)
         repository.put_manifest(NOTICES_TAG, notices_artifact(notices))
         self.versions(name, refresh=True)

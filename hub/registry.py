@@ -103,17 +103,8 @@ class UrlRegistry(KeptIndex):
         query = "&".join(part for part in parts.query.split("&") if not SIGNED.match(part))
         return urlunsplit(parts._replace(query=query)) + ("" if path == INDEX else f"#{path}")
 
-    def fetch(self, name: str, version: str, release: Release, wanted=None) -> tuple[Path, Manifest]:
-        """Folder in the cache and manifest of a package whose (wanted) files are there and were just hashed."""
-        folder = self.cache.root / "packages" / release.manifest.sha256
-        base = release_path(name, version)
-        title = f"{name}@{version}"
-        path = self.cache.provide(folder / MANIFEST, release.manifest, self._address(f"{base}/{MANIFEST}"), title)
-        manifest = manifest_of(path, name, version)
-        for file, entry in manifest.files.items():
-            if wanted is None or wanted(manifest, file):
-                self.cache.provide(folder / file, entry, self._address(f"{base}/{file}"), f"{title} {file}")
-        return folder, manifest
+    def _address_of(self, name: str, version: str, file: str, entry: FileEntry) -> str:
+        return self._address(f"{release_path(name, version)}/{file}")
 
 
 def require_intact(path: Path, entry: FileEntry, do: str | None = None) -> None:

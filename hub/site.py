@@ -69,14 +69,15 @@ def write_site(registry, out, address: str | None = None) -> int:
 def _pages_of(name: str, versions: dict[str, Release], opened, address: str | None, folder: Path) -> list[dict]:
     """Write a page for each version of a package; what the first page of the catalog says of them."""
     newest, pages = latest(versions), []
-    for version in sorted(versions, key=version_key, reverse=True):
+    links = [(one, _page(name, one, newest)) for one in sorted(versions, key=version_key, reverse=True)]
+    for version, page in links:
         package, manifest = opened.fetch(name, version, versions[version], _shown)
-        page, facts = _page(name, version, newest), _facts(package, manifest)
+        facts = _facts(package, manifest)
         _write(
             folder / page,
             "site_model.html.j2",
             manifest=manifest,
-            versions=[(other, _page(name, other, newest)) for other in sorted(versions, key=version_key, reverse=True)],
+            versions=links,
             newer=(newest, _page(name, newest, newest)) if version_key(newest) > version_key(version) else None,
             release=versions[version],
             address=address,

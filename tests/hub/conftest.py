@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from glorext import models
+from glorext.hub import challenges
 from glorext.hub.pack import pack
 from glorext.hub.publish import publish
 from glorext.models.labels import labels_bytes
@@ -94,6 +95,15 @@ def cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GLOREXT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "hub"
+
+
+@pytest.fixture(autouse=True)
+def docker_config(tmp_path, monkeypatch):
+    """A folder of the test's own for logins; no challenge answered before."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setattr(challenges, "_headers", {})
+    return tmp_path / "docker" / "config.json"
 
 
 @pytest.fixture

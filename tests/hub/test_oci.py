@@ -1,8 +1,6 @@
 """Packages in OCI registries: published, found, loaded and taken back, with logins, and by other programs too."""
 
-import base64
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -12,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from glorext import hub
-from glorext.hub import challenges, listing, oci
-from glorext.hub.logins import BY_TOKEN, Login, keep_login, login_for
+from glorext.hub import listing, oci
+from glorext.hub.logins import Login, keep_login, login_for
 from glorext.hub.manifest import MANIFEST, read_manifest
 from glorext.hub.notices import set_notice
 from glorext.hub.oci_registry import OciRegistry
@@ -24,15 +22,6 @@ from glorext.runtime import DownloadError, IntegrityError, NotFoundError, Regist
 from .fault_server import cut, instead
 from .oci_server import BASIC, NAME, PASSWORD, DockerRegistry, StaticRegistry, guarded, needs_docker_registry
 from .samples import DETAILS
-
-
-@pytest.fixture(autouse=True)
-def docker_config(tmp_path, monkeypatch):
-    """A folder of the test's own for logins; no challenge answered before."""
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setattr(challenges, "_headers", {})
-    return tmp_path / "docker" / "config.json"
 
 
 @pytest.fixture(scope="module")
@@ -403,75 +392,3 @@ def test_plain_http_is_for_this_machine_alone():
         "https://registry.example.com/v2/",
         "https://10.0.0.1:5000/v2/",
     ]
-
-
-def write(path, content):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def encoded(text):
-    return base64.b64encode(text.encode()).decode()
-
-
-@pytest.mark.parametrize(
-    "content, found",
-    [
-        ({"auths": {"host:5000": {"auth": encoded("anna:a:b")}}}, Login("anna", "a:b")),
-        ({"auths": {"https://host:5000/v1/": {"auth": encoded("anna:x")}}}, Login("anna", "x")),
-        ({"auths": {"host:5000": {"username": "anna", "password": "x"}}}, Login("anna", "x")),
-        ({"auths": {"host:5000": {"identitytoken": "t"}}}, Login(BY_TOKEN, "t")),
-        ({"auths": {"host": {"auth": encoded("anna:x")}}}, None),
-        ({"auths": {"host:5000": {}}}, None),
-        ({"auths": {"host:5000": {"auth": "%"}}}, None),
-        ({"auths": 3, "credsStore": None}, None),
-        ({}, None),
-    ],
-)
-def test_logins_are_read_as_docker_writes_them(docker_config, content, found):
-    write(docker_config, content)
-    assert login_for("host:5000") == found
-
-
-def test_dockers_helpers_are_asked_and_told(docker_config, tmp_path, monkeypatch):
-    helper = tmp_path / "bin" / "docker-credential-test"
-    helper.parent.mkdir()
-    helper.write_text(
-        f'#!/bin/sh\ncat > {tmp_path}/given-$1\n[ "$1" = get ] || exit 0\n'
-        f'[ "$(cat {tmp_path}/given-get)" = known ] || exit 1\necho \'{{"Username": "anna", "Secret": "x"}}\'\n'
-    )
-    helper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{helper.parent}:{os.environ['PATH']}")
-    write(
-        docker_config,
-        {"credHelpers": {"known": "test"}, "auths": {"other": {"auth": encoded("b:y")}}, "credsStore": "test"},
-    )
-    assert login_for("known") == Login("anna", "x") and login_for("other") == Login("b", "y")
-    assert keep_login("new", Login("c", "z")) == "docker-credential-test"
-    assert json.loads((tmp_path / "given-store").read_text()) == {"ServerURL": "new", "Username": "c", "Secret": "z"}
-    write(docker_config, {"credsStore": "absent"})
-    with pytest.raises(UsageError, match="docker-credential-absent.*Install it"):
-        login_for("known")
-
-
-def test_keeping_a_login_leaves_the_rest_of_the_file(docker_config):
-    write(docker_config, {"auths": {"other": {"auth": encoded("b:y")}}, "proxies": {"default": {}}})
-    keep_login("host", Login("anna", "x"))
-    assert json.loads(docker_config.read_text()) == {
-        "auths": {"other": {"auth": encoded("b:y")}, "host": {"auth": encoded("anna:x")}},
-        "proxies": {"default": {}},
-    }
-
-
-def test_a_line_of_netrc_is_a_login_too(tmp_path):
-    (tmp_path / "netrc").write_text("machine host login anna password x\n")
-    (tmp_path / "netrc").chmod(0o600)
-    assert login_for("host") == Login("anna", "x")
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"auths": {"a": 1, "a": 2}}'])
-def test_a_configuration_that_is_none_is_named(docker_config, text):
-    docker_config.parent.mkdir()
-    docker_config.write_text(text)
-    with pytest.raises(Exception, match=r"config\.json"):
-        login_for("host")
