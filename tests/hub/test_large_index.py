@@ -1,5 +1,6 @@
 """An index that is too large for one file: every name is found in its own part, and nothing else is read."""
 
+import hashlib
 import json
 import logging
 from dataclasses import replace
@@ -61,6 +62,10 @@ def test_a_registry_that_grows_is_divided_and_says_the_same(registry, make, monk
     assert parts[shard_of("tiny-digits")]["packages"]["tiny-digits"] == small["packages"]["tiny-digits"]
     for name in NAMES:
         assert hub.resolve(name, registry=registry).name == name
+
+
+def test_a_part_is_named_by_the_first_two_digits_of_a_names_sha256():
+    assert shard_of("tiny-digits") == f"index/{hashlib.sha256(b'tiny-digits').hexdigest()[:2]}.json"
 
 
 def test_loading_asks_a_server_for_two_files_of_the_index(large, server):
