@@ -28,12 +28,13 @@ for name in names:
 endef
 export AS_OLDEST
 
-.PHONY: help demo test check lint types syntax cpp-format format evidence install native release clean
+.PHONY: help demo test bench check lint types syntax cpp-format format evidence install native release clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        the whole way on real pictures: train, publish, load, convert, infer, check (4 minutes)"
 	@echo "make test        the tests (10 minutes); MINDSPORE=2.7.1 with another MindSpore, PYTEST_ARGS='...' some of them"
+	@echo "make bench       glorext beside its peers, on a quiet machine; ONLY=load,index some of it, DATA=FOLDER with your photographs"
 	@echo "make check       lint, format, types and syntax, as CI reads them; make format mends what mends itself"
 	@echo "make install     .venv with pinned packages and glorext, editable; make native: and the C++ programs"
 	@echo "make evidence    the readmes' table of hardware, from evidence/"
@@ -46,6 +47,10 @@ demo: native
 # A process for each core, up to four: MindSpore takes 1 to 2 GB in each. The tests of a file share what it builds.
 test: native
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+# What is compared with goes into an environment of its own, build/peers; the results into benchmarks/results.
+bench: native
+	@$(PY) benchmarks/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(DATA),--data '$(DATA)') $(if $(ARCHIVE),--archive '$(ARCHIVE)') $(BENCH_ARGS)
 
 check: lint types syntax cpp-format
 

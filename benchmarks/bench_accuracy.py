@@ -8,7 +8,6 @@ initializes by its own rules and draws its own order. Runs take turns, so that a
 those of an epoch with its evaluation, the median of a run's. PYTHON has torch, torchvision and timm.
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -18,11 +17,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from measured import Row, hand_over, made_pictures, network_args, options, versions_of
 
 PEER = Path(__file__).parent / "accuracy_peers.py"
 
 
-def by_glorext(data: Path, seed: int, out: Path, epochs: int) -> dict:
+def by_glorext(data: Path, seed: int, out: Path, epochs: int, network_args: dict) -> dict:
     """One run of `glorext train`: top-1 after the last epoch, and seconds of an epoch."""
     import glorext
     from glorext.train import Callback
@@ -35,7 +37,10 @@ def by_glorext(data: Path, seed: int, out: Path, epochs: int) -> dict:
             top1.append(event["top1"])
 
     callbacks = [Watch()]
-    glorext.train("digits", data, seed=seed, epochs=epochs, device="CPU", out=out, quiet=True, callbacks=callbacks)
+    small: dict[str, Any] = {"network_args": network_args, "warmup_epochs": 0} if network_args else {}
+    glorext.train(
+        "digits", data, seed=seed, epochs=epochs, device="CPU", out=out, quiet=True, callbacks=callbacks, **small
+    )
     return {"top1": top1[-1], "seconds": statistics.median(b - a for a, b in itertools.pairwise(ends))}
 
 
@@ -70,26 +75,53 @@ def settings_of(epochs: int, pictures: int) -> dict:
 
 def main() -> None:
     """Train in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer_python", help="a Python with torch, torchvision and timm")
+    parser = options(__doc__, peer=True)
     parser.add_argument("--peers", nargs="+", choices=["torchvision", "timm"], default=["torchvision", "timm"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
-    if not arguments.peer_python:
-        print("skipped: name a Python that has torch, torchvision and timm with --peer_python")
-        return
+    have = versions_of(arguments.peer_python, arguments.peers)
+    arguments.peers = [peer for peer in arguments.peers if peer in have]
+    if arguments.smoke:
+        arguments.seeds, arguments.epochs = [1], 1
     found: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "digits"
-        subprocess.run([sys.executable, "-m", "glorext", "digits", str(data)], check=True, stdout=subprocess.DEVNULL)
+        if arguments.smoke:
+            for part in ("train", "val"):
+                made_pictures(data / part, 32, (32, 32), ".png")
+        else:
+            words = [sys.executable, "-m", "glorext", "digits", str(data)]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         settings = settings_of(arguments.epochs, len(list((data / "train").glob("*/*.png"))))
         for seed in arguments.seeds:
-            mine = by_glorext(data, seed, Path(folder) / f"run{seed}", arguments.epochs)
+            mine = by_glorext(data, seed, Path(folder) / f"run{seed}", arguments.epochs, network_args(arguments))
             found.setdefault("glorext train", []).append(mine)
             for peer in arguments.peers:
-                found.setdefault(peer, []).append(by_peer(arguments.peer_python, peer, data, seed, settings))
+                theirs = by_peer(arguments.peer_python, peer, data, seed, settings)
+                found.setdefault(f"{peer} {have[peer]}", []).append(theirs)
             print(f"seed {seed}:", {name: runs[-1] for name, runs in found.items()}, flush=True)
+    show(found, arguments)
+    hand_over(arguments, __doc__, rows_of(found))
+
+
+def rows_of(found: dict[str, list[dict]]) -> list[Row]:
+    """What is handed over: mean accuracies and median times."""
+    means = {name: 100 * statistics.mean(run["top1"] for run in runs) for name, runs in found.items()}
+    seconds = {name: statistics.median(run["seconds"] for run in runs) for name, runs in found.items()}
+    ours, *others = found
+    if not others:
+        return [Row("top-1", "%", means[ours]), Row("an epoch", "s", seconds[ours])]
+    rows = []
+    for peer in others:
+        named = peer.split()[0]
+        rows.append(Row(f"top-1, {named}", "%", means[ours], peer, means[peer], "more"))
+        rows.append(Row(f"an epoch, {named}", "s", seconds[ours], peer, seconds[peer]))
+    return rows
+
+
+def show(found: dict[str, list[dict]], arguments) -> None:
+    """Print the table."""
     ours = statistics.median(run["seconds"] for run in found["glorext train"])
     print(f"\nafter {arguments.epochs} epochs\n")
     print("| by | top-1 of each seed | mean | s an epoch | time, glorext/this |\n|---|---|---|---|---|")

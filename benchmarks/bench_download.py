@@ -8,7 +8,6 @@ while it streams; huggingface_hub does not. `--peer_python` names a Python that 
 this one has not.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -19,6 +18,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measured import Row, hand_over, network_args, options, peer_of
 
 SERVER = """
 import sys
@@ -53,14 +54,14 @@ print(time.perf_counter() - start)
 """
 
 
-def make_registry(folder: Path) -> None:
+def make_registry(folder: Path, **network_args) -> None:
     """A registry with one package, ResNeXt50 with random weights, and the same checkpoint alone for the peer."""
     from glorext import models
     from glorext.hub.open_model import open_model
     from glorext.hub.pack import Details, pack
     from glorext.hub.publish import publish
 
-    models.save_checkpoint(models.create("resnext50"), folder / "random.ckpt")
+    models.save_checkpoint(models.create("resnext50", **network_args), folder / "random.ckpt")
     (folder / "labels.txt").write_text("".join(f"class {index}\n" for index in range(1000)))
     model = open_model(folder / "random.ckpt", labels=folder / "labels.txt")
     pack(model, folder / "package", Details("bench", "1.0.0", license="Apache-2.0"))
@@ -95,7 +96,7 @@ def timed(python: str, script: str, cache: Path, **env) -> float:
     cache.mkdir()
     done = subprocess.run(
         [python, "-c", script],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         env={**os.environ, **{key: str(value) for key, value in env.items()}},
@@ -103,37 +104,25 @@ def timed(python: str, script: str, cache: Path, **env) -> float:
     return float(done.stdout.split()[-1])
 
 
-def find_peer(python: str) -> str | None:
-    """Name and version of the huggingface_hub that `python` has, or None."""
-    done = subprocess.run(
-        [python, "-c", "import huggingface_hub as peer; print(peer.__version__)"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return None if done.returncode else f"huggingface_hub {done.stdout.strip()}"
-
-
 def main() -> None:
     """Measure in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, peer=True)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--peer_python", default=sys.executable)
-    options = parser.parse_args()
-    peer = find_peer(options.peer_python)
+    arguments = parser.parse_args()
+    peer = peer_of(arguments, "huggingface_hub")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_registry(folder)
+        make_registry(folder, **network_args(arguments))
         size = (folder / "weights").stat().st_size
         with served(folder) as url:
             ours, theirs = [], []
-            for _ in range(options.rounds):
+            for _ in range(1 if arguments.smoke else arguments.rounds):
                 cache = folder / "cache"
                 ours.append(timed(sys.executable, OURS, cache, GLOREXT_CACHE=cache, GLOREXT_REGISTRIES=url))
                 if peer:
                     theirs.append(
                         timed(
-                            options.peer_python,
+                            arguments.peer_python,
                             THEIRS,
                             cache,
                             HF_HOME=cache,
@@ -143,6 +132,9 @@ def main() -> None:
                         )
                     )
     show(size, ours, theirs, peer)
+    speed = size / statistics.median(ours) / 1e6
+    other = size / statistics.median(theirs) / 1e6 if theirs else None
+    hand_over(arguments, __doc__, [Row("cold download", "MB/s", speed, peer, other, "more")])
 
 
 def show(size: int, ours: list, theirs: list, peer: str | None) -> None:

@@ -8,7 +8,6 @@ that of a fresh process; memory is the most it held, beyond what it holds once g
 `load` does before MindSpore makes the network: the index, the manifest, the labels, from a folder and from a server.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from bench_download import make_registry, served
+from measured import Row, hand_over, network_args, options
 
 FIND = """
 import pathlib, re, sys, time
@@ -90,13 +90,16 @@ def rows_of(folder: Path, registry: Path, rounds: int) -> dict[str, list[tuple[f
 
 def main() -> None:
     """Measure both kinds and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--packages", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.packages, arguments.rounds = 1500, 1  # as many as are divided
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_registry(folder)
+        make_registry(folder, **network_args(arguments))
         shutil.copytree(folder / "registry", folder / "whole")
         fill(folder / "registry", arguments.packages, divided=True)
         fill(folder / "whole", arguments.packages, divided=False)
@@ -107,6 +110,9 @@ def main() -> None:
     for what in divided:
         cells = [statistics.median(values) for found in (divided, whole) for values in zip(*found[what])]
         print("| {} | {:.2f} | {:.0f} | {:.2f} | {:.0f} | {:.3f} |".format(what, *cells, cells[0] / cells[2]))
+        rows.append(Row(what, "s", cells[0], "the index as one file", cells[2]))
+        rows.append(Row(f"{what}, memory", "MB", cells[1], "the index as one file", cells[3]))
+    hand_over(arguments, __doc__, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pictures a second from JPEG files to top-5 on CPU: glorext_infer beside onnxruntime with Pillow, with equal threads.
 
-Usage: python benchmarks/bench_infer.py [--network resnext50] [--data FOLDER] [--rounds 3]
+    python benchmarks/bench_infer.py [--network resnext50] [--data FOLDER] [--rounds 3]
 
 Claims: the C++ program is at least as fast as the Python way, and its pipeline costs at most a tenth of what its
 one-thread models alone could do. The rounds alternate between the ways, so a machine that drifts slows all of them.
@@ -8,18 +8,18 @@ Both ways have their pictures in batches of one and of two, the C++ program's de
 peer. Every picture is read three times, because the first call of a model costs a tenth of a second on either side.
 """
 
-import argparse
+import json
 import os
 import statistics
-import sys
+import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet_sample" / "val"
+from measured import Row, hand_over, network_args, options, pictures_in
 
 
 def python_way(model: Path, pictures: list[Path], spec, threads: int, batch: int):
@@ -55,15 +55,13 @@ def python_way(model: Path, pictures: list[Path], spec, threads: int, batch: int
     return run
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--network", default="resnext50")
-    arguments.add_argument("--data", type=Path, default=SAMPLE)
-    arguments.add_argument("--rounds", type=int, default=3)
-    options = arguments.parse_args()
-    if not options.data.is_dir():
-        print(f"skipped: no pictures in {options.data}; name a folder of JPEG files with --data")
-        return 0
+def main() -> None:
+    """Measure in turns and print the speeds."""
+    parser = options(__doc__, pictures=True)
+    parser.add_argument("--network", default="resnext50")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.smoke else arguments.rounds
     from glorext.deploy.convert.converter import convert
     from glorext.deploy.export.exporter import export
     from glorext.deploy.runners.lite import infer
@@ -74,15 +72,16 @@ def main() -> int:
     from glorext.runtime import set_device
 
     set_device("CPU")
-    threads, input_spec = os.cpu_count() or 1, spec(options.network).input
+    threads, input_spec = os.cpu_count() or 1, spec(arguments.network).input
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        data = pictures_in(arguments, folder)
         for number in range(3):
             (folder / "pictures" / str(number)).parent.mkdir(exist_ok=True)
-            (folder / "pictures" / str(number)).symlink_to(options.data.absolute())
-        once = sorted(path for path in options.data.rglob("*") if path.is_file())
+            (folder / "pictures" / str(number)).symlink_to(data.absolute())
+        once = sorted(path for path in data.rglob("*") if path.is_file())
         pictures = 3 * once
-        save_checkpoint(create(options.network), folder / "x.ckpt")
+        save_checkpoint(create(arguments.network, **network_args(arguments)), folder / "x.ckpt")
         (folder / "labels.txt").write_text("".join(f"{number}\n" for number in range(1000)))
         source = open_model(folder / "x.ckpt", labels=folder / "labels.txt")
         mindir, onnx = export(source, folder, ["mindir", "onnx"])
@@ -103,9 +102,6 @@ def main() -> int:
             ).throughput
 
         def model_only():
-            import json
-            import subprocess
-
             out = folder / f"m{time.time_ns()}"
             subprocess.run(
                 [
@@ -133,19 +129,27 @@ def main() -> int:
             "onnxruntime + Pillow, batch 1": python_way(folder / onnx.file, pictures, input_spec, threads, 1),
             "glorext_infer, model only": model_only,
         }
-        rounds = [{name: way() for name, way in ways.items()} for _ in range(options.rounds)]
+        found = [{name: way() for name, way in ways.items()} for _ in range(rounds)]
     print(
-        f"{options.network}, JPEG to top-5, {len(pictures)} pictures, {threads} one-thread models, "
-        f"median of {options.rounds} rounds"
+        f"{arguments.network}, JPEG to top-5, {len(pictures)} pictures, {threads} one-thread models, "
+        f"median of {rounds} rounds"
     )
     for name in ways:
-        print(f"  {name:<38} {statistics.median(one[name] for one in rounds):6.1f} pictures/s")
+        print(f"  {name:<38} {statistics.median(one[name] for one in found):6.1f} pictures/s")
     first, _, *peers, limit = ways
     for title, others in (("against onnxruntime + Pillow", peers), ("share of the model-only limit", [limit])):
-        ratio = statistics.median(one[first] / max(one[other] for other in others) for one in rounds)
+        ratio = statistics.median(one[first] / max(one[other] for other in others) for one in found)
         print(f"  {title:<38} {ratio:6.2f}")
-    return 0
+    middle = {name: statistics.median(one[name] for one in found) for name in ways}
+    best = max(middle[name] for name in peers)
+    rows = [
+        Row(
+            "JPEG to top-5", "pictures/s", middle[first], f"onnxruntime {version('onnxruntime')} + Pillow", best, "more"
+        ),
+        Row("share of the model-only limit", "pictures/s", middle[first], "the model alone", middle[limit], "more"),
+    ]
+    hand_over(arguments, __doc__, rows, **{"mindspore lite": programs.lite.version})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

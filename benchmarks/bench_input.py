@@ -1,20 +1,23 @@
 """Claim: the input pipelines run on MindSpore's C++ and need less processor time per picture than Pillow with NumPy.
 
-    python benchmarks/bench_input.py [--data_dir PICTURES] [--rounds 3]
+    python benchmarks/bench_input.py [--data PICTURES] [--rounds 3] [--peer_python PYTHON]
 
-PICTURES/<class>/<file> are real photographs; without the option, imagenet_sample in shared/data beside the project.
-Pictures per second of processor time, all threads counted, so that a busy machine does not distort the comparison.
-torchvision's transforms take part where it is installed.
+PICTURES/<class>/<file> are real photographs; without the option, pictures of their size are made. Pictures per second
+of processor time, all threads counted, so that a busy machine does not distort the comparison. torchvision's transforms
+take part where `--peer_python` has it.
 """
 
-import argparse
+import json
 import statistics
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from measured import Row, hand_over, options, peer_of, pictures_in
 
-PICTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "imagenet_sample" / "val"
+PEER = Path(__file__).parent / "input_peers.py"
 
 
 def mindspore_pipeline(pictures, steps, batch=8):
@@ -81,44 +84,30 @@ def pillow_training(pictures, spec):
     return run
 
 
-def torchvision_pipelines(pictures, spec):
-    """The two pipelines with torchvision's transforms, or none without it."""
-    try:
-        from torchvision import transforms as t
-    except ImportError:
-        return {}
-    from PIL import Image
-
-    finish = [t.ToTensor(), t.Normalize(spec.mean, spec.std)]
-    chains = {
-        "eval": [t.Resize((spec.resize,) * 2), t.CenterCrop(spec.size), *finish],
-        "train": [t.RandomResizedCrop(spec.size), t.RandomHorizontalFlip(), t.ColorJitter(0.4, 0.4, 0.4), *finish],
-    }
-
-    def runner(chain):
-        def run():
-            for path in pictures.paths:
-                chain(Image.open(pictures.folder / path).convert("RGB"))
-            return len(pictures)
-
-        return run
-
-    return {(name, "torchvision"): runner(t.Compose(chain)) for name, chain in chains.items()}
+def torchvision_rates(python: str, pictures, spec) -> dict[str, float]:
+    """Pictures per second of processor time of torchvision's transforms, by pipeline."""
+    settings = {"size": spec.size, "resize": spec.resize, "mean": list(spec.mean), "std": list(spec.std)}
+    words = [python, str(PEER), str(pictures.folder), json.dumps(settings)]
+    return json.loads(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def main() -> None:
     """Measure in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_dir", type=Path, default=PICTURES, help="photographs, FOLDER/<class>/<file>")
+    parser = options(__doc__, peer=True, pictures=True)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    if not arguments.data_dir.is_dir():
-        print(f"skipped: {arguments.data_dir} is not there")
-        return
+    if arguments.smoke:
+        arguments.rounds = 1
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(pictures_in(arguments, Path(scratch)), arguments)
+
+
+def measure(folder: Path, arguments) -> None:
+    """Measure with the pictures of `folder`."""
     from glorext.models import InputSpec
     from glorext.train.data import evaluation_steps, list_pictures, training_steps
 
-    pictures, spec = list_pictures(arguments.data_dir), InputSpec()
+    pictures, spec = list_pictures(folder), InputSpec()
     runs = {
         ("eval", "MindSpore"): mindspore_pipeline(pictures, lambda: evaluation_steps(spec)),
         ("eval", "Pillow + NumPy"): pillow_evaluation(pictures, spec),
@@ -126,19 +115,30 @@ def main() -> None:
         ("train", "Pillow + NumPy"): pillow_training(pictures, spec),
         ("train, AutoAugment", "MindSpore"): mindspore_pipeline(pictures, lambda: training_steps(spec, "autoaugment")),
     }
-    runs |= torchvision_pipelines(pictures, spec)
+    peer = peer_of(arguments, "torchvision")
     found: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     for _ in range(arguments.rounds + 1):
         for key, run in runs.items():
             start = time.process_time()
             count = run()
             found[key].append(count / (time.process_time() - start))
+        if peer:
+            for name, rate in torchvision_rates(arguments.peer_python, pictures, spec).items():
+                found.setdefault((name, peer), []).append(rate)
     print(f"{len(pictures)} pictures; pictures per second of one core, median of {arguments.rounds} rounds\n")
     print("| pipeline | by | pictures/s per core |\n|---|---|---|")
     for (name, by), rates in sorted(found.items()):
         print(f"| {name} | {by} | {statistics.median(rates[1:]):.0f} |")  # the first round warms up
-    if not any(by == "torchvision" for _, by in runs):
+    if not peer:
         print("\ntorchvision is not installed: not compared")
+    middle = {key: statistics.median(rates[1:]) for key, rates in found.items()}
+    rows = []
+    for name in ("eval", "train"):
+        ours, by = middle[name, "MindSpore"], "Pillow + NumPy"
+        rows.append(Row(name, "pictures/s a core", ours, by, middle[name, by], "more"))
+        if peer:
+            rows.append(Row(f"{name}, torchvision", "pictures/s a core", ours, peer, middle[name, peer], "more"))
+    hand_over(arguments, __doc__, rows)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Each round is a fresh process. The peer in the same run is torchvision, which ma
 same weights, from a file with its own names; `--peer_python` names a Python that has it, if this one has not.
 """
 
-import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -14,24 +14,26 @@ import sys
 import tempfile
 from pathlib import Path
 
+from measured import Row, hand_over, network_args, options, peer_of
+
 OURS = """
-import sys, time
+import json, sys, time
 from glorext.runtime import cap_onednn
 cap_onednn()
 import mindspore
 start = time.perf_counter()
 import glorext.models
-net = glorext.models.create("resnext50", checkpoint=sys.argv[1])
+net = glorext.models.create("resnext50", checkpoint=sys.argv[1], **json.loads(sys.argv[2]))
 print(time.perf_counter() - start)
 """
 EAGER = """
-import sys, time
+import json, sys, time
 from glorext.runtime import cap_onednn
 cap_onednn()
 import mindspore
 start = time.perf_counter()
 import glorext.models
-net = glorext.models.create("resnext50")
+net = glorext.models.create("resnext50", **json.loads(sys.argv[2]))
 mindspore.load_param_into_net(net, mindspore.load_checkpoint(sys.argv[1]))
 print(time.perf_counter() - start)
 """
@@ -44,12 +46,13 @@ net.load_state_dict(safetensors.torch.load_file(sys.argv[1]), strict=True)
 print(time.perf_counter() - start)
 """
 WRITE = """
-import sys
+import json, sys
 from glorext.models import create, save_checkpoint
-net = create("resnext50")
+arguments = json.loads(sys.argv[2])
+net = create("resnext50", **arguments)
 save_checkpoint(net, sys.argv[1] + "/own.ckpt")
 save_checkpoint(net, sys.argv[1] + "/own.safetensors")
-save_checkpoint(net, sys.argv[1] + "/split.ckpt", naming="split")
+save_checkpoint(net, sys.argv[1] + "/split.ckpt", naming="split", groups=arguments.get("groups", 32))
 save_checkpoint(net, sys.argv[1] + "/torchvision.safetensors", naming="torchvision")
 """
 
@@ -57,51 +60,51 @@ save_checkpoint(net, sys.argv[1] + "/torchvision.safetensors", naming="torchvisi
 def run(python: str, script: str, *arguments) -> str:
     """What `script` prints in a fresh process."""
     return subprocess.run(
-        [python, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True
+        [python, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
-
-
-def has_peer(python: str) -> bool:
-    """Whether that Python has torchvision and safetensors."""
-    return (
-        subprocess.run(
-            [python, "-c", "import torchvision, safetensors.torch"], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
 
 
 def main() -> None:
     """Measure in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, peer=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peer_python", default=sys.executable)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
+    rounds, network = 1 if arguments.smoke else arguments.rounds, json.dumps(network_args(arguments))
+    peer = peer_of(arguments, "torchvision")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        run(sys.executable, WRITE, folder)
+        run(sys.executable, WRITE, folder, network)
         cases = {
             "glorext, .ckpt": (sys.executable, OURS, "own.ckpt"),
-            "glorext, .safetensors": (sys.executable, OURS, "own.safetensors"),
-            "glorext, split .ckpt (512 tensors merged)": (sys.executable, OURS, "split.ckpt"),
-            "glorext, torchvision's names": (sys.executable, OURS, "torchvision.safetensors"),
             "MindSpore alone: initialize, then load": (sys.executable, EAGER, "own.ckpt"),
         }
-        if has_peer(options.peer_python):
-            cases["torchvision, the same weights"] = (options.peer_python, PEER, "torchvision.safetensors")
-        rows: dict[str, list[float]] = {title: [] for title in cases}
-        for _ in range(options.rounds):
+        if not arguments.smoke:
+            cases |= {
+                "glorext, .safetensors": (sys.executable, OURS, "own.safetensors"),
+                "glorext, split .ckpt (512 tensors merged)": (sys.executable, OURS, "split.ckpt"),
+                "glorext, torchvision's names": (sys.executable, OURS, "torchvision.safetensors"),
+            }
+        if peer:
+            cases["torchvision, the same weights"] = (arguments.peer_python, PEER, "torchvision.safetensors")
+        found: dict[str, list[float]] = {title: [] for title in cases}
+        for _ in range(rounds):
             for title, (python, script, file) in cases.items():
-                rows[title].append(float(run(python, script, folder / file).split()[-1]))
+                found[title].append(float(run(python, script, folder / file, network).split()[-1]))
     print(
-        f"resnext50 made and filled, beyond importing the framework; {options.rounds} fresh processes each, "
-        f"in turns, {os.cpu_count()} cores"
+        f"resnext50 made and filled, beyond importing the framework; {rounds} fresh processes each, in turns, "
+        f"{os.cpu_count()} cores"
     )
     print("| what | median s | fastest s | slowest s |\n| --- | --- | --- | --- |")
-    for title, seconds in rows.items():
+    for title, seconds in found.items():
         print(f"| {title} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")
-    if len(rows) == 5:
+    middle = {title: statistics.median(seconds) for title, seconds in found.items()}
+    ours, alone = middle["glorext, .ckpt"], middle["MindSpore alone: initialize, then load"]
+    rows = [Row("make and fill", "s", ours, "MindSpore alone", alone)]
+    if peer:
+        rows.append(Row("make and fill, by torchvision", "s", ours, peer, middle["torchvision, the same weights"]))
+    else:
         print("torchvision: not measured, it is not installed here; see --peer_python")
+    hand_over(arguments, __doc__, rows)
 
 
 if __name__ == "__main__":

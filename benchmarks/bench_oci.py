@@ -8,7 +8,6 @@ from and to a folder. glorext hashes every byte, verifies the package before it 
 are those of whole processes. Without docker-registry, htpasswd and skopeo it says so and ends.
 """
 
-import argparse
 import os
 import shutil
 import socket
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 from bench_download import make_registry
+from measured import Row, hand_over, network_args, options
 
 NAME, PASSWORD = "anna", "secret"
 SETTINGS = """\
@@ -59,16 +59,20 @@ def timed(words, **env) -> float:
 
 def main() -> None:
     """Measure in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.smoke else arguments.rounds
     if missing := [name for name in ("docker-registry", "htpasswd", "skopeo") if not shutil.which(name)]:
-        print(f"skipped: {', '.join(missing)} is not installed (Debian: docker-registry apache2-utils skopeo)")
+        why = f"not installed: {', '.join(missing)} (Debian: docker-registry apache2-utils skopeo)"
+        hand_over(arguments, __doc__, skipped=why)
         return
     found: dict[str, list[float]] = {"publish": [], "skopeo, to": [], "load": [], "skopeo, from": []}
+    said = subprocess.run(["skopeo", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    skopeo = said.strip().replace(" version", "")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_registry(folder)
+        make_registry(folder, **network_args(arguments))
         # skopeo sends to one of its own: where a blob lies in another repository it only says so
         (folder / "other").mkdir()
         (process, host), (second, other) = started(folder), started(folder / "other")
@@ -104,8 +108,11 @@ def main() -> None:
                 server.wait()
     middle = {name: statistics.median(each) for name, each in found.items()}
     print(f"median of {rounds} rounds\n\n| what | glorext, s | skopeo, s | ratio |\n|---|---|---|---|")
+    rows = []
     for name, ours, theirs in (("to the registry", "publish", "skopeo, to"), ("from it", "load", "skopeo, from")):
         print(f"| {name} | {middle[ours]:.2f} | {middle[theirs]:.2f} | {middle[ours] / middle[theirs]:.2f} |")
+        rows.append(Row(name, "s", middle[ours], skopeo, middle[theirs]))
+    hand_over(arguments, __doc__, rows)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ program decodes and preprocesses them itself. Float16 weights round on purpose: 
 a limit. Exit status 1 when a row misses its limit.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from measured import Row, hand_over, network_args, options, pictures_in
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet_sample" / "val"
 BATCH = 10
 # Running statistics move by a tenth with each pass.
 PASSES = 25
@@ -26,7 +25,7 @@ def in_batches(run, inputs):
     return np.concatenate([run(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
 
 
-def make(name: str, folder: Path, sample: np.ndarray):
+def make(name: str, folder: Path, sample: np.ndarray, **network_args):
     """A Source of the network `name` that tells pictures apart: norms of real statistics, centered logits up to 1."""
     import mindspore as ms
 
@@ -35,7 +34,7 @@ def make(name: str, folder: Path, sample: np.ndarray):
 
     ms.set_seed(1)
     generator = np.random.default_rng(1)
-    net = create(name)
+    net = create(name, **network_args)
     for parameter in net.get_parameters():
         value = parameter.asnumpy()
         if value.ndim > 1 and not value.any():  # GloRe's last convolution starts at zero
@@ -44,7 +43,7 @@ def make(name: str, folder: Path, sample: np.ndarray):
             value = value * generator.uniform(0.7, 1.3, value.shape) + generator.normal(0, 0.05, value.shape)
         parameter.set_data(ms.Tensor(value.astype(np.float32)))
     net.set_train(True)
-    for _ in range(PASSES):
+    for _ in range(2 if network_args else PASSES):
         net(ms.Tensor(sample[:BATCH]))
     net.set_train(False)
     logits = in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy(), sample)
@@ -57,7 +56,7 @@ def make(name: str, folder: Path, sample: np.ndarray):
     return open_model(folder / f"{name}.ckpt")
 
 
-def measure(name: str, data: Path, folder: Path):
+def measure(name: str, data: Path, folder: Path, **network_args):
     """Rows of (what, logits, limit) for every hop, the first MindSpore itself, over the pictures of `data`."""
     import mindspore as ms
 
@@ -75,7 +74,7 @@ def measure(name: str, data: Path, folder: Path):
         (path for path in data.rglob("*") if path.is_file()), key=lambda path: str(path.relative_to(data)).encode()
     )
     inputs = np.stack([preprocess(path, spec(name).input) for path in paths])
-    source = make(name, folder, inputs[::3])
+    source = make(name, folder, inputs[::3], **network_args)
     net = source.create()
     yield "MindSpore", in_batches(lambda batch: net(ms.Tensor(batch)).asnumpy(), inputs), None
     export(source, folder)
@@ -96,24 +95,25 @@ def measure(name: str, data: Path, folder: Path):
 
 def main() -> int:
     """Measure and print one table."""
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--networks", default="resnext50,glore_res50")
-    arguments.add_argument("--data", type=Path, default=SAMPLE)
-    options = arguments.parse_args()
-    if not options.data.is_dir():
-        print(f"skipped: no pictures in {options.data}; name a folder of pictures with --data")
-        return 0
+    parser = options(__doc__, pictures=True)
+    parser.add_argument("--networks", default="resnext50,glore_res50")
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.networks = "resnext50"
     from glorext.deploy.contract.closeness import compare
+    from glorext.deploy.runners.programs import build
     from glorext.runtime import set_device
 
     set_device("CPU")
-    missed = 0
+    missed, rows = 0, []
     print(
         "| network | hop | max abs | mean abs | limit | same top-1 |\n| --- | --- | --- | --- | --- | --- |", flush=True
     )
-    for name in options.networks.split(","):
+    for name in arguments.networks.split(","):
         with tempfile.TemporaryDirectory() as scratch:
-            for what, logits, limit in measure(name, options.data, Path(scratch)):
+            data, folder = pictures_in(arguments, Path(scratch)), Path(scratch) / "models"
+            folder.mkdir()
+            for what, logits, limit in measure(name, data, folder, **network_args(arguments)):
                 if limit is None:
                     reference, best = logits, logits.argmax(1)
                     print(
@@ -129,6 +129,9 @@ def main() -> int:
                     f"| {limit if np.isfinite(limit) else 'none'} | {len(best) - len(found.changed)} of {len(best)} |",
                     flush=True,
                 )
+                peer, allowed = ("the limit", limit) if np.isfinite(limit) else (None, None)
+                rows.append(Row(f"{name}, {what}", "largest difference", found.max_difference, peer, allowed))
+    hand_over(arguments, __doc__, rows, **{"mindspore lite": build().lite.version})
     return int(missed > 0)
 
 

@@ -6,7 +6,7 @@ Each round is a fresh process without network. The package's 100 MB are hashed, 
 peer in the same run is the least that MindSpore alone needs: make the network, load_checkpoint, load_param_into_net.
 """
 
-import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 
 from bench_download import make_registry, served
+from measured import Row, hand_over, network_args, options
 
 START = """
-import sys, time
+import json, sys, time
 from glorext.runtime import cap_onednn
 cap_onednn()
 import mindspore as ms
@@ -35,7 +36,7 @@ PEER = (
     START
     + """
 from glorext.models.resnext import ResNeXt
-net = ResNeXt()
+net = ResNeXt(**json.loads(sys.argv[2]))
 ms.load_param_into_net(net, ms.load_checkpoint(sys.argv[1]))
 print(time.perf_counter() - start)
 """
@@ -46,7 +47,7 @@ def timed(script: str, *arguments, **env) -> float:
     """Seconds that `script` prints, run in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         env={**os.environ, **{key: str(value) for key, value in env.items()}},
@@ -56,28 +57,33 @@ def timed(script: str, *arguments, **env) -> float:
 
 def main() -> None:
     """Measure in turns and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
+    rounds, network = 1 if arguments.smoke else arguments.rounds, network_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_registry(folder)
+        make_registry(folder, **network)
         size = (folder / "weights").stat().st_size
         with served(folder) as url:
             environment = {"GLOREXT_CACHE": folder / "cache", "GLOREXT_REGISTRIES": url}
             timed(OURS, **environment)
         environment["GLOREXT_OFFLINE"] = 1
-        rows: dict[str, list[float]] = {"mindspore_hub.load, hashed": [], "MindSpore alone, not hashed": []}
-        for _ in range(options.rounds):
-            rows["mindspore_hub.load, hashed"].append(timed(OURS, **environment))
-            rows["MindSpore alone, not hashed"].append(timed(PEER, folder / "package" / "bench.ckpt"))
+        found: dict[str, list[float]] = {"mindspore_hub.load, hashed": [], "MindSpore alone, not hashed": []}
+        for _ in range(rounds):
+            found["mindspore_hub.load, hashed"].append(timed(OURS, **environment))
+            found["MindSpore alone, not hashed"].append(
+                timed(PEER, folder / "package" / "bench.ckpt", json.dumps(network))
+            )
     print(
-        f"{size / 1e6:.1f} MB, warm, beyond `import mindspore`; {options.rounds} fresh processes each, in turns, "
+        f"{size / 1e6:.1f} MB, warm, beyond `import mindspore`; {rounds} fresh processes each, in turns, "
         f"{os.cpu_count()} cores"
     )
     print("| what | median s | fastest s | slowest s |\n| --- | --- | --- | --- |")
-    for name, seconds in rows.items():
+    for name, seconds in found.items():
         print(f"| {name} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} |")
+    ours, alone = (statistics.median(seconds) for seconds in found.values())
+    hand_over(arguments, __doc__, [Row("load from the cache", "s", ours, "MindSpore alone, not hashed", alone)])
 
 
 if __name__ == "__main__":

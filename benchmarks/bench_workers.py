@@ -1,22 +1,21 @@
 """Memory and time of start of glorext_infer with 1, 2, 4 and 8 workers, each beside one worker in the same sitting.
 
-Usage: python benchmarks/bench_workers.py [--network resnext50] [--pictures 32]
+    python benchmarks/bench_workers.py [--network resnext50] [--pictures 32]
 
 Claims: a worker more costs its packed weights and its activations, not another model, and the start stays below twice
-that of one worker. The pictures are noise, so that no data is needed.
+that of one worker. The pictures are made, so that no data is needed.
 """
 
-import argparse
 import contextlib
 import json
 import os
-import re
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+from measured import Row, hand_over, made_pictures, network_args, options
+from results import this_machine
 
 WORKERS = (1, 2, 4, 8)
 
@@ -36,13 +35,15 @@ def measured(command: list[str]) -> tuple[float, float]:
     return largest, time.monotonic() - started
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--network", default="resnext50")
-    arguments.add_argument("--pictures", type=int, default=32)
-    options = arguments.parse_args()
-    from PIL import Image
-
+def main() -> None:
+    """Measure and print a line for each number of workers."""
+    parser = options(__doc__)
+    parser.add_argument("--network", default="resnext50")
+    parser.add_argument("--pictures", type=int, default=32)
+    arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.pictures = 2
+    rows = []
     from glorext.deploy.convert.converter import convert
     from glorext.deploy.export.exporter import export
     from glorext.deploy.runners.programs import build
@@ -51,21 +52,16 @@ def main() -> int:
     from glorext.runtime import set_device
 
     set_device("CPU")
-    (name,) = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[:1]
-    print(f"{name}, {os.cpu_count()} cores; {options.network}")
+    print(f"{this_machine()['processor']}, {os.cpu_count()} cores; {arguments.network}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "pictures").mkdir()
-        generator = np.random.default_rng(0)
-        for number in range(options.pictures):
-            pixels = generator.integers(0, 256, (240, 320, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / "pictures" / f"{number:03d}.jpg")
-        save_checkpoint(create(options.network), folder / "random.ckpt")
-        (exported,) = export(open_model(folder / "random.ckpt", network=options.network), folder, ["mindir"])
+        made_pictures(folder / "pictures", arguments.pictures, (320, 240))
+        save_checkpoint(create(arguments.network, **network_args(arguments)), folder / "random.ckpt")
+        (exported,) = export(open_model(folder / "random.ckpt", network=arguments.network), folder, ["mindir"])
         models = convert(folder / exported.file, folder, ["mindir", "ms"], programs=build())
         for model in models:
             one_memory = one_start = 0.0
-            for workers in WORKERS:
+            for workers in WORKERS[:2] if arguments.smoke else WORKERS:
                 command = [
                     str(build().infer),
                     "--model",
@@ -82,8 +78,12 @@ def main() -> int:
                     f"start {start:.1f} s ({start / one_start:.2f})",
                     flush=True,
                 )
-    return 0
+                if workers > 1:
+                    what = f"{model.format}, {workers} workers"
+                    rows.append(Row(f"{what}, memory", "MB", memory, "one worker", one_memory))
+                    rows.append(Row(f"{what}, start", "s", start, "one worker", one_start))
+    hand_over(arguments, __doc__, rows, **{"mindspore lite": build().lite.version})
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,5 +1,6 @@
 """glorext's side of the training benchmark: train_mindspore.py FOLDER NETWORK PER_ROUND CORES JIT_LEVEL."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from glorext.train.recipe import Recipe  # noqa: E402
 from glorext.train.step import TrainStep  # noqa: E402
 
 classes = int(np.load(folder / "classes.npy"))
-net = create(sys.argv[2], num_classes=classes)
+net = create(sys.argv[2], **json.loads((folder / "network.json").read_text()), num_classes=classes)
 start = np.load(folder / "start.npz")
 for parameter in net.get_parameters():
     parameter.set_data(ms.Tensor(start[parameter.name]))

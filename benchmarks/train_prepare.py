@@ -1,5 +1,9 @@
-"""Start weights and batches of the training benchmark: train_prepare.py FOLDER NETWORK STEPS BATCH SIZE [PICTURES]."""
+"""Start weights and batches of the training benchmark: train_prepare.py FOLDER NETWORK STEPS BATCH SIZE [PICTURES].
 
+FOLDER/network.json has arguments of the network's constructor.
+"""
+
+import json
 import sys
 from pathlib import Path
 
@@ -26,7 +30,7 @@ else:
     images = generator.normal(size=(steps, batch, 3, size, size)).astype(np.float32)
     targets = generator.integers(0, classes, (steps, batch)).astype(np.int32)
 ms.set_seed(1)
-net = create(network, num_classes=classes)
+net = create(network, **json.loads((folder / "network.json").read_text()), num_classes=classes)
 np.savez(folder / "start.npz", **{p.name: p.asnumpy() for p in net.get_parameters()})
 for name, array in (("images", images), ("targets", targets), ("classes", np.array(classes))):
     np.save(folder / f"{name}.npy", array)

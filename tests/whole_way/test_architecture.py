@@ -80,7 +80,9 @@ def test_who_writes_and_reads_a_file_is_a_function_of_that_file():
 def test_every_schema_of_the_code_has_a_row_and_stands_in_the_files_of_its_writer_and_reader():
     rows = {row[3].strip("`"): row for row in formats().values() if SCHEMA.fullmatch(row[3].strip("`"))}
     used = {}
-    sources = (path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".cc"))
+    sources = (
+        path for room in (*ROOMS, "benchmarks") for path in (ROOT / room).rglob("*") if path.suffix in (".py", ".cc")
+    )
     for path in (path for path in sources if "tests" not in path.relative_to(ROOT).parts):
         for schema in SCHEMA.findall(path.read_text(encoding="utf-8")):
             used.setdefault(schema, set()).add(path.relative_to(ROOT).as_posix())
