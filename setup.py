@@ -82,6 +82,8 @@ setup(
         "tensorboard": ["tensorboard>=2.11"],
         "mlflow": ["mlflow-skinny>=2.10"],
         "wandb": ["wandb>=0.16"],
+        # What `glorext bench` measures beside onnxruntime.
+        "openvino": ["openvino>=2023.1"],
         # Words completed in the shell.
         "completion": ["argcomplete>=3.1"],
         "test": [

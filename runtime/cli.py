@@ -66,6 +66,7 @@ GROUPS = {
             "glorext.deploy.parity.preprocess_check",
             "compare preprocessing in MindSpore, NumPy, C++ and AIPP",
         ),
+        "bench": ("glorext.deploy.bench.command", "throughput, and latency over load, beside other runtimes"),
         "acceptance": (
             "glorext.deploy.acceptance.command",
             "everything that needs the device, with bounds, on this machine",

@@ -28,6 +28,7 @@ class Programs:
     Attributes:
         infer: glorext_infer.
         classify: glorext_classify.
+        bench: glorext_bench, which measures throughput and latency.
         pixels: glorext_pixels, which shows preprocessing stage by stage.
         convert: glorext_convert, or None where the SDK brings its own converter.
         lite: the MindSpore Lite they are linked to.
@@ -35,6 +36,7 @@ class Programs:
 
     infer: Path
     classify: Path
+    bench: Path
     pixels: Path
     convert: Path | None
     lite: Lite
@@ -42,10 +44,10 @@ class Programs:
     @classmethod
     def below(cls, folder: Path, lite: Lite) -> Programs:
         """The programs in `folder`, or where that has not been built their names."""
-        infer, classify, pixels, convert = (
-            folder / f"glorext_{name}" for name in ("infer", "classify", "pixels", "convert")
+        infer, classify, bench, pixels, convert = (
+            folder / f"glorext_{name}" for name in ("infer", "classify", "bench", "pixels", "convert")
         )
-        return cls(infer, classify, pixels, None if lite.converter else convert, lite)
+        return cls(infer, classify, bench, pixels, None if lite.converter else convert, lite)
 
 
 def sources() -> Path:

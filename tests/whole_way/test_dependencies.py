@@ -21,7 +21,7 @@ DISTRIBUTIONS = {
 }
 OURS = {"glorext", "mindspore_hub"}
 # Extras for what a user may already have; `make` does not install them.
-NOT_PINNED = {"mlflow-skinny", "tensorboard", "torch", "wandb"}
+NOT_PINNED = {"mlflow-skinny", "openvino", "tensorboard", "torch", "wandb"}
 # What builds and checks this project: run, not imported.
 TOOLS = {"setuptools", "wheel", "ruff", "mypy"}
 PLUGINS = {"pytest-xdist"}  # pytest finds it by itself

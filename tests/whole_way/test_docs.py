@@ -45,6 +45,7 @@ NOT_RUN = {
     ".venv/bin/": "the environment of make",
     "selftest.sh": "on the machine with the card; tests/deploy/test_bundle.py runs it",
     "--recipe digits": "the run of `way` was made so",
+    "glorext bench": "measures for minutes; tests/deploy/test_bench.py runs it",
     "glorext acceptance": "takes minutes; tests/deploy/test_acceptance.py has its parts, .ci/run its short form",
     "--bisect": "takes a minute; tests/deploy/test_parity.py runs it",
     "/dataset": "ImageNet",

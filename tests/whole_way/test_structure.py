@@ -19,7 +19,7 @@ DEPLOY = (
     ("convert",),
     ("parity", "ship", "doctor"),
     ("validate",),
-    ("acceptance",),
+    ("acceptance", "bench"),
     ("demo",),
 )
 LONGEST_FILE, LONGEST_NETWORK, LONGEST_FUNCTION = 348, 200, 60

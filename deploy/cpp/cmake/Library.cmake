@@ -20,7 +20,7 @@ endforeach()
 set_target_properties(glorext PROPERTIES INSTALL_RPATH "${lite_folders}")
 
 
-set(programs glorext_infer glorext_classify glorext_pixels glorext_compare)
+set(programs glorext_infer glorext_classify glorext_bench glorext_pixels glorext_compare)
 if(TARGET glorext_convert)
   list(APPEND programs glorext_convert)
 endif()

@@ -62,7 +62,13 @@ target_compile_definitions(glorext_lite PRIVATE GLOREXT_LITE_VERSION="${MINDSPOR
 
 add_executable(glorext_infer src/infer_main.cc src/pipeline.cc)
 add_executable(glorext_classify src/classify_main.cc)
-foreach(program infer classify)
+add_executable(glorext_bench src/bench_main.cc src/kernel_times.cc src/layers.cc)
+# The names of kernels come as the runtime's own std::string: of the layout before C++11 where it was built for that.
+file(STRINGS "${lite_library}" new_strings REGEX "__cxx11" LIMIT_COUNT 1)
+if(NOT new_strings)
+  set_source_files_properties(src/kernel_times.cc PROPERTIES COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=0")
+endif()
+foreach(program infer classify bench)
   target_link_libraries(glorext_${program} PRIVATE glorext_lite)
   glorext_link_lite(glorext_${program} "${lite_library}")
 endforeach()

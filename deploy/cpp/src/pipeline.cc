@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "failure.h"
-#include "inputs.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "queue.h"
@@ -210,24 +209,6 @@ class Pipeline {
 };
 
 }  // namespace
-
-Source picture_source(std::string folder, std::vector<std::string> paths, const Contract& contract, Layout layout) {
-  const Inputs inputs(contract, layout);
-  return [=](size_t index, Sample& sample) {
-    auto begin = Clock::now();
-    if (!is_picture_name(paths[index])) throw Failure("no picture by its name: .jpg, .jpeg or .png");
-    const std::string path = folder + "/" + paths[index];
-    sample.file = stamp_of(path);
-    const std::string bytes = read_file(path, kLargestPictureFile);
-    sample.stages.read = ms_since(begin);
-    begin = Clock::now();
-    const Picture picture = decode_picture(bytes);
-    sample.stages.decode = ms_since(begin);
-    begin = Clock::now();
-    sample.tensor = inputs.from_picture(picture);
-    sample.stages.preprocess = ms_since(begin);
-  };
-}
 
 RunResult run_pipeline(const std::vector<std::string>& names, const Source& source, LiteModel& model, int decoders,
                        Journal* journal) {

@@ -35,6 +35,16 @@ class BoundedQueue {
     return item;
   }
 
+  // An item, if one is there now.
+  std::optional<Item> try_pop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (items_.empty()) return std::nullopt;
+    std::optional<Item> item(std::move(items_.front()));
+    items_.pop_front();
+    room_.notify_one();
+    return item;
+  }
+
   // No more items will come; wakes everybody.
   void close() {
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -1,0 +1,1 @@
+"""How fast a model answers: throughput and latency under loads, in MindSpore Lite and in what it is compared with."""
